@@ -1,0 +1,46 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+
+/** Kinds of task; the numbers stand in the leaf and equal the proto's TaskKind. */
+export const TaskKind = { matmul: 1, wasm: 2, inference: 3 } as const;
+/** Name of a kind, as REST, the hub and the stores write it. */
+export type TaskKindName = keyof typeof TaskKind;
+
+/** Why a receipt can be believed; the numbers stand in the leaf. */
+export const Assurance = { proven: 1, replicated: 2, attested: 3 } as const;
+/** Name of an assurance, as REST, the hub and the stores write it. */
+export type AssuranceName = keyof typeof Assurance;
+
+/** The node's signature over the frame that carried a result, and the way from the result to what was signed. */
+export interface SignatureProof {
+  /** ed25519 over "proof-of-compute/results/v1" || root. */
+  readonly signature: Hex;
+  /** Position of the result in its frame, from 0. */
+  readonly index: number;
+  /** Results in the frame. */
+  readonly size: number;
+  /** RFC 6962 audit path from the result's leaf to the root, nearest sibling first. */
+  readonly path: readonly Hex[];
+}
+
+/** One checked result of one node: what is credited, and once. Immutable but for `batchId`. */
+export interface Receipt {
+  /** The assignment id. */
+  readonly receiptId: Hex;
+  readonly taskId: Hex;
+  readonly nodeId: Hex;
+  /** The wallet that is credited. */
+  readonly provider: Address;
+  readonly requester: Address;
+  readonly kind: TaskKindName;
+  readonly assurance: AssuranceName;
+  /** SHA-256 of the spec bytes. */
+  readonly specDigest: Hex;
+  /** SHA-256 of the output. */
+  readonly resultDigest: Hex;
+  readonly units: bigint;
+  /** Milliseconds since 1970, coordinator's clock. */
+  readonly acceptedAt: number;
+  readonly proof: SignatureProof;
+  /** The batch that carries the receipt to the chain; absent until one does. */
+  readonly batchId?: number;
+}

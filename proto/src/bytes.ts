@@ -1,0 +1,40 @@
+/**
+ * How bytes are written outside a wire format: lower-case hex with `0x`, in the domain, the stores, REST and the hub
+ * alike. Addresses alone carry EIP-55 casing.
+ */
+export type Hex = `0x${string}`;
+
+const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** Writes bytes as {@link Hex}. */
+export function toHex(bytes: Uint8Array): Hex {
+  let text = "0x";
+  for (const byte of bytes) text += DIGITS[byte];
+  return text as Hex;
+}
+
+/** Reads {@link Hex}, in either case; throws a TypeError for anything else. */
+export function fromHex(hex: string): Uint8Array {
+  if (!/^0x(?:[0-9a-f]{2})*$/i.test(hex)) throw new TypeError("not a 0x hex string of whole bytes");
+  const bytes = new Uint8Array((hex.length - 2) / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(2 + 2 * i, 4 + 2 * i), 16);
+  return bytes;
+}
+
+/** Joins byte strings. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
+}
+
+/** Whether two byte strings are the same; not constant-time, never for secrets. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
