@@ -1,0 +1,34 @@
+import { createCipheriv, createHash, hash } from "node:crypto";
+
+const ZERO_BLOCK = new Uint8Array(16);
+/** Plain text of zeros, whose encryption is the keystream itself; larger requests go through it in pieces. */
+const ZEROS = new Uint8Array(1 << 20);
+
+/** SHA-256 over the parts, joined. */
+export function sha256(...parts: Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return hash("sha256", parts[0]!, "buffer");
+  const hasher = createHash("sha256");
+  for (const part of parts) hasher.update(part);
+  return hasher.digest();
+}
+
+/**
+ * Opens the AES-128-CTR keystream of a 16-byte key from a zero counter block: each call of the result gives the next
+ * bytes of it. `length` must be a multiple of 16, and the bytes are valid until the next call.
+ */
+export function openKeystream(key: Uint8Array): (length: number) => Uint8Array {
+  const cipher = createCipheriv("aes-128-ctr", key, ZERO_BLOCK);
+  return (length) => {
+    if (length <= ZEROS.length) return cipher.update(ZEROS.subarray(0, length));
+    const stream = new Uint8Array(length);
+    for (let offset = 0; offset < length; offset += ZEROS.length) {
+      stream.set(cipher.update(ZEROS.subarray(0, Math.min(ZEROS.length, length - offset))), offset);
+    }
+    return stream;
+  };
+}
+
+/** The first `length` bytes of the AES-128-CTR keystream of a 16-byte key from a zero counter block. */
+export function keystream(key: Uint8Array, length: number): Uint8Array {
+  return openKeystream(key)(length);
+}
