@@ -1,0 +1,42 @@
+import { keystream } from "#crypto";
+import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
+
+// The definition of matmul tasks as plain code: the oracle of the tests, and what runs where there is no WebAssembly SIMD.
+
+function elements(key: Uint8Array, count: number): Uint8Array {
+  return keystream(key, count).map((byte) => byte % FIELD);
+}
+
+/** left (n x n) times right (n x columns), row-major. */
+function multiply(left: Uint8Array, right: Uint8Array, n: number, columns: number): Uint8Array {
+  const product = new Uint8Array(n * columns);
+  const row = new Int32Array(columns);
+  for (let i = 0; i < n; i++) {
+    row.fill(0);
+    for (let j = 0; j < n; j++) {
+      const factor = left[i * n + j]!;
+      for (let column = 0; column < columns; column++) row[column]! += factor * right[j * columns + column]!;
+    }
+    for (let column = 0; column < columns; column++) product[i * columns + column] = row[column]! % FIELD;
+  }
+  return product;
+}
+
+/** The product A_1 … A_k. */
+export function referenceProduct(task: MatmulTask): Uint8Array {
+  const { seed, n, k } = task;
+  checkMatmulSpec(n, k);
+  let product = elements(matrixKey(seed, 1), n * n);
+  for (let i = 2; i <= k; i++) product = multiply(product, elements(matrixKey(seed, i), n * n), n, n);
+  return product;
+}
+
+/** Freivalds' check of an output of the right length and range. */
+export function referenceCheck(task: MatmulTask, output: Uint8Array, outputDigest: Uint8Array): boolean {
+  const { seed, n, k } = task;
+  const random = elements(freivaldsKey(seed, outputDigest), n * FREIVALDS_COLUMNS);
+  let expected = random;
+  for (let i = k; i >= 1; i--) expected = multiply(elements(matrixKey(seed, i), n * n), expected, n, FREIVALDS_COLUMNS);
+  const claimed = multiply(output, random, n, FREIVALDS_COLUMNS);
+  return claimed.every((element, at) => element === expected[at]);
+}
