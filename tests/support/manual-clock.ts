@@ -1,0 +1,84 @@
+import type { Clock } from "../../coordinator/src/ports/clock.ts";
+
+interface Timer {
+  due: number;
+  readonly period?: number;
+  readonly callback: () => void;
+}
+
+/** A clock that stands still until the test moves it; timers run inside {@link advance}, in order of their due time. */
+export class ManualClock implements Clock {
+  #wall: number;
+  #monotonic = 0;
+  readonly #timers = new Set<Timer>();
+
+  /** Starts at `wall`, in milliseconds since 1970; the monotonic clock starts at 0. */
+  constructor(wall: number = Date.UTC(2026, 0, 1)) {
+    this.#wall = wall;
+  }
+
+  now(): number {
+    return this.#wall;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  every(ms: number, callback: () => void): () => void {
+    if (!(ms > 0)) throw new RangeError("the period must be above 0 ms");
+    return this.#add({ due: this.#monotonic + ms, period: ms, callback });
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    return this.#add({ due: this.#monotonic + Math.max(0, ms), callback });
+  }
+
+  /** Lets `ms` pass on both clocks and runs each timer at its time; a timer set meanwhile runs too if it falls due. */
+  advance(ms: number): void {
+    const end = this.#monotonic + ms;
+    for (let timer = this.#nextUntil(end); timer; timer = this.#nextUntil(end)) {
+      this.#move(timer.due - this.#monotonic);
+      if (timer.period === undefined) this.#timers.delete(timer);
+      else timer.due += timer.period;
+      timer.callback();
+    }
+    this.#move(end - this.#monotonic);
+  }
+
+  /** Like {@link advance} in steps of `step` ms, with a turn of the event loop after each for what the timers started. */
+  async run(ms: number, step: number = ms): Promise<void> {
+    for (let left = ms; left > 0; left -= step) {
+      this.advance(Math.min(step, left));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Sets the wall clock off by `ms`, as an operator or NTP does; the monotonic clock and the timers do not notice. */
+  jump(ms: number): void {
+    this.#wall += ms;
+  }
+
+  /** How many timers wait, for tests of clean stops. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  #add(timer: Timer): () => void {
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  #move(ms: number): void {
+    this.#wall += ms;
+    this.#monotonic += ms;
+  }
+
+  #nextUntil(end: number): Timer | undefined {
+    let next: Timer | undefined;
+    for (const timer of this.#timers) {
+      if (timer.due <= end && (next === undefined || timer.due < next.due)) next = timer;
+    }
+    return next;
+  }
+}
