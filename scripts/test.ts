@@ -1,0 +1,127 @@
+/**
+ * `npm test`, and with `--fast` `npm run check`: every check of the repository, one after the other, up to the first
+ * that fails. The last line of the output is "N passed, N failed", summed over all tests.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+interface Step {
+  readonly title: string;
+  /** Runs in a shell in the repository with node_modules/.bin on the path. */
+  readonly command: string;
+  /** Left out of `npm run check`. */
+  readonly slow?: boolean;
+  /** Vitest, whose tests are counted. */
+  readonly tests?: boolean;
+}
+
+function vitest(project: string, title: string): Step {
+  return { title, command: `vitest run --project ${project}`, tests: true, slow: project !== "unit" };
+}
+
+const STEPS: readonly Step[] = [
+  { title: "proto: lint and generated code", command: "node scripts/generate.ts" },
+  { title: "format and lint", command: "biome check --error-on-warnings ." },
+  { title: "dead code", command: "knip" },
+  { title: "contract compiles", command: "hardhat compile" },
+  { title: "types", command: "tsc -p ." },
+  { title: "types of the hub", command: "npm run check --workspace hub" },
+  vitest("unit", "unit tests"),
+  vitest("contracts", "contract tests"),
+  vitest("conformance", "conformance of the adapters"),
+  vitest("hub", "hub in a browser"),
+  vitest("e2e", "end to end"),
+  vitest("faults", "faults"),
+];
+
+/** What vitest's JSON report says that matters here. */
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly success: boolean;
+}
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+  /** Why the step failed; absent when it did not. */
+  readonly fault?: string;
+}
+
+/** Runs a command. The output of a `quiet` one is shown only when it fails. Resolves to the exit code. */
+function run(command: string, quiet: boolean): Promise<number> {
+  const path = Object.keys(process.env).find((name) => name.toUpperCase() === "PATH") ?? "PATH";
+  const env = { ...process.env, [path]: join(ROOT, "node_modules", ".bin") + delimiter + process.env[path] };
+  const stdio = quiet ? (["ignore", "pipe", "pipe"] as const) : (["ignore", "inherit", "inherit"] as const);
+  const child = spawn(command, { cwd: ROOT, env, shell: true, stdio: [...stdio] });
+  const output: Buffer[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => output.push(chunk));
+  child.stderr?.on("data", (chunk: Buffer) => output.push(chunk));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code !== 0) process.stdout.write(Buffer.concat(output));
+      resolve(code ?? 1);
+    });
+  });
+}
+
+async function runTests(step: Step, folder: string): Promise<Outcome> {
+  const file = join(folder, "report.json");
+  rmSync(file, { force: true });
+  const code = await run(`${step.command} --reporter=default --reporter=json --outputFile.json="${file}"`, false);
+  let report: Report;
+  try {
+    report = JSON.parse(readFileSync(file, "utf8")) as Report;
+  } catch {
+    return { passed: 0, failed: 1, fault: "vitest ended without a report" };
+  }
+  const passed = report.numPassedTests;
+  const skipped = report.numPendingTests + report.numTodoTests;
+  const failed = report.numFailedTests + skipped;
+  if (skipped > 0) return { passed, failed, fault: `${skipped} tests were skipped, which counts as failed` };
+  if (code !== 0 || !report.success) return { passed, failed: Math.max(failed, 1), fault: "see above" };
+  if (passed === 0) return { passed, failed: 1, fault: "no test was run" };
+  return { passed, failed };
+}
+
+async function runStep(step: Step, folder: string): Promise<Outcome> {
+  if (step.tests) return runTests(step, folder);
+  const code = await run(step.command, true);
+  return code === 0 ? { passed: 0, failed: 0 } : { passed: 0, failed: 1, fault: `exit code ${code}` };
+}
+
+async function main(): Promise<void> {
+  const fast = process.argv.includes("--fast");
+  const steps = STEPS.filter((step) => !fast || !step.slow);
+  const folder = mkdtempSync(join(tmpdir(), "proof-of-compute-test-"));
+  let passed = 0;
+  let failed = 0;
+  try {
+    for (const [index, step] of steps.entries()) {
+      console.log(`\n[${index + 1}/${steps.length}] ${step.title}`);
+      const started = performance.now();
+      const outcome = await runStep(step, folder);
+      passed += outcome.passed;
+      failed += outcome.failed;
+      console.log(`    ${outcome.fault ? "FAILED" : "ok"}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      if (outcome.fault) {
+        console.log(`\n${step.title} failed: ${outcome.fault}. To run this step alone: npx ${step.command}`);
+        break;
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  console.log(`\n${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+await main();
