@@ -13,6 +13,7 @@ export const ERRORS = {
   NOT_CANCELLABLE: "The task has ended already.",
   NO_RESULT: "The task has no result, or it is kept no longer.",
   TOO_LARGE: "The body is larger than the limit.",
+  UNSUPPORTED_MEDIA_TYPE: "The body must be JSON, with content-type application/json.",
   RATE_LIMITED: "Too many requests; wait as Retry-After says.",
   QUEUE_FULL: "Too many tasks wait; submit again later.",
   DRAINING: "The coordinator shuts down; try again in a moment or another one.",
