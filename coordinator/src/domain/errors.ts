@@ -28,6 +28,8 @@ export const ERRORS = {
   AUTHORIZATION_REFUSED:
     "The NodeAuthorization is missing, expired, or not of this wallet; let the wallet sign a new one.",
   STORE_BOUND_ELSEWHERE: "The store belongs to another chain or contract; use another DATA_DIR or --rebind.",
+  SETTLEMENT_STOPPED:
+    "What the chain holds contradicts the store, or the recorder lost its role; docs/operations.md says how to go on.",
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,35 @@
+import { createRequire } from "node:module";
+import hardhatVerify from "@nomicfoundation/hardhat-verify";
+import { configVariable, defineConfig } from "hardhat/config";
+import { NETWORKS } from "./proto/src/networks.ts";
+
+const require = createRequire(import.meta.url);
+const remote = NETWORKS.filter((network) => network.name !== "local");
+
+export default defineConfig({
+  plugins: [hardhatVerify],
+  solidity: {
+    version: "0.8.37",
+    // The compiler of the npm package, so that compiling works without a network.
+    path: require.resolve("solc/soljson.js"),
+    settings: {
+      // XDC has Cancun and nothing newer; OpenZeppelin needs mcopy.
+      evmVersion: "cancun",
+      optimizer: { enabled: true, runs: 10_000 },
+    },
+  },
+  networks: {
+    local: { type: "edr-simulated", chainId: 31337, hardfork: "cancun", loggingEnabled: false },
+    ...Object.fromEntries(
+      remote.map(({ name, chainId, rpcUrl }) => [name, { type: "http" as const, chainId, url: rpcUrl }]),
+    ),
+  },
+  // hardhat-verify knows no XDC; XDCScan answers under Etherscan's V2 address.
+  chainDescriptors: Object.fromEntries(
+    remote.map(({ chainId, title, explorerUrl }) => [
+      chainId,
+      { name: title, blockExplorers: { etherscan: { name: "XDCScan", url: explorerUrl! } } },
+    ]),
+  ),
+  verify: { etherscan: { apiKey: configVariable("ETHERSCAN_API_KEY") } },
+});
