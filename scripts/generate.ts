@@ -1,0 +1,71 @@
+// `npm run proto`: lints the proto files and makes everything under proto/gen: the stubs, the descriptors for server
+// reflection and the matmul kernel. Does nothing when its inputs are as they were; `--force` makes all anew.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { glob, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const require = createRequire(import.meta.url);
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+const GEN = path.join(ROOT, "proto/gen");
+const STAMP = path.join(GEN, ".inputs");
+const KERNEL = "proto/kernel/matmul.ts";
+
+/** Tools whose version decides what is generated. */
+const TOOLS = ["@bufbuild/buf", "ts-proto", "assemblyscript"];
+
+/** A digest of all that decides the output: the sources, the settings, this script and the tools' versions. */
+async function digestOfInputs(): Promise<string> {
+  const files = ["buf.yaml", "buf.gen.yaml", KERNEL, "scripts/generate.ts"];
+  for await (const file of glob("proto/{proofofcompute,grpc}/**/*.proto", { cwd: ROOT })) files.push(file);
+  const hash = createHash("sha256");
+  for (const file of files.sort()) hash.update(`${file}\n`).update(await readFile(path.join(ROOT, file)));
+  for (const tool of TOOLS) {
+    const manifest = JSON.parse(await readFile(path.join(ROOT, "node_modules", tool, "package.json"), "utf8"));
+    hash.update(`${tool}@${manifest.version}\n`);
+  }
+  return hash.digest("hex");
+}
+
+async function buf(...args: string[]): Promise<void> {
+  // Its plugin is a script whose first line asks for `node`: the one that runs this file, whatever the PATH says.
+  const env = { ...process.env, PATH: [path.dirname(process.execPath), process.env.PATH].join(path.delimiter) };
+  await run(process.execPath, [require.resolve("@bufbuild/buf/bin/buf"), ...args], { cwd: ROOT, env });
+}
+
+/** Embeds the kernel in a module, so that it loads alike in Node, in its worker threads and in browsers. */
+async function compileKernel(): Promise<void> {
+  const asc = await import("assemblyscript/asc");
+  const output = new Map<string, string | Uint8Array>();
+  const flags = ["--runtime", "stub", "--enable", "simd", "-O3", "--noAssert", "--use", "abort="];
+  const { error, stderr } = await asc.main([KERNEL, "--baseDir", ROOT, "--outFile", "kernel.wasm", ...flags], {
+    writeFile: (name, contents) => void output.set(path.basename(name), contents),
+  });
+  if (error) throw new Error(`${KERNEL} does not compile:\n${stderr.toString()}`, { cause: error });
+  const base64 = Buffer.from(output.get("kernel.wasm")!).toString("base64");
+  const module = `// Made from ${KERNEL} by scripts/generate.ts.\nexport const KERNEL_WASM =\n  "${base64}";\n`;
+  await writeFile(path.join(GEN, "kernel.ts"), module);
+}
+
+async function main(): Promise<void> {
+  const digest = await digestOfInputs();
+  const made = await readFile(STAMP, "utf8").catch(() => "");
+  if (made === digest && !process.argv.includes("--force")) return;
+  await mkdir(GEN, { recursive: true });
+  await rm(STAMP, { force: true });
+  await buf("lint");
+  await buf("generate");
+  await buf("build", "--exclude-source-info", "-o", path.join(GEN, "descriptors.binpb"));
+  await compileKernel();
+  await writeFile(STAMP, digest);
+  console.log("proto/gen is made anew: stubs, descriptors, kernel.");
+}
+
+await main().catch((error: Error & { stdout?: string; stderr?: string }) => {
+  console.error([error.message, error.stdout, error.stderr].filter(Boolean).join("\n"));
+  process.exitCode = 1;
+});
