@@ -1,6 +1,6 @@
 import type { JsonRpcApiProvider } from "ethers";
 
-/** What a transaction offers for gas, in wei. `type` 2 has a tip; `type` 0 is for chains whose blocks have no base fee. */
+/** What a transaction offers for a unit of gas, in wei. Type 0 is for chains whose blocks have no base fee. */
 export type Fee =
   | { readonly type: 2; readonly maxFeePerGas: bigint; readonly maxPriorityFeePerGas: bigint }
   | { readonly type: 0; readonly gasPrice: bigint };
@@ -22,23 +22,25 @@ export async function readFee(provider: JsonRpcApiProvider): Promise<Fee> {
 }
 
 /** The most that a unit of gas can cost at that fee. */
-export function feeCap(fee: Fee): bigint {
+export function feePerGas(fee: Fee): bigint {
   return fee.type === 2 ? fee.maxFeePerGas : fee.gasPrice;
 }
 
-/** The fee, raised by an eighth at least over `previous`: what pools demand (a tenth) for replacing a transaction. */
-export function raiseFee(fee: Fee, previous: Fee): Fee {
-  const raise = (now: bigint, before: bigint) => {
+/** The part of it that goes to whoever makes the block, at most. */
+export function tipPerGas(fee: Fee): bigint {
+  return fee.type === 2 ? fee.maxPriorityFeePerGas : fee.gasPrice;
+}
+
+/** `fee`, or more: at least an eighth over `previous`, where pools demand a tenth for replacing a transaction. */
+export function raiseFee(fee: Fee, previous: { readonly feePerGas: bigint; readonly tipPerGas: bigint }): Fee {
+  const atLeast = (now: bigint, before: bigint) => {
     const least = before + before / 8n + 1n;
     return now > least ? now : least;
   };
-  if (fee.type === 2) {
-    const tip = previous.type === 2 ? previous.maxPriorityFeePerGas : 0n;
-    return {
-      type: 2,
-      maxFeePerGas: raise(fee.maxFeePerGas, feeCap(previous)),
-      maxPriorityFeePerGas: raise(fee.maxPriorityFeePerGas, tip),
-    };
-  }
-  return { type: 0, gasPrice: raise(fee.gasPrice, feeCap(previous)) };
+  if (fee.type === 0) return { type: 0, gasPrice: atLeast(fee.gasPrice, previous.feePerGas) };
+  return {
+    type: 2,
+    maxFeePerGas: atLeast(fee.maxFeePerGas, previous.feePerGas),
+    maxPriorityFeePerGas: atLeast(fee.maxPriorityFeePerGas, previous.tipPerGas),
+  };
 }

@@ -1,0 +1,252 @@
+import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
+import {
+  FetchRequest,
+  formatEther,
+  Interface,
+  isError,
+  JsonRpcProvider,
+  keccak256,
+  Network,
+  toQuantity,
+  Wallet,
+} from "ethers";
+import type { Logger } from "pino";
+import { ComputeError } from "../domain/errors.ts";
+import {
+  type BatchContent,
+  type BlockTag,
+  type Chain,
+  type ChainIdentity,
+  ContractRefusal,
+  type SentTransaction,
+} from "../ports/chain.ts";
+import { type Fee, feePerGas, raiseFee, readFee, tipPerGas } from "./fees.ts";
+
+/** Longer than any sound RPC takes, short enough to say soon that it is away. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** XDC's public RPCs answer eth_getLogs for at most so many blocks. */
+const LOG_CHUNK_BLOCKS = 2_000;
+/** Some three days of blocks: further back nobody waits for a link to the explorer. */
+const LOG_CHUNKS = 60;
+/** Between an estimate and inclusion others may touch the same slots. */
+const GAS_MARGIN_PERCENT = 20n;
+/** How often a fee is raised over an unknown transaction that holds the nonce: 1.125^12 is a fourfold fee. */
+const RAISES = 12;
+
+const CONTRACT = new Interface(PROOF_OF_COMPUTE_ABI);
+
+/** Which contract, reached how, with whose signature. */
+export interface EthersChainInit {
+  /** May hold an API key: never logged. */
+  readonly rpcUrl: string;
+  readonly contract: Address;
+  readonly recorderKey: string;
+}
+
+/**
+ * The contract over JSON-RPC. Nothing is remembered between calls: not the nonce, not a block number, not a pending
+ * transaction, because a reorg or a restarted node makes all of that wrong.
+ */
+export class EthersChain implements Chain {
+  readonly chainId: number;
+  readonly contract: Address;
+  readonly #rpc: JsonRpcProvider;
+  readonly #recorder: Wallet;
+  readonly #log: Logger;
+
+  /** `chainId` as from {@link EthersChain.connect}, which most callers want. */
+  constructor(components: { readonly logger: Logger }, init: EthersChainInit & { readonly chainId: number }) {
+    this.chainId = init.chainId;
+    this.contract = init.contract;
+    this.#recorder = new Wallet(init.recorderKey);
+    this.#log = components.logger;
+    this.#rpc = openRpc(init.rpcUrl, init.chainId);
+  }
+
+  /** Asks the RPC which chain it serves. Rejects with UNAVAILABLE when it is away. */
+  static async connect(components: { readonly logger: Logger }, init: EthersChainInit): Promise<EthersChain> {
+    const rpc = openRpc(init.rpcUrl, 0);
+    try {
+      const chainId = Number(await rpc.send("eth_chainId", []));
+      return new EthersChain(components, { ...init, chainId });
+    } catch (error) {
+      throw unavailable(error);
+    } finally {
+      rpc.destroy();
+    }
+  }
+
+  /** Ends what is under way; calls after it reject. */
+  stop(): void {
+    this.#rpc.destroy();
+  }
+
+  async identify(): Promise<ChainIdentity> {
+    const [chainId, balance, recorder] = await Promise.all([
+      this.#request<string>("eth_chainId", []),
+      this.#request<string>("eth_getBalance", [this.#recorder.address, "latest"]),
+      this.#call<string>("recorder", [], "latest"),
+    ]);
+    if (Number(chainId) !== this.chainId) {
+      throw new ComputeError("UNAVAILABLE", `the RPC serves chain ${Number(chainId)} now, no more ${this.chainId}`);
+    }
+    return {
+      chainId: this.chainId,
+      contract: this.contract,
+      recorder: parseAddress(this.#recorder.address),
+      isRecorder: recorder === this.#recorder.address,
+      balance: BigInt(balance),
+    };
+  }
+
+  async nextBatchId(at: BlockTag): Promise<number> {
+    return Number(await this.#call<bigint>("nextBatchId", [], at));
+  }
+
+  async rootOf(batchId: number, at: BlockTag): Promise<Hex | null> {
+    const root = await this.#call<Hex>("rootOf", [batchId], at);
+    return BigInt(root) === 0n ? null : root;
+  }
+
+  async computeUnits(provider: Address): Promise<bigint> {
+    return this.#call<bigint>("computeUnits", [provider], "latest");
+  }
+
+  async estimate(batch: BatchContent): Promise<bigint> {
+    const call = { from: this.#recorder.address, to: this.contract, data: encodeBatch(batch) };
+    return BigInt(await this.#request<string>("eth_estimateGas", [call, "latest"]));
+  }
+
+  async send(batch: BatchContent, replacing?: SentTransaction): Promise<SentTransaction> {
+    const [gas, count, balance, price] = await Promise.all([
+      this.estimate(batch),
+      this.#request<string>("eth_getTransactionCount", [this.#recorder.address, "latest"]),
+      this.#request<string>("eth_getBalance", [this.#recorder.address, "latest"]),
+      readFee(this.#rpc).catch((error) => Promise.reject(unavailable(error))),
+    ]);
+    const nonce = Number(count);
+    const gasLimit = (gas * (100n + GAS_MARGIN_PERCENT)) / 100n;
+    let fee = replacing?.nonce === nonce ? raiseFee(price, replacing) : price;
+    for (let raises = 0; ; raises++) {
+      // eth_estimateGas and eth_call never report an empty account.
+      const maxCost = gasLimit * feePerGas(fee);
+      if (BigInt(balance) < maxCost) throw this.#tooPoor(BigInt(balance), maxCost);
+      const sent = { nonce, feePerGas: feePerGas(fee), tipPerGas: tipPerGas(fee), maxCost };
+      const { raw, hash } = await this.#sign(batch, nonce, gasLimit, fee);
+      if ((await this.#broadcast(raw)) === "taken") return { ...sent, hash };
+      // A transaction from before a restart holds the nonce, at a fee that nobody remembers.
+      if (raises === RAISES) throw new ComputeError("UNAVAILABLE", `a dear pending transaction holds nonce ${nonce}`);
+      fee = raiseFee(fee, sent);
+      this.#log.info({ batchId: batch.id, nonce, feePerGas: String(feePerGas(fee)) }, "raised the fee to replace");
+    }
+  }
+
+  async recording(batchId: number): Promise<{ readonly transaction: Hex; readonly block: number } | null> {
+    const topics = CONTRACT.encodeFilterTopics("BatchRecorded", [batchId]);
+    let to = Number(await this.#request<string>("eth_blockNumber", []));
+    for (let chunk = 0; chunk < LOG_CHUNKS && to >= 0; chunk++, to -= LOG_CHUNK_BLOCKS) {
+      const fromBlock = toQuantity(Math.max(0, to - LOG_CHUNK_BLOCKS + 1));
+      const filter = { address: this.contract, topics, fromBlock, toBlock: toQuantity(to) };
+      const logs = await this.#request<{ transactionHash: Hex; blockNumber: string }[]>("eth_getLogs", [filter]);
+      const log = logs.at(-1);
+      if (log) return { transaction: log.transactionHash, block: Number(log.blockNumber) };
+    }
+    return null;
+  }
+
+  async #sign(batch: BatchContent, nonce: number, gasLimit: bigint, fee: Fee): Promise<{ raw: Hex; hash: Hex }> {
+    const request = { chainId: this.chainId, to: this.contract, data: encodeBatch(batch), nonce, gasLimit, ...fee };
+    const raw = (await this.#recorder.signTransaction(request)) as Hex;
+    return { raw, hash: keccak256(raw) as Hex };
+  }
+
+  /** Hands a signed transaction over. One that the pool has already is as good as taken. */
+  async #broadcast(raw: Hex): Promise<"taken" | "underpriced"> {
+    try {
+      await this.#rpc.send("eth_sendRawTransaction", [raw]);
+      return "taken";
+    } catch (error) {
+      const answer = rpcMessage(error);
+      if (/already known|known transaction/i.test(answer)) return "taken";
+      if (/underpriced/i.test(answer) && /replac/i.test(answer)) return "underpriced";
+      throw unavailable(error);
+    }
+  }
+
+  async #call<T>(method: string, values: readonly unknown[], at: BlockTag): Promise<T> {
+    const call = { to: this.contract, data: CONTRACT.encodeFunctionData(method, values) };
+    let result: string;
+    try {
+      result = await this.#request<string>("eth_call", [call, at]);
+    } catch (error) {
+      if (at === "latest" || !(error instanceof ComputeError)) throw error;
+      // Some nodes have no finalized block for a while after a restart, and some RPCs never: both pass by asking again
+      // or by another XDC_RPC_URL.
+      const hint = "no answer as of the finalized block, without which nothing counts as recorded";
+      throw new ComputeError("UNAVAILABLE", `${hint}: ${error.message}`, { cause: error });
+    }
+    if (result === "0x") {
+      const where = at === "latest" ? `chain ${this.chainId}` : `the finalized block of chain ${this.chainId} (yet)`;
+      throw new ComputeError("UNAVAILABLE", `there is no contract at ${this.contract} on ${where}`);
+    }
+    return CONTRACT.decodeFunctionResult(method, result)[0] as T;
+  }
+
+  async #request<T>(method: string, params: readonly unknown[]): Promise<T> {
+    try {
+      return (await this.#rpc.send(method, [...params])) as T;
+    } catch (error) {
+      throw refusal(error) ?? unavailable(error);
+    }
+  }
+
+  #tooPoor(balance: bigint, cost: bigint): ComputeError {
+    const { address } = this.#recorder;
+    const figures = `holds ${formatEther(balance)}, and the next batch may cost ${formatEther(cost)}`;
+    return new ComputeError("UNAVAILABLE", `the recorder ${address} ${figures}: send it coins`);
+  }
+}
+
+function openRpc(rpcUrl: string, chainId: number): JsonRpcProvider {
+  const request = new FetchRequest(rpcUrl);
+  request.timeout = REQUEST_TIMEOUT_MS;
+  request.setThrottleParams({ maxAttempts: 3 });
+  const network = Network.from(chainId);
+  // One request a body: several public RPCs refuse batches. No cache: a block number of 250 ms ago may be of a lost fork.
+  return new JsonRpcProvider(request, network, { staticNetwork: network, cacheTimeout: -1, batchMaxCount: 1 });
+}
+
+function encodeBatch(batch: BatchContent): string {
+  const credits = batch.credits.map(({ provider, units }) => [provider, units]);
+  return CONTRACT.encodeFunctionData("recordBatch", [batch.id, batch.root, credits]);
+}
+
+/** The revert that an error tells of, if it tells of one. */
+function refusal(error: unknown): ContractRefusal | undefined {
+  if (!isError(error, "CALL_EXCEPTION")) return undefined;
+  const revert = error.data ? CONTRACT.parseError(error.data) : null;
+  if (!revert) return new ContractRefusal("unknown", [error.reason ?? error.shortMessage], { cause: error });
+  return new ContractRefusal(revert.name, [...revert.args], { cause: error });
+}
+
+/** What the RPC itself said, where ethers wraps it. */
+function rpcMessage(error: unknown): string {
+  const {
+    info,
+    error: inner,
+    message,
+  } = error as {
+    info?: { error?: { message?: string } };
+    error?: { message?: string };
+    message?: string;
+  };
+  return info?.error?.message ?? inner?.message ?? message ?? String(error);
+}
+
+/** Only the short message: the long one has the RPC's address, and with it its key. */
+function unavailable(error: unknown): ComputeError {
+  if (error instanceof ComputeError) return error;
+  const { shortMessage } = error as { shortMessage?: string };
+  const answer = isError(error, "UNKNOWN_ERROR") ? rpcMessage(error) : (shortMessage ?? rpcMessage(error));
+  return new ComputeError("UNAVAILABLE", `the RPC failed: ${answer}`, { cause: error });
+}
