@@ -1,22 +1,148 @@
-import { checkMatmulSpec, FIELD, type MatmulTask } from "./matmul.ts";
+import { openKeystream } from "#crypto";
+import { KERNEL_WASM } from "../gen/kernel.ts";
+import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
 
 export { referenceProduct } from "./reference.ts";
 
+/** What kernel/matmul.ts exports; all arguments are addresses and counts. */
+interface Kernel {
+  readonly memory: WebAssembly.Memory;
+  inRange(bytes: number, length: number): number;
+  packLeft(bytes: number, packed: number, rows: number, depth: number): void;
+  packRight(bytes: number, packed: number, from: number, rows: number, depth: number, columns: number): void;
+  multiply(left: number, right: number, product: number, rows: number, depth: number, columns: number): void;
+}
+
+/** Rows worked on at once: so many of the left operand stay in the second-level cache while all of the right one passes. */
+const STRIP = 64;
+
+/** Bytes of an element in a packed operand. */
+const PACKED = 2;
+
+/** Memory that an idle kernel may keep; WebAssembly's never shrinks, so a kernel that grew beyond is thrown away. */
+const KEPT_BYTES = 8 << 20;
+
+const PAGE = 1 << 16;
+
+/** Multiply-accumulates between two calls of `report`: some 5 ms. */
+const REPORT_EVERY = 2 ** 27;
+
+/** Null where there is no WebAssembly with SIMD. */
+const module = (() => {
+  try {
+    return new WebAssembly.Module(Uint8Array.from(atob(KERNEL_WASM), (character) => character.charCodeAt(0)));
+  } catch {
+    return null;
+  }
+})();
+
+let idle: Kernel | undefined;
+
+/** Runs `work` on a kernel with so much memory, or returns undefined where there is none. */
+function withKernel<T>(bytes: number, work: (kernel: Kernel, memory: Uint8Array) => T): T | undefined {
+  if (module === null) return undefined;
+  const kernel = idle ?? (new WebAssembly.Instance(module).exports as unknown as Kernel);
+  // Not idle while it works, in case `report` starts another task.
+  idle = undefined;
+  const missing = bytes - kernel.memory.buffer.byteLength;
+  if (missing > 0) kernel.memory.grow(Math.ceil(missing / PAGE));
+  const result = work(kernel, new Uint8Array(kernel.memory.buffer));
+  if (kernel.memory.buffer.byteLength <= KEPT_BYTES) idle = kernel;
+  return result;
+}
+
+/** Puts a derived matrix of n rows strip by strip at `address`; its bytes are not reduced yet. */
+function eachStrip(
+  key: Uint8Array,
+  n: number,
+  columns: number,
+  memory: Uint8Array,
+  address: number,
+  use: (row: number) => void,
+): void {
+  const next = openKeystream(key);
+  for (let row = 0; row < n; row += STRIP) {
+    memory.set(next(STRIP * columns), address);
+    use(row);
+  }
+}
+
 /**
- * The product A_1 … A_k, n*n bytes, row-major. `report` is called with the fraction that is done, some times a second on
- * long tasks; when it returns false the work stops and null comes back.
+ * The product A_1 … A_k, n*n bytes, row-major. `report` hears the fraction that is done, every 5 to 50 ms and on short tasks not
+ * at all; when it returns false the work stops and null comes back.
  */
 export function computeProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null {
-  return report?.(0) === false ? null : referenceProduct(task);
+  const { seed, n, k } = task;
+  checkMatmulSpec(n, k);
+  const left = 0;
+  const right = left + n * n * PACKED;
+  const strip = right + n * n * PACKED;
+  const stripPacked = STRIP * n * PACKED;
+  const product = withKernel(strip + STRIP * n, (kernel, memory) => {
+    const output = new Uint8Array(n * n);
+    let done = 0;
+    let reported = 0;
+    eachStrip(matrixKey(seed, 1), n, n, memory, strip, (row) => {
+      kernel.packLeft(strip, left + (row / STRIP) * stripPacked, STRIP, n);
+    });
+    for (let i = 2; i <= k; i++) {
+      eachStrip(matrixKey(seed, i), n, n, memory, strip, (row) => kernel.packRight(strip, right, row, STRIP, n, n));
+      for (let row = 0; row < n; row += STRIP) {
+        // Rows of the product need the same rows of the left operand only, so they may take their place.
+        const rows = left + (row / STRIP) * stripPacked;
+        kernel.multiply(rows, right, strip, STRIP, n, n);
+        if (i < k) kernel.packLeft(strip, rows, STRIP, n);
+        else output.set(memory.subarray(strip, strip + STRIP * n), row * n);
+        done += STRIP * n * n;
+        if (report !== undefined && done - reported >= REPORT_EVERY) {
+          reported = done;
+          if (!report(done / ((k - 1) * n ** 3))) return null;
+        }
+      }
+    }
+    return output;
+  });
+  return product === undefined ? referenceProduct(task, report) : product;
 }
 
 /**
  * Whether an output is the task's product: its length, then its range, then Freivalds' check, by which a wrong one passes
- * with probability at most 2^-112. `outputDigest` is SHA-256 of the output, which the caller has checked.
+ * with probability at most 2^-112. `outputDigest` is SHA-256 of the output; that it is, the caller has checked.
  */
 export function checkProduct(task: MatmulTask, output: Uint8Array, outputDigest: Uint8Array): boolean {
-  checkMatmulSpec(task.n, task.k);
-  if (output.length !== task.n * task.n || output.some((byte) => byte >= FIELD)) return false;
-  return referenceCheck(task, output, outputDigest);
+  const { seed, n, k } = task;
+  checkMatmulSpec(n, k);
+  if (output.length !== n * n) return false;
+  const columns = FREIVALDS_COLUMNS;
+  const left = 0;
+  const right = left + STRIP * n * PACKED;
+  const product = right + n * columns * PACKED;
+  const strip = product + n * columns;
+  const verdict = withKernel(strip + STRIP * n, (kernel, memory) => {
+    for (let row = 0; row < n; row += STRIP) {
+      memory.set(output.subarray(row * n, (row + STRIP) * n), strip);
+      if (!kernel.inRange(strip, STRIP * n)) return false;
+    }
+    const multiplyStrip = (row: number) => {
+      kernel.packLeft(strip, left, STRIP, n);
+      kernel.multiply(left, right, product + row * columns, STRIP, n, columns);
+    };
+    eachStrip(freivaldsKey(seed, outputDigest), n, columns, memory, strip, (row) => {
+      kernel.packRight(strip, right, row, STRIP, n, columns);
+    });
+    const random = memory.slice(right, product);
+    for (let i = k; i >= 1; i--) {
+      eachStrip(matrixKey(seed, i), n, n, memory, strip, multiplyStrip);
+      if (i > 1) kernel.packRight(product, right, 0, n, n, columns);
+    }
+    const expected = memory.slice(product, strip);
+    memory.set(random, right);
+    for (let row = 0; row < n; row += STRIP) {
+      memory.set(output.subarray(row * n, (row + STRIP) * n), strip);
+      multiplyStrip(row);
+    }
+    return expected.every((element, at) => element === memory[product + at]);
+  });
+  return verdict ?? (output.every((element) => element < FIELD) && referenceCheck(task, output, outputDigest));
 }

@@ -7,8 +7,14 @@ function elements(key: Uint8Array, count: number): Uint8Array {
   return keystream(key, count).map((byte) => byte % FIELD);
 }
 
-/** left (n x n) times right (n x columns), row-major. */
-function multiply(left: Uint8Array, right: Uint8Array, n: number, columns: number): Uint8Array {
+/** left (n x n) times right (n x columns), row-major; stops where `goOn`, asked after each row, says so. */
+function multiply(
+  left: Uint8Array,
+  right: Uint8Array,
+  n: number,
+  columns: number,
+  goOn?: (rows: number) => boolean,
+): Uint8Array {
   const product = new Uint8Array(n * columns);
   const row = new Int32Array(columns);
   for (let i = 0; i < n; i++) {
@@ -18,17 +24,26 @@ function multiply(left: Uint8Array, right: Uint8Array, n: number, columns: numbe
       for (let column = 0; column < columns; column++) row[column]! += factor * right[j * columns + column]!;
     }
     for (let column = 0; column < columns; column++) product[i * columns + column] = row[column]! % FIELD;
+    if (goOn?.(i + 1) === false) break;
   }
   return product;
 }
 
-/** The product A_1 … A_k. */
-export function referenceProduct(task: MatmulTask): Uint8Array {
+/** The product A_1 … A_k; null when `report`, told the fraction that is done after every row, returned false. */
+export function referenceProduct(task: MatmulTask): Uint8Array;
+export function referenceProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null;
+export function referenceProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null {
   const { seed, n, k } = task;
   checkMatmulSpec(n, k);
+  let stopped = false;
   let product = elements(matrixKey(seed, 1), n * n);
-  for (let i = 2; i <= k; i++) product = multiply(product, elements(matrixKey(seed, i), n * n), n, n);
-  return product;
+  for (let i = 2; i <= k && !stopped; i++) {
+    product = multiply(product, elements(matrixKey(seed, i), n * n), n, n, (rows) => {
+      stopped = report?.(((i - 2) * n + rows) / ((k - 1) * n)) === false;
+      return !stopped;
+    });
+  }
+  return stopped ? null : product;
 }
 
 /** Freivalds' check of an output of the right length and range. */
