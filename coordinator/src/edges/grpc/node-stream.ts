@@ -1,0 +1,261 @@
+import { type KeyObject, randomBytes } from "node:crypto";
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { addressBytes, fromHex, type Hex, toHex } from "@proof-of-compute/proto";
+import {
+  type CoordinatorFrame,
+  type Failure,
+  FailureCode,
+  type Heartbeat,
+  type NodeFrame,
+  type OutputChunk,
+} from "@proof-of-compute/proto/node";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import type { Logger } from "pino";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Fleet } from "../../services/fleet.ts";
+import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
+import type { LiveNode, Run } from "../../services/live-node.ts";
+import type { Scheduler } from "../../services/scheduler.ts";
+import type { UploadBudget } from "../../services/uploads.ts";
+import { checkHello, type HandshakeInit } from "./handshake.ts";
+import { toServiceError } from "./status.ts";
+import { StreamLink } from "./stream-link.ts";
+
+/** How long a stream may stay without its Hello. */
+const HELLO_TIMEOUT_MS = 10_000;
+/** Frames of one stream that may be in work; more wait in the node. */
+const MAX_PENDING = 32;
+
+export interface NodeStreamComponents {
+  readonly fleet: Fleet;
+  readonly scheduler: Scheduler;
+  readonly intake: Intake;
+  readonly uploads: UploadBudget;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface NodeStreamInit extends HandshakeInit {
+  readonly coordinatorId: string;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  /** Spread for a number of nodes, in milliseconds. */
+  readonly reconnectSpreadMs: (nodes: number) => number;
+  readonly isDraining: () => boolean;
+}
+
+type Call = ServerDuplexStream<NodeFrame, CoordinatorFrame>;
+type Frame = NonNullable<NodeFrame["message"]>;
+
+/**
+ * One Connect call, from Challenge to its end:
+ * - `challenged`: waits for Hello.
+ * - `checking`: Hello is being checked; frames before Welcome break the protocol.
+ * - `open`: the session lives.
+ * - `closed`.
+ */
+type State = "challenged" | "checking" | "open" | "closed";
+
+/** Reads a node's frames and hands each to its service. Frames are taken in order; an unknown one is ignored. */
+export class NodeStream {
+  readonly #call: Call;
+  readonly #components: NodeStreamComponents;
+  readonly #init: NodeStreamInit;
+  readonly #link: StreamLink;
+  readonly #nonce = randomBytes(32);
+  readonly #ended = new AbortController();
+  #state: State = "challenged";
+  #node: LiveNode | undefined;
+  #key: KeyObject | undefined;
+  /** The frames' work goes one after the other. */
+  #tail: Promise<void> = Promise.resolve();
+  #pending = 0;
+  #unknown: ReadonlySet<Hex> = new Set();
+
+  constructor(call: Call, components: NodeStreamComponents, init: NodeStreamInit) {
+    this.#call = call;
+    this.#components = components;
+    this.#init = init;
+    this.#link = new StreamLink(call, toHex(randomBytes(16)));
+  }
+
+  start(): void {
+    const stopTimer = this.#components.clock.after(HELLO_TIMEOUT_MS, () => {
+      if (this.#state === "challenged") this.#fail(new ComputeError("HELLO_TIMEOUT"));
+    });
+    this.#call.on("data", (frame: NodeFrame) => {
+      if (frame.message) this.#take(frame.message);
+    });
+    this.#call.on("error", () => this.#end());
+    this.#call.on("cancelled", () => this.#end());
+    this.#call.on("close", () => this.#end());
+    this.#call.on("end", () => {
+      stopTimer();
+      void this.#tail.then(() => {
+        this.#link.close();
+        this.#end();
+      });
+    });
+    this.#ended.signal.addEventListener("abort", stopTimer, { once: true });
+    this.#link.send({ $case: "challenge", value: { nonce: this.#nonce } });
+  }
+
+  get sessionId(): Hex {
+    return this.#link.sessionId;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  #take(frame: Frame): void {
+    if (this.#state === "closed") return;
+    // Presence is the time of receipt, not of when its turn comes.
+    if (this.#node) this.#components.fleet.heard(this.#node);
+    if (++this.#pending >= MAX_PENDING) this.#call.pause();
+    this.#tail = this.#tail
+      .then(() => (this.#state === "closed" ? undefined : this.#handle(frame)))
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        if (--this.#pending === MAX_PENDING - 1) this.#call.resume();
+      });
+  }
+
+  #handle(frame: Frame): Promise<void> | undefined {
+    if (frame.$case === "hello") {
+      if (this.#state !== "challenged") throw new ComputeError("PROTOCOL_VIOLATION", "Hello comes once");
+      return this.#open(frame.value);
+    }
+    const node = this.#node;
+    if (this.#state !== "open" || !node) throw new ComputeError("PROTOCOL_VIOLATION", "Hello comes first");
+    switch (frame.$case) {
+      case "heartbeat":
+        return this.#heartbeat(node, frame.value);
+      case "progress": {
+        const run = this.#run(node, frame.value.assignmentId);
+        if (run && run.phase !== "checking") this.#components.scheduler.progress(run, finite(frame.value.fraction));
+        return undefined;
+      }
+      case "outputChunk":
+        return this.#chunk(node, frame.value);
+      case "results":
+        return this.#components.intake.results(node, this.#key!, frame.value.results, frame.value.signature);
+      case "failure":
+        return this.#failure(node, frame.value);
+      case "draining":
+        node.draining = true;
+        this.#components.fleet.refresh(node);
+        return undefined;
+    }
+  }
+
+  async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
+    const { fleet, logger } = this.#components;
+    const { contract } = this.#init;
+    this.#state = "checking";
+    if (this.#init.isDraining()) throw new ComputeError("DRAINING");
+    const { offer, key } = await checkHello(hello, this.#nonce, this.#init);
+    if (this.#ended.signal.aborted) return;
+    this.#key = key;
+    const node = await fleet.join(offer, this.#link);
+    if (this.#ended.signal.aborted) return fleet.leave(node, this.#link);
+    this.#node = node;
+    this.#state = "open";
+    const { online, suspect } = fleet.counts();
+    this.#link.send({
+      $case: "welcome",
+      value: {
+        sessionId: Buffer.from(fromHex(this.#link.sessionId)),
+        coordinatorId: this.#init.coordinatorId,
+        heartbeatIntervalMs: this.#init.heartbeatMs,
+        leaseMs: this.#init.leaseMs,
+        reconnectSpreadMs: this.#init.reconnectSpreadMs(online + suspect),
+        inlineOutputBytes: INLINE_OUTPUT_BYTES,
+        chainId: BigInt(contract?.chainId ?? 0),
+        contract: Buffer.from(contract ? addressBytes(contract.address) : []),
+      },
+    });
+    logger.debug({ nodeId: node.id, session: this.#link.sessionId }, "session open");
+    fleet.announce(node);
+  }
+
+  async #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): Promise<void> {
+    node.load = finite(load);
+    const listed = new Set(runningAssignmentIds.map(toHex));
+    const unknown = new Set<Hex>();
+    for (const id of listed) {
+      if (node.runs.has(id)) continue;
+      // Twice in a row, because the ack of a result may have crossed the first heartbeat.
+      if (this.#unknown.has(id)) this.#link.cancel(id, "LEASE_LOST");
+      unknown.add(id);
+    }
+    this.#unknown = unknown;
+    await this.#components.scheduler.reconcile(node, listed);
+  }
+
+  async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {
+    const run = this.#run(node, assignmentId);
+    // The assignment may have been withdrawn while the node was sending.
+    if (!run || run.phase === "checking") return;
+    const { n } = TaskSpec.decode(run.task.spec).kind!.value;
+    this.#components.scheduler.progress(run, run.progress);
+    run.upload ??= await this.#components.uploads.open(n * n, this.#ended.signal);
+    run.upload?.add(offset, data);
+  }
+
+  async #failure(node: LiveNode, { assignmentId, code, detail }: Failure): Promise<void> {
+    const { scheduler, fleet } = this.#components;
+    const run = this.#run(node, assignmentId);
+    if (!run || run.phase === "checking") return;
+    const said = detail.slice(0, 1_024);
+    switch (code) {
+      case FailureCode.FAILURE_CODE_BUSY:
+        return scheduler.end(run, "declined", said || "BUSY");
+      case FailureCode.FAILURE_CODE_UNSUPPORTED:
+        return scheduler.end(run, "declined", said || "UNSUPPORTED");
+      case FailureCode.FAILURE_CODE_TASK:
+        return scheduler.end(run, "failed", said || "TASK");
+      case FailureCode.FAILURE_CODE_CANCELLED:
+        return scheduler.end(run, "cancelled", said || "CANCELLED");
+      default:
+        fleet.blame(node, "lost");
+        return scheduler.end(run, "lost", said || "INTERNAL");
+    }
+  }
+
+  #run(node: LiveNode, assignmentId: Uint8Array): Run | undefined {
+    return this.#components.scheduler.run(toHex(assignmentId), node);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    const known = error instanceof ComputeError ? error : new ComputeError("INTERNAL", undefined, { cause: error });
+    const { logger } = this.#components;
+    if (known.code === "INTERNAL") logger.error({ err: error, session: this.#link.sessionId }, "stream failed");
+    else logger.info({ code: known.code, detail: known.message, nodeId: this.#node?.id }, "stream refused");
+    this.#link.lost();
+    this.#call.emit("error", toServiceError(known));
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#link.lost();
+    this.#ended.abort();
+    if (!this.#node) return;
+    if (this.#node.link === this.#link) {
+      for (const run of this.#node.runs.values()) {
+        if (run.phase === "checking") continue;
+        run.upload?.release();
+        run.upload = undefined;
+      }
+    }
+    this.#components.fleet.leave(this.#node, this.#link);
+  }
+}
+
+function finite(value: number): number {
+  return Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0;
+}

@@ -1,0 +1,103 @@
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import type { Hex } from "@proof-of-compute/proto";
+import {
+  type Assignment,
+  type CoordinatorFrame,
+  type NodeFrame,
+  type ResultAck,
+  Verdict,
+  CancelReason as WireCancelReason,
+} from "@proof-of-compute/proto/node";
+import type { ComputeError } from "../../domain/errors.ts";
+import type { Task } from "../../domain/task.ts";
+import type { CancelReason, Fate, NodeLink } from "../../services/live-node.ts";
+import { idBytes } from "../../services/scheduler.ts";
+import { toServiceError } from "./status.ts";
+
+/** Largest frame of assignments or acks; far below the message limit. */
+const FRAME = 256;
+
+const CANCEL_REASONS: Record<CancelReason, WireCancelReason> = {
+  REQUESTED: WireCancelReason.CANCEL_REASON_REQUESTED,
+  DEADLINE: WireCancelReason.CANCEL_REASON_DEADLINE,
+  LEASE_LOST: WireCancelReason.CANCEL_REASON_LEASE_LOST,
+};
+
+const VERDICTS: Record<Fate["verdict"], Verdict> = {
+  ACCEPTED: Verdict.VERDICT_ACCEPTED,
+  REJECTED: Verdict.VERDICT_REJECTED,
+  LATE: Verdict.VERDICT_LATE,
+};
+
+/** The way down a node's stream: what one event-loop turn brings goes out in plural frames. */
+export class StreamLink implements NodeLink {
+  readonly sessionId: Hex;
+  readonly #call: ServerDuplexStream<NodeFrame, CoordinatorFrame>;
+  #assignments: Assignment[] = [];
+  #acks: ResultAck[] = [];
+  #scheduled = false;
+  #closed = false;
+
+  constructor(call: ServerDuplexStream<NodeFrame, CoordinatorFrame>, sessionId: Hex) {
+    this.#call = call;
+    this.sessionId = sessionId;
+  }
+
+  send(message: NonNullable<CoordinatorFrame["message"]>): void {
+    if (!this.#closed) this.#call.write({ message });
+  }
+
+  assign(assignmentId: Hex, task: Task): void {
+    const spec = Buffer.from(task.spec.buffer, task.spec.byteOffset, task.spec.byteLength);
+    this.#assignments.push({ assignmentId: idBytes(assignmentId), taskId: idBytes(task.id), spec });
+    this.#schedule();
+  }
+
+  cancel(assignmentId: Hex, reason: CancelReason): void {
+    // An assignment that waits to be sent goes first, so that its cancel is understood.
+    this.#flush();
+    this.send({ $case: "cancel", value: { assignmentId: idBytes(assignmentId), reason: CANCEL_REASONS[reason] } });
+  }
+
+  ack({ assignmentId, verdict, reason, units }: Fate): void {
+    this.#acks.push({ assignmentId: idBytes(assignmentId), verdict: VERDICTS[verdict], reason, units });
+    this.#schedule();
+  }
+
+  reconnect(spreadMs: number, reason: string): void {
+    this.send({ $case: "reconnect", value: { spreadMs, reason } });
+  }
+
+  close(error?: ComputeError): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.#closed = true;
+    if (error) this.#call.emit("error", toServiceError(error));
+    else this.#call.end();
+  }
+
+  /** The stream is gone; nothing can be sent any more. */
+  lost(): void {
+    this.#closed = true;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    const assignments = this.#assignments;
+    const acks = this.#acks;
+    this.#assignments = [];
+    this.#acks = [];
+    for (let i = 0; i < acks.length; i += FRAME) {
+      this.send({ $case: "acks", value: { acks: acks.slice(i, i + FRAME) } });
+    }
+    for (let i = 0; i < assignments.length; i += FRAME) {
+      this.send({ $case: "assignments", value: { assignments: assignments.slice(i, i + FRAME) } });
+    }
+  }
+}

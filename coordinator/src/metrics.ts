@@ -1,0 +1,52 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** Every metric of the coordinator, declared once; base units in names. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly nodes = this.#gauge("nodes", "Nodes with a session or with leases, by status.", ["status"]);
+  readonly tasksSubmitted = this.#counter("tasks_submitted_total", "Tasks accepted from requesters.");
+  readonly assignments = this.#counter("assignments_total", "Attempts that were pushed to nodes.");
+  readonly assignmentsEnded = this.#counter("assignments_ended_total", "Attempts that ended, by how.", ["state"]);
+  readonly results = this.#counter("results_total", "Results that were judged, by verdict and reason.", [
+    "verdict",
+    "reason",
+  ]);
+  readonly units = this.#counter("units_verified_total", "Compute units of accepted results.");
+  readonly queued = this.#gauge("tasks_queued", "Tasks that wait for a node.");
+  readonly running = this.#gauge("tasks_running", "Assignments that are live.");
+  readonly checkSeconds = this.#histogram("check_seconds", "Time from a result's arrival to its verdict.");
+  readonly httpSeconds = this.#histogram("http_request_seconds", "Time of REST requests.", [
+    "method",
+    "route",
+    "status",
+  ]);
+  readonly batches = this.#counter("batches_total", "Batches, by the state they reached.", ["state"]);
+  readonly recorderBalance = this.#gauge("recorder_balance_wei", "Balance of the recorder's wallet.");
+
+  /** Adds the process's own metrics; apart from the constructor so that tests can do without. */
+  collectProcess(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  async render(): Promise<{ contentType: string; body: string }> {
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() };
+  }
+
+  #counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
+    return new Counter({ name: `proof_of_compute_${name}`, help, labelNames, registers: [this.registry] });
+  }
+
+  #gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
+    return new Gauge({ name: `proof_of_compute_${name}`, help, labelNames, registers: [this.registry] });
+  }
+
+  #histogram<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Histogram<L> {
+    return new Histogram({
+      name: `proof_of_compute_${name}`,
+      help,
+      labelNames,
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+      registers: [this.registry],
+    });
+  }
+}

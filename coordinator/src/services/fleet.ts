@@ -1,0 +1,302 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Logger } from "pino";
+import { ComputeError } from "../domain/errors.ts";
+import type { NodeStatus } from "../domain/node.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { LiveNode, type NodeLink, type Offer } from "./live-node.ts";
+
+/** Missed heartbeats after which a node is suspect. */
+const SUSPECT_AFTER = 2.5;
+/** Longest pause after failed checks. */
+const MAX_PAUSE_MS = 300_000;
+/** Random nodes that are looked at before all of them are. */
+const PROBES = 6;
+
+export interface FleetComponents {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+export interface FleetInit {
+  readonly coordinatorId: string;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly maxNodes: number;
+}
+
+/** Who listens: the scheduler. */
+export interface FleetListener {
+  /** The node has room for work. */
+  room(): void;
+  /** A session began; `running` are the assignments that the node says it still has. */
+  joined(node: LiveNode, running: readonly Hex[]): void;
+  /** The grace is over; its leases are lost. */
+  offline(node: LiveNode): void;
+}
+
+/**
+ * Presence and capacity: which nodes live, what they may be given, and what they have earned. Lives in memory; the store
+ * gets changes of state at once and times of last contact in one write every few seconds.
+ */
+export class Fleet {
+  readonly #components: FleetComponents;
+  readonly #init: FleetInit;
+  readonly #nodes = new Map<Hex, LiveNode>();
+  /** Nodes with room; a list for random choice, kept without holes. */
+  readonly #roomy: LiveNode[] = [];
+  readonly #seen = new Set<LiveNode>();
+  readonly #earned = new Set<LiveNode>();
+  #listener: FleetListener | undefined;
+  #stopSweep: (() => void) | undefined;
+  #sweptAt = 0;
+  #flushing: Promise<void> | undefined;
+
+  constructor(components: FleetComponents, init: FleetInit) {
+    this.#components = components;
+    this.#init = init;
+  }
+
+  start(listener: FleetListener): void {
+    this.#listener = listener;
+    const { clock } = this.#components;
+    this.#sweptAt = clock.monotonic();
+    this.#stopSweep ??= clock.every(this.#init.heartbeatMs / 2, () => this.sweep());
+  }
+
+  async stop(): Promise<void> {
+    this.#stopSweep?.();
+    this.#stopSweep = undefined;
+    await this.#flush();
+  }
+
+  /** Makes room for a node that held leases before this coordinator started; it has the lease time to come back. */
+  expect(nodeId: Hex, offer: Offer): LiveNode {
+    const known = this.#nodes.get(nodeId);
+    if (known) return known;
+    const node = new LiveNode(nodeId, offer);
+    node.heardAt = this.#components.clock.monotonic();
+    node.lastSeen = this.#components.clock.now();
+    this.#nodes.set(nodeId, node);
+    return node;
+  }
+
+  /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
+  async join(offer: Offer, link: NodeLink): Promise<LiveNode> {
+    const { store, logger } = this.#components;
+    if (!this.#nodes.has(offer.nodeId) && this.#nodes.size >= this.#init.maxNodes) {
+      throw new ComputeError("RATE_LIMITED", `this coordinator serves ${this.#init.maxNodes} nodes already`);
+    }
+    const standing = await store.standing(offer.nodeId, offer.wallet);
+    let node = this.#nodes.get(offer.nodeId);
+    if (!node) {
+      node = new LiveNode(offer.nodeId, offer);
+      this.#nodes.set(offer.nodeId, node);
+    }
+    const older = node.link;
+    node.offer = offer;
+    node.cap = Math.min(standing?.cap ?? 1, 2 * offer.slots);
+    node.valid = standing?.valid ?? 0;
+    node.faults = standing?.faults ?? 0;
+    node.draining = false;
+    node.link = link;
+    older?.close(new ComputeError("SESSION_REPLACED"));
+    this.heard(node);
+    await this.#setStatus(node, "online");
+    // While the state was written a still newer session may have come, or this one may have been lost.
+    if (node.link !== link) throw new ComputeError("SESSION_REPLACED");
+    logger.info({ nodeId: node.id, wallet: offer.wallet, session: link.sessionId, slots: offer.slots }, "node joined");
+    return node;
+  }
+
+  /** Tells the scheduler of a session that was welcomed. */
+  announce(node: LiveNode): void {
+    this.#listener?.joined(node, node.offer.runningAssignmentIds);
+    this.refresh(node);
+  }
+
+  /** The stream of `link` ended; leases hold for the lease time. */
+  leave(node: LiveNode, link: NodeLink): void {
+    if (node.link !== link) return;
+    node.link = null;
+    this.refresh(node);
+    this.#components.logger.info({ nodeId: node.id, session: link.sessionId }, "node left");
+    this.#changeStatus(node, "suspect");
+  }
+
+  /** A frame arrived on the live session. */
+  heard(node: LiveNode): void {
+    node.heardAt = this.#components.clock.monotonic();
+    node.lastSeen = this.#components.clock.now();
+    this.#seen.add(node);
+    if (node.status === "suspect" && node.link !== null) this.#changeStatus(node, "online");
+  }
+
+  /** Looks at a node's room again after anything that may have changed it. */
+  refresh(node: LiveNode): void {
+    const roomy = node.room > 0 && node.pausedUntil <= this.#components.clock.monotonic();
+    if (roomy && node.roomIndex < 0) {
+      node.roomIndex = this.#roomy.push(node) - 1;
+    } else if (!roomy && node.roomIndex >= 0) {
+      const last = this.#roomy.pop()!;
+      if (last !== node) {
+        this.#roomy[node.roomIndex] = last;
+        last.roomIndex = node.roomIndex;
+      }
+      node.roomIndex = -1;
+    }
+    if (roomy) this.#listener?.room();
+  }
+
+  /**
+   * A node with room that fits: the freer of two random ones, so that no node gets everything; one that tried before only
+   * when no other fits.
+   */
+  pick(fits: (node: LiveNode) => boolean, tried: ReadonlySet<Hex>): LiveNode | undefined {
+    const roomy = this.#roomy;
+    let best: LiveNode | undefined;
+    for (let probe = 0, found = 0; probe < PROBES && found < 2 && roomy.length > 0; probe++) {
+      const node = roomy[Math.floor(this.#components.random() * roomy.length)]!;
+      if (tried.has(node.id) || !fits(node)) continue;
+      found++;
+      if (best === undefined || node.runs.size / node.offer.slots < best.runs.size / best.offer.slots) best = node;
+    }
+    return best ?? roomy.find((node) => !tried.has(node.id) && fits(node)) ?? roomy.find(fits);
+  }
+
+  /** Room of the whole fleet, at most `limit`. */
+  room(limit: number): number {
+    let sum = 0;
+    for (const node of this.#roomy) {
+      sum += node.room;
+      if (sum >= limit) return limit;
+    }
+    return sum;
+  }
+
+  /** A checked result: the cap doubles. */
+  credit(node: LiveNode): void {
+    node.valid++;
+    node.rejectedInARow = 0;
+    node.cap = Math.min(node.cap * 2, 2 * node.offer.slots);
+    this.#earned.add(node);
+  }
+
+  /** A fault of the node: its cap is 1 again, and after failed checks it pauses, twice as long each time. */
+  blame(node: LiveNode, fault: "lost" | "rejected"): void {
+    node.faults++;
+    node.cap = 1;
+    if (fault === "rejected") {
+      node.rejectedInARow++;
+      const pause = Math.min(MAX_PAUSE_MS, 1_000 * 2 ** Math.min(node.rejectedInARow, 20));
+      node.pausedUntil = this.#components.clock.monotonic() + pause;
+    }
+    this.#earned.add(node);
+    this.refresh(node);
+  }
+
+  get(nodeId: Hex): LiveNode | undefined {
+    return this.#nodes.get(nodeId);
+  }
+
+  /** Nodes with a session. */
+  *online(): Iterable<LiveNode> {
+    for (const node of this.#nodes.values()) if (node.link !== null) yield node;
+  }
+
+  counts(): { online: number; suspect: number } {
+    let online = 0;
+    for (const node of this.#nodes.values()) if (node.status === "online") online++;
+    return { online, suspect: this.#nodes.size - online };
+  }
+
+  /** What a live node holds and may hold. */
+  live(nodeId: Hex): { freeSlots: number; running: number; cap: number; load: number } | undefined {
+    const node = this.#nodes.get(nodeId);
+    return node && { freeSlots: node.room, running: node.runs.size, cap: node.cap, load: node.load };
+  }
+
+  /** Wallets of the nodes that could be given work, for reasons of waiting. */
+  *wallets(): Iterable<{ wallet: Address; kinds: readonly string[] }> {
+    for (const node of this.online()) yield node.offer;
+  }
+
+  /** The offline sweep. A sweep that comes late itself (a stalled process) grants nodes the same delay. */
+  sweep(): void {
+    const { clock } = this.#components;
+    const { heartbeatMs, leaseMs } = this.#init;
+    const now = clock.monotonic();
+    const late = Math.max(0, now - this.#sweptAt - heartbeatMs / 2);
+    this.#sweptAt = now;
+    for (const node of this.#nodes.values()) {
+      node.heardAt = Math.min(now, node.heardAt + late);
+      const silent = now - node.heardAt;
+      const grace = node.link === null ? leaseMs : SUSPECT_AFTER * heartbeatMs + leaseMs;
+      if (silent > grace) this.#drop(node);
+      else if (silent > SUSPECT_AFTER * heartbeatMs && node.status === "online") this.#changeStatus(node, "suspect");
+      else if (node.pausedUntil > 0 && node.pausedUntil <= now) {
+        node.pausedUntil = 0;
+        this.refresh(node);
+      }
+    }
+    void this.#flush();
+  }
+
+  #drop(node: LiveNode): void {
+    this.#nodes.delete(node.id);
+    node.link?.close(new ComputeError("UNAVAILABLE", "no heartbeat came; dial again"));
+    node.link = null;
+    this.refresh(node);
+    this.#components.logger.info({ nodeId: node.id }, "node offline");
+    this.#changeStatus(node, "offline");
+    this.#listener?.offline(node);
+  }
+
+  #changeStatus(node: LiveNode, status: NodeStatus): void {
+    this.#setStatus(node, status).catch((error: unknown) => {
+      this.#components.logger.warn({ err: error, nodeId: node.id }, "node state not stored");
+    });
+  }
+
+  async #setStatus(node: LiveNode, status: NodeStatus): Promise<void> {
+    node.status = status;
+    this.refresh(node);
+    const { online, suspect } = this.counts();
+    this.#components.metrics.nodes.set({ status: "online" }, online);
+    this.#components.metrics.nodes.set({ status: "suspect" }, suspect);
+    await this.#components.store.saveNode(node.toNode(this.#init.coordinatorId));
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#flushing) await this.#flushing;
+    this.#flushing = this.#write().finally(() => {
+      this.#flushing = undefined;
+    });
+    await this.#flushing;
+  }
+
+  async #write(): Promise<void> {
+    const { store, logger } = this.#components;
+    const seen = [...this.#seen].map(({ id, lastSeen }) => ({ id, lastSeen }));
+    const standings = [...this.#earned].map(({ id, offer, cap, valid, faults }) => ({
+      nodeId: id,
+      wallet: offer.wallet,
+      cap,
+      valid,
+      faults,
+    }));
+    this.#seen.clear();
+    this.#earned.clear();
+    try {
+      if (seen.length > 0) await store.saveLastSeen(seen);
+      if (standings.length > 0) await store.saveStandings(standings);
+    } catch (error) {
+      logger.warn({ err: error }, "presence not stored");
+    }
+  }
+}

@@ -1,0 +1,228 @@
+import type { KeyObject } from "node:crypto";
+import { verify } from "node:crypto";
+import {
+  addressBytes,
+  auditPaths,
+  equal,
+  fromHex,
+  type Hex,
+  matmulUnits,
+  merkleRoot,
+  resultMessage,
+  resultsMessage,
+  sha256,
+  toHex,
+} from "@proof-of-compute/proto";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import type { Logger } from "pino";
+import { ComputeError } from "../domain/errors.ts";
+import type { Receipt, SignatureProof } from "../domain/receipt.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Blobs } from "../ports/blobs.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Fate, LiveNode, Run } from "./live-node.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Verifier } from "./verifier.ts";
+
+/** An output of at most so many bytes travels in its Result and is kept in the store; a larger one in chunks and as a blob. */
+export const INLINE_OUTPUT_BYTES = 65_536;
+/** Results in one frame. */
+const MAX_RESULTS = 256;
+/** Wait before an accepted result is written again while the store is away. */
+const RETRY_STORE_MS = 500;
+
+export interface IntakeComponents {
+  readonly scheduler: Scheduler;
+  readonly fleet: Fleet;
+  readonly verifier: Verifier;
+  readonly store: Store;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** A result as it came off the wire. */
+export interface ResultClaim {
+  readonly assignmentId: Uint8Array;
+  readonly taskId: Uint8Array;
+  readonly specDigest: Uint8Array;
+  readonly outputDigest: Uint8Array;
+  /** Empty when it was uploaded in chunks. */
+  readonly output: Uint8Array;
+}
+
+/** Takes result frames: signature, fence, check, durable verdict, ack. */
+export class Intake {
+  readonly #components: IntakeComponents;
+  readonly #pending = new Set<Promise<void>>();
+  #stopping = false;
+
+  constructor(components: IntakeComponents) {
+    this.#components = components;
+  }
+
+  /** Resolves once every result that came has its verdict, or after `timeoutMs`. */
+  async drain(timeoutMs: number): Promise<void> {
+    const { clock } = this.#components;
+    let cancel = () => {};
+    const timeout = new Promise<void>((resolve) => {
+      cancel = clock.after(timeoutMs, resolve);
+    });
+    await Promise.race([Promise.allSettled([...this.#pending]), timeout]);
+    cancel();
+    this.#stopping = true;
+  }
+
+  /**
+   * Judges a frame of results. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when the frame as a whole can't be believed; what
+   * is wrong with one result is said in its ack.
+   */
+  async results(node: LiveNode, key: KeyObject, claims: readonly ResultClaim[], signature: Uint8Array): Promise<void> {
+    if (claims.length === 0 || claims.length > MAX_RESULTS) {
+      throw new ComputeError("PROTOCOL_VIOLATION", `a Results frame has 1 to ${MAX_RESULTS} results`);
+    }
+    const wallet = addressBytes(node.offer.wallet);
+    const messages = claims.map((claim) => {
+      const { assignmentId, taskId, specDigest, outputDigest } = claim;
+      if (
+        assignmentId.length !== 16 ||
+        taskId.length !== 16 ||
+        specDigest.length !== 32 ||
+        outputDigest.length !== 32
+      ) {
+        throw new ComputeError("PROTOCOL_VIOLATION", "ids have 16 bytes and digests 32");
+      }
+      return resultMessage({ assignmentId, taskId, specDigest, outputDigest, wallet });
+    });
+    if (!(await verifyAsync(resultsMessage(merkleRoot(messages)), key, signature)))
+      throw new ComputeError("BAD_SIGNATURE");
+    const paths = auditPaths(messages);
+    for (const [index, claim] of claims.entries()) {
+      const path = paths[index]!.map(toHex);
+      this.#follow(this.#judge(node, claim, { signature: toHex(signature), index, size: claims.length, path }));
+    }
+  }
+
+  #follow(work: Promise<void>): void {
+    const pending = work
+      .catch((error: unknown) => this.#components.logger.error({ err: error }, "a result was not judged"))
+      .finally(() => this.#pending.delete(pending));
+    this.#pending.add(pending);
+  }
+
+  async #judge(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
+    const { scheduler } = this.#components;
+    const assignmentId = toHex(claim.assignmentId);
+    const run = scheduler.run(assignmentId, node);
+    if (!run) return this.#answer(node, await this.#storedFate(node, assignmentId, toHex(claim.taskId)));
+    // Sent again after a lost stream while the first copy is being checked: that one is answered.
+    if (run.phase === "checking") return;
+    const started = this.#components.clock.monotonic();
+    scheduler.checking(run);
+    const fate = await this.#check(run, claim, proof);
+    this.#components.metrics.checkSeconds.observe((this.#components.clock.monotonic() - started) / 1_000);
+    this.#answer(node, fate);
+  }
+
+  async #check(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate> {
+    const { scheduler, fleet, verifier, logger } = this.#components;
+    const { node, assignment, task } = run;
+    const specDigest = sha256(task.spec);
+    try {
+      let refusal: string | undefined;
+      const { n, k } = matmulOf(task.spec);
+      const output = run.upload?.bytes ?? claim.output;
+      if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) refusal = "WRONG_SPEC";
+      else if (assignment.wallet !== node.offer.wallet) refusal = "WRONG_WALLET";
+      else {
+        const { assignmentId, taskId, outputDigest } = claim;
+        const nodeId = fromHex(node.id);
+        refusal = await verifier.check({ assignmentId, taskId, nodeId, specDigest, n, k, output, outputDigest });
+      }
+      if (refusal !== undefined) {
+        fleet.blame(node, "rejected");
+        await scheduler.end(run, "rejected", refusal);
+        return { assignmentId: assignment.id, verdict: "REJECTED", reason: refusal, units: 0n };
+      }
+      return await this.#accept(run, claim, proof, output, matmulUnits(n, k));
+    } catch (error) {
+      logger.error({ err: error, taskId: task.id }, "the check itself failed; the task goes to another node");
+      await scheduler.end(run, "lost", "CHECK_FAILED");
+      return { assignmentId: assignment.id, verdict: "LATE", reason: "CHECK_FAILED", units: 0n };
+    }
+  }
+
+  async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array, units: bigint): Promise<Fate> {
+    const { scheduler, blobs, clock, logger, metrics } = this.#components;
+    const { assignment, task } = run;
+    const resultDigest = toHex(claim.outputDigest);
+    const receipt: Receipt = {
+      receiptId: assignment.id,
+      taskId: task.id,
+      nodeId: assignment.nodeId,
+      provider: assignment.wallet,
+      requester: task.requester,
+      kind: task.kind,
+      assurance: "proven",
+      specDigest: toHex(claim.specDigest),
+      resultDigest,
+      units,
+      acceptedAt: clock.now(),
+      proof,
+    };
+    const inline = output.length <= INLINE_OUTPUT_BYTES;
+    for (let told = false; ; told = true) {
+      try {
+        if (!inline) await blobs.put(resultDigest, output);
+        await scheduler.complete(run, receipt, inline ? output : undefined);
+        metrics.units.inc(Number(units));
+        return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
+      } catch (error) {
+        if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
+          await scheduler.end(run, "lost", "ENDED_BEFORE");
+          return { assignmentId: assignment.id, verdict: "LATE", reason: "ENDED_BEFORE", units: 0n };
+        }
+        if (this.#stopping) throw error;
+        if (!told) logger.warn({ err: error, taskId: task.id }, "verdict not stored; trying again");
+        await new Promise<void>((resolve) => {
+          clock.after(RETRY_STORE_MS, resolve);
+        });
+      }
+    }
+  }
+
+  /** The fate of a result whose assignment is not live here: what was said before is said again. */
+  async #storedFate(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Fate> {
+    const task = await this.#components.store.task(taskId);
+    const assignment = task?.assignments[assignmentId];
+    const late: Fate = { assignmentId, verdict: "LATE", reason: "UNKNOWN_ASSIGNMENT", units: 0n };
+    if (assignment?.nodeId !== node.id) return late;
+    if (assignment.receipt) return { assignmentId, verdict: "ACCEPTED", reason: "", units: assignment.receipt.units };
+    if (assignment.state === "rejected")
+      return { ...late, verdict: "REJECTED", reason: assignment.reason ?? "REJECTED" };
+    return { ...late, reason: assignment.reason ?? "ENDED_BEFORE" };
+  }
+
+  #answer(node: LiveNode, fate: Fate): void {
+    this.#components.metrics.results.inc({ verdict: fate.verdict, reason: fate.reason });
+    // The node may be on a newer stream by now; without any it asks again when it is back.
+    node.link?.ack(fate);
+  }
+}
+
+function matmulOf(spec: Uint8Array): { n: number; k: number } {
+  const { kind } = TaskSpec.decode(spec);
+  if (kind?.$case !== "matmul") throw new ComputeError("INTERNAL", "a task of a kind that has no check here");
+  return kind.value;
+}
+
+/** ed25519 over the thread pool, so that the event loop goes on. */
+export function verifyAsync(message: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
+  if (signature.length !== 64) return Promise.resolve(false);
+  return new Promise((resolve, reject) => {
+    verify(null, message, key, signature, (error, valid) => (error ? reject(error) : resolve(valid)));
+  });
+}

@@ -1,0 +1,113 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { ComputeError } from "../domain/errors.ts";
+import type { Hardware, Node, NodeStatus } from "../domain/node.ts";
+import type { TaskKindName } from "../domain/receipt.ts";
+import type { Assignment, Task } from "../domain/task.ts";
+import type { Upload } from "./uploads.ts";
+
+/** Why a node is told to stop. */
+export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
+
+/** What became of a result; the words of the proto's Verdict. */
+export interface Fate {
+  readonly assignmentId: Hex;
+  readonly verdict: "ACCEPTED" | "REJECTED" | "LATE";
+  /** Stable code, empty when accepted. */
+  readonly reason: string;
+  readonly units: bigint;
+}
+
+/** The way down to a node. An edge implements it; calls of one event-loop turn travel in one frame. */
+export interface NodeLink {
+  /** Names the session, for logs and for FetchBlob. */
+  readonly sessionId: Hex;
+  assign(assignmentId: Hex, task: Task): void;
+  cancel(assignmentId: Hex, reason: CancelReason): void;
+  ack(fate: Fate): void;
+  reconnect(spreadMs: number, reason: string): void;
+  /** Ends the stream with the error's status; without one, cleanly. */
+  close(error?: ComputeError): void;
+}
+
+/** What a node offered in a Hello whose signature was checked. */
+export interface Offer {
+  readonly nodeId: Hex;
+  readonly wallet: Address;
+  readonly version: string;
+  readonly kinds: readonly TaskKindName[];
+  readonly slots: number;
+  readonly hardware: Hardware;
+  readonly confirmed: boolean;
+  readonly runningAssignmentIds: readonly Hex[];
+}
+
+/**
+ * How far an assignment has come here:
+ * - `sent`: pushed, no word of it yet; withdrawn when the node stays silent about it.
+ * - `running`: the node answered.
+ * - `checking`: its result is here and being verified; the lease holds until the verdict.
+ */
+export type RunPhase = "sent" | "running" | "checking";
+
+/** A live assignment in memory: the task as last written, and what only the live session knows. */
+export interface Run {
+  task: Task;
+  readonly assignment: Assignment;
+  readonly node: LiveNode;
+  phase: RunPhase;
+  /** 0 to 1, as the node says. */
+  progress: number;
+  /** Monotonic: when it was pushed, or last moved. */
+  movedAt: number;
+  /** Heartbeats in a row that did not list it. */
+  missed: number;
+  /** Its output, while it arrives in chunks; they must not stop for longer than the lease time. */
+  upload: Upload | undefined;
+}
+
+/** A node that is online, or that still holds leases. */
+export class LiveNode {
+  readonly id: Hex;
+  offer: Offer;
+  link: NodeLink | null = null;
+  status: NodeStatus = "suspect";
+  /** Monotonic receive time of the last frame of the live session. */
+  heardAt = 0;
+  /** Wall clock of the same, for people. */
+  lastSeen = 0;
+  load = 0;
+  cap = 1;
+  valid = 0;
+  faults = 0;
+  /** Failed checks since the last valid result; each doubles the pause before it gets work again. */
+  rejectedInARow = 0;
+  /** Monotonic; until then it gets no work. */
+  pausedUntil = 0;
+  draining = false;
+  readonly runs = new Map<Hex, Run>();
+  /** How many of `runs` are `checking`. */
+  checking = 0;
+  /** Position in the fleet's list of nodes with room, -1 when not in it. */
+  roomIndex = -1;
+
+  constructor(id: Hex, offer: Offer) {
+    this.id = id;
+    this.offer = offer;
+  }
+
+  /**
+   * Assignments it may be given now: free slots, and no more in all (results that are being checked included) than its
+   * cap. The cap grows to twice the slots, so that a proven node computes while its last results are checked.
+   */
+  get room(): number {
+    if (this.link === null || this.status !== "online" || this.draining) return 0;
+    return Math.max(0, Math.min(this.offer.slots - (this.runs.size - this.checking), this.cap - this.runs.size));
+  }
+
+  /** The node as it is stored. */
+  toNode(coordinatorId: string): Node {
+    const { wallet, hardware, kinds, slots, version, confirmed } = this.offer;
+    const { id, status, lastSeen } = this;
+    return { id, wallet, status, lastSeen, coordinatorId, hardware, kinds, slots, version, confirmed };
+  }
+}
