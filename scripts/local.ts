@@ -1,0 +1,64 @@
+/** `npm start`: the whole network on one machine, until Ctrl-C. */
+import { existsSync } from "node:fs";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LocalError } from "./local/children.ts";
+import { showRestored, showTask } from "./local/evidence.ts";
+import { LocalNetwork, type Say } from "./local/network.ts";
+import { foldersOf, readLocalSettings } from "./local/settings.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const INTERRUPTED = new Error("interrupted");
+
+const say: Say = (label, ...lines) => {
+  for (const [index, line] of lines.entries()) console.log(`  ${(index === 0 ? label : "").padEnd(13)} ${line}`);
+};
+
+async function bringUp(network: LocalNetwork, task: boolean, signal: AbortSignal): Promise<void> {
+  const chain = await network.startChain(signal);
+  await network.startCoordinator(chain, signal);
+  if (chain.isLocal) await showRestored({ chain, network, say }, signal);
+  await network.startDaemon(chain, signal);
+  if (task) await showTask({ chain, network, say }, signal);
+}
+
+async function main(): Promise<void> {
+  const dotenv = join(ROOT, ".env");
+  if (existsSync(dotenv)) process.loadEnvFile(dotenv);
+  const settings = readLocalSettings(process.argv.slice(2), process.env);
+
+  const controller = new AbortController();
+  const { signal } = controller;
+  const network = new LocalNetwork({ say, onFailure: (error) => controller.abort(error) }, { settings, root: ROOT });
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      if (!signal.aborted) return controller.abort(INTERRUPTED);
+      network.kill();
+      process.exit(1);
+    });
+  }
+
+  try {
+    console.log("\nProof of Compute, all of it on this machine\n");
+    await bringUp(network, settings.task, signal);
+    console.log(`\n  Hub    ${network.origin}\n  Logs   ${relative(process.cwd(), foldersOf(settings.dataDir).logs)}`);
+    console.log("  Ctrl-C ends all of it.\n");
+    await new Promise((_, reject) => {
+      if (signal.aborted) reject(signal.reason);
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+  } catch (error) {
+    const reason: unknown = signal.aborted ? signal.reason : error;
+    if (reason !== INTERRUPTED) throw reason;
+    console.log("\n  ending: daemon, coordinator, chain");
+  } finally {
+    await network.stop();
+  }
+  console.log("  ended");
+}
+
+await main().catch((error: unknown) => {
+  const cause = error instanceof LocalError && error.cause instanceof Error ? `\n  (${error.cause.message})` : "";
+  console.error(error instanceof LocalError ? `\nnpm start: ${error.message}${cause}` : error);
+  process.exitCode = 1;
+});

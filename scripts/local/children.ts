@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+
+/** Something that the person at the terminal has to know or do; shown without a stack. */
+export class LocalError extends Error {
+  override readonly name = "LocalError";
+}
+
+/** A program to run beside this one. */
+export interface Program {
+  /** Names the log file and the messages. */
+  readonly name: string;
+  /** Arguments of node. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** How long it may take to end well, in milliseconds. */
+  readonly stopMs: number;
+}
+
+const GUARD = new URL("guard.ts", import.meta.url).href;
+const LAST_LINES = 15;
+
+/** A running program. Its output goes to a log file; it ends when this process ends. */
+export class Child {
+  readonly name: string;
+  /** Rejects with the reason and the last lines of the log when the program ends without having been asked to. */
+  readonly failed: Promise<never>;
+  readonly #process: ChildProcess;
+  readonly #log: string;
+  readonly #stopMs: number;
+  readonly #exited: Promise<string>;
+  #stopping = false;
+
+  constructor(program: Program, folders: { readonly root: string; readonly logs: string }) {
+    this.name = program.name;
+    this.#stopMs = program.stopMs;
+    this.#log = join(folders.logs, `${program.name}.log`);
+    mkdirSync(dirname(this.#log), { recursive: true, mode: 0o700 });
+    if (existsSync(this.#log)) renameSync(this.#log, `${this.#log}.old`);
+    const log = openSync(this.#log, "a", 0o600);
+    this.#process = spawn(process.execPath, ["--import", GUARD, ...program.args], {
+      cwd: folders.root,
+      env: { ...process.env, ...program.env },
+      stdio: ["ignore", log, log, "ipc"],
+      // Out of the terminal's process group: Ctrl-C reaches this process only, which stops the others in order.
+      detached: process.platform !== "win32",
+    });
+    closeSync(log);
+    this.#exited = new Promise((resolve) => {
+      this.#process.once("error", (error) => resolve(error.message));
+      this.#process.once("exit", (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`));
+    });
+    this.failed = this.#exited.then((how) => (this.#stopping ? new Promise<never>(() => {}) : this.#fail(how)));
+    // Whoever waits for the child learns of it; nobody has to.
+    this.failed.catch(() => {});
+  }
+
+  /** The next thing that the program sends by `process.send`. */
+  async message(signal: AbortSignal): Promise<unknown> {
+    return (await once(this.#process, "message", { signal }))[0];
+  }
+
+  /** Asks the program to end and waits until it has; kills it when that takes too long. Safe to repeat. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#process.kill("SIGTERM");
+    const timer = setTimeout(() => this.kill(), this.#stopMs);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+
+  /** Ends the program at once. */
+  kill(): void {
+    this.#stopping = true;
+    this.#process.kill("SIGKILL");
+  }
+
+  #fail(how: string): never {
+    const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LAST_LINES);
+    const last = lines.map((line) => `  ${line}`).join("\n");
+    throw new LocalError(`the ${this.name} ended (${how}). The end of ${relative(process.cwd(), this.#log)}:\n${last}`);
+  }
+}

@@ -1,0 +1,112 @@
+import { randomUUID } from "node:crypto";
+import { fromHex, type Hex, matmulSeed } from "@proof-of-compute/proto";
+import { checkProduct } from "@proof-of-compute/proto/kernel";
+import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
+import { LocalError } from "./children.ts";
+import { type ChainFacts, type LocalNetwork, type Say, until } from "./network.ts";
+import { Requester } from "./requester.ts";
+
+/** What the showcase asks for: about a second of work for one core. */
+const SHOWCASE = { n: 1024, k: 5 };
+
+const number = new Intl.NumberFormat("en");
+
+function seconds(since: number): string {
+  return `${((performance.now() - since) / 1000).toFixed(1)} s`;
+}
+
+/**
+ * After a restart of the local chain: waits until the batches of earlier runs are on the new chain again, and says how
+ * many units came back. Does nothing when there were none.
+ */
+export async function showRestored(
+  { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
+  signal: AbortSignal,
+): Promise<void> {
+  const last = await new Requester(network.origin).lastBatch(signal);
+  if (last === undefined) return;
+  const ask = async () => ((await chain.contract.getFunction("nextBatchId")()) > last.id ? true : undefined);
+  await until(ask, `batch ${last.id} of an earlier run did not come back on the chain`, signal);
+  const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
+  say(
+    "restored",
+    `${number.format(units)} units of ${network.provider.address}, in ${number.format(last.id)} batches`,
+    "of earlier runs, are on the chain",
+  );
+}
+
+/** Asks for one task as a user would, over REST, and shows the evidence of each step as it happens. */
+export async function showTask(
+  { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
+  signal: AbortSignal,
+): Promise<void> {
+  const { n, k } = SHOWCASE;
+  const user = new Requester(network.origin);
+  await user.signIn(network.requester, signal);
+  const started = performance.now();
+  const dispatched = await user.dispatch(SHOWCASE, randomUUID(), signal);
+  say(
+    "task",
+    dispatched.id,
+    `product of ${k} matrices of ${n} x ${n} over F_251, worth ${number.format(BigInt(dispatched.units))} units,`,
+    `asked for by ${network.requester.address}`,
+  );
+  const told = new Set<string>();
+  for await (const task of user.follow(dispatched.id, signal)) {
+    const once = (what: string, show: () => void) => {
+      if (told.has(what)) return;
+      told.add(what);
+      show();
+    };
+    const assignment = task.assignments.at(-1);
+    if (assignment) {
+      once(assignment.id, () => say("assignment", assignment.id, `to node ${assignment.nodeId}`));
+    } else if (task.waitingReason) {
+      once(task.waitingReason, () => say("waits", task.waitingReason!));
+    }
+    if (task.receiptId) {
+      const receiptId = task.receiptId;
+      once("verified", () => say("verified", ...verdict(task, receiptId, seconds(started))));
+    }
+    if (task.batch) {
+      const { id } = task.batch;
+      once("batched", () => say("batch", String(id)));
+    }
+    if (task.state === "failed" || task.state === "cancelled") {
+      throw new LocalError(`the task ${task.state}: ${task.error?.detail ?? "no reason given"}`);
+    }
+    if (task.state === "recorded") await showRecorded({ chain, network, say, user }, task, seconds(started), signal);
+  }
+}
+
+function verdict(task: TaskView, receiptId: Hex, time: string): string[] {
+  const bound = task.check ? `, error at most ${task.check.errorBound}` : "";
+  return [`after ${time}: Freivalds' check of the whole product${bound}`, `receipt ${receiptId}`];
+}
+
+async function showRecorded(
+  { chain, network, say, user }: { chain: ChainFacts; network: LocalNetwork; say: Say; user: Requester },
+  task: TaskView,
+  time: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { receipt, batch, proof } = await user.receipt(task.receiptId!, signal);
+  say("recorded", `after ${time}: root ${batch!.root}`, `in block ${batch!.block}, tx ${batch!.transaction}`);
+
+  // What anybody can do who believes nobody: the check from public facts, and the inclusion asked of the contract.
+  const seed = matmulSeed({
+    assignmentId: fromHex(receipt.receiptId),
+    taskId: fromHex(receipt.taskId),
+    nodeId: fromHex(receipt.nodeId),
+    specDigest: fromHex(receipt.specDigest),
+  });
+  const output = await user.result(task.id, signal);
+  const right = checkProduct({ seed, n: task.n, k: task.k }, output, fromHex(receipt.resultDigest));
+  const leaf = { ...receipt, kind: 1, assurance: 1 };
+  const included = await chain.contract.getFunction("verifyReceipt")(batch!.id, leaf, proof!);
+  if (!right || !included) throw new LocalError("the receipt does not stand up to an independent check");
+  say("re-checked", "the product again from public facts, and the receipt by the contract: both hold");
+
+  const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
+  say("computeUnits", `${number.format(units)}, read from the contract for ${network.provider.address}`);
+}

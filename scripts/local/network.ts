@@ -1,0 +1,223 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Address,
+  networkByChainId,
+  PROOF_OF_COMPUTE_ABI,
+  parseAddress,
+  toXdcAddress,
+} from "@proof-of-compute/proto";
+import { Contract, JsonRpcProvider, type Wallet } from "ethers";
+import type { NodeView } from "../../coordinator/src/edges/rest/schemas.ts";
+import { deployProofOfCompute } from "../lib/deploy.ts";
+import { Child, LocalError } from "./children.ts";
+import { keptWallet } from "./keys.ts";
+import { requireFree } from "./ports.ts";
+import { Requester } from "./requester.ts";
+import { foldersOf, type LocalSettings } from "./settings.ts";
+
+const STOP_MS = { chain: 3_000, coordinator: 15_000, daemon: 15_000 };
+const START_MS = 60_000;
+const POLL_MS = 100;
+
+/** Tells the person at the terminal: what, and the evidence for it. */
+export type Say = (label: string, ...lines: string[]) => void;
+
+/** The chain that units are recorded on, and the contract there. */
+export interface ChainFacts {
+  readonly rpcUrl: string;
+  readonly chainId: number;
+  /** Whether it was started here, with an empty state. */
+  readonly isLocal: boolean;
+  readonly address: Address;
+  readonly contract: Contract;
+  /** Environment from which the coordinator learns who signs batches. */
+  readonly recorderEnv: Readonly<Record<string, string>>;
+}
+
+/** Calls `ask` until it gives something. Rejects with `problem` when that takes longer than a start may take. */
+export async function until<T>(ask: () => Promise<T | undefined>, problem: string, signal: AbortSignal): Promise<T> {
+  const limit = AbortSignal.timeout(START_MS);
+  for (let last: unknown; ; ) {
+    try {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
+    } catch (error) {
+      last = error;
+    }
+    signal.throwIfAborted();
+    if (limit.aborted) throw new LocalError(`${problem} within ${START_MS / 1000} s`, { cause: last });
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+/** The programs of one network on this machine. */
+export class LocalNetwork {
+  /** Where the hub and the REST facade are. */
+  readonly origin: string;
+  readonly grpcAddress: string;
+  /** The wallet that the daemon earns for. */
+  readonly provider: Wallet;
+  /** The wallet that asks for the showcase task. */
+  readonly requester: Wallet;
+  readonly #settings: LocalSettings;
+  readonly #root: string;
+  readonly #say: Say;
+  readonly #children: Child[] = [];
+  readonly #onFailure: (error: Error) => void;
+  #rpc: JsonRpcProvider | undefined;
+
+  /** `onFailure` is called when one of the programs ends by itself. */
+  constructor(
+    { say, onFailure }: { say: Say; onFailure: (error: Error) => void },
+    init: { settings: LocalSettings; root: string },
+  ) {
+    this.#say = say;
+    this.#onFailure = onFailure;
+    this.#settings = init.settings;
+    this.#root = init.root;
+    const { http, grpc, dataDir } = init.settings;
+    this.origin = `http://${http.host}:${http.port}`;
+    this.grpcAddress = `${grpc.host}:${grpc.port}`;
+    const { keys } = foldersOf(dataDir);
+    this.provider = keptWallet(`${keys}/provider.key`);
+    this.requester = keptWallet(`${keys}/requester.key`);
+  }
+
+  /** The local chain with a contract on it, or the chain that the settings name. */
+  async startChain(signal: AbortSignal): Promise<ChainFacts> {
+    const { chain } = this.#settings;
+    await requireFree(this.#settings.http);
+    await requireFree(this.#settings.grpc);
+    if ("rpcUrl" in chain) return this.#useChain(chain.rpcUrl, chain.contract);
+
+    await requireFree(chain);
+    const child = this.#start("chain", ["scripts/local/chain.ts", chain.host, String(chain.port)], {});
+    await child.message(signal);
+    const rpcUrl = `http://${chain.host}:${chain.port}`;
+    const { keys } = foldersOf(this.#settings.dataDir);
+    const recorderFile = `${keys}/recorder.key`;
+    const recorder = keptWallet(recorderFile);
+    // A kept key at nonce 0 gives the same contract address on every fresh chain, so the store stays bound to it.
+    const deployer = keptWallet(`${keys}/deployer.key`);
+    const rpc = this.#connect(rpcUrl);
+    for (const { address } of [deployer, recorder]) {
+      await rpc.send("hardhat_setBalance", [address, `0x${(10n ** 22n).toString(16)}`]);
+    }
+    const deployed = await deployProofOfCompute({
+      rpcUrl,
+      deployerKey: deployer.privateKey,
+      recorder: parseAddress(recorder.address),
+    });
+    this.#say("chain", `local chain, id 31337, at ${rpcUrl}`);
+    this.#say("contract", `${deployed.address}`, `deployed in block ${deployed.block}, tx ${deployed.transaction}`);
+    return {
+      rpcUrl,
+      chainId: 31337,
+      isLocal: true,
+      address: deployed.address,
+      contract: new Contract(deployed.address, PROOF_OF_COMPUTE_ABI, rpc),
+      // An empty RECORDER_PRIVATE_KEY keeps that of a `.env` for another chain out.
+      recorderEnv: { RECORDER_KEYSTORE: recorderFile, RECORDER_PRIVATE_KEY: "" },
+    };
+  }
+
+  /** Coordinator, REST facade and hub. */
+  async startCoordinator(chain: ChainFacts, signal: AbortSignal): Promise<void> {
+    this.#start("coordinator", ["coordinator/src/main.ts"], {
+      DATA_DIR: this.#settings.dataDir,
+      GRPC_ADDRESS: this.grpcAddress,
+      HTTP_ADDRESS: `${this.#settings.http.host}:${this.#settings.http.port}`,
+      XDC_RPC_URL: chain.rpcUrl,
+      PROOF_OF_COMPUTE_ADDRESS: chain.address,
+      LOG: "json",
+      ...(chain.isLocal && { BATCH_MAX_WAIT: "2s", CHAIN_POLL_INTERVAL: "500ms" }),
+      ...chain.recorderEnv,
+    });
+    const ask = async () => ((await fetch(`${this.origin}/healthz`, { signal })).ok ? true : undefined);
+    await until(ask, "the coordinator did not answer", signal);
+    this.#say("coordinator", `nodes connect to ${this.grpcAddress}, hub and REST are at ${this.origin}`);
+  }
+
+  /** One daemon that earns for {@link provider}. Resolves once the coordinator sees it online. */
+  async startDaemon(chain: ChainFacts, signal: AbortSignal): Promise<NodeView> {
+    const { address } = this.provider;
+    this.#start(
+      "daemon",
+      [
+        "daemon/src/main.ts",
+        ...["--wallet-address", address],
+        ...["--coordinator", this.grpcAddress],
+        ...["--data-dir", foldersOf(this.#settings.dataDir).daemon],
+        ...["--rpc-url", chain.rpcUrl],
+        ...["--log", "json"],
+      ],
+      {},
+    );
+    const requester = new Requester(this.origin);
+    const ask = async () => (await requester.nodes(address, signal)).find(({ status }) => status === "online");
+    const node = await until(ask, "the daemon did not come online", signal);
+    this.#say(
+      "node",
+      node.id,
+      `online with ${node.slots} slots on ${node.hardware.cpuModel.trim()}, earns for`,
+      `${address} (${toXdcAddress(parseAddress(address))})`,
+    );
+    return node;
+  }
+
+  /** Ends everything, the last started first. Safe to repeat. */
+  async stop(): Promise<void> {
+    this.#rpc?.destroy();
+    for (const child of this.#children.toReversed()) await child.stop();
+  }
+
+  /** Ends everything at once. */
+  kill(): void {
+    for (const child of this.#children) child.kill();
+  }
+
+  async #useChain(rpcUrl: string, address: string | undefined): Promise<ChainFacts> {
+    const { RECORDER_KEYSTORE, RECORDER_PRIVATE_KEY } = process.env;
+    if (address === undefined || !(RECORDER_KEYSTORE || RECORDER_PRIVATE_KEY)) {
+      throw new LocalError(
+        "XDC_RPC_URL is set, so units go to that chain: PROOF_OF_COMPUTE_ADDRESS must name the contract there (deploy one " +
+          "with `npm run deploy -- --network apothem`) and RECORDER_KEYSTORE or RECORDER_PRIVATE_KEY the wallet that records. " +
+          "Unset XDC_RPC_URL for a local chain.",
+      );
+    }
+    const rpc = this.#connect(rpcUrl);
+    const contract = parseAddress(address);
+    let chainId: number;
+    try {
+      chainId = Number(await rpc.send("eth_chainId", []));
+      if ((await rpc.getCode(contract)) === "0x")
+        throw new LocalError(`chain ${chainId} has no contract at ${contract}`);
+    } catch (cause) {
+      if (cause instanceof LocalError) throw cause;
+      throw new LocalError(`the chain at XDC_RPC_URL (${new URL(rpcUrl).host}) does not answer`, { cause });
+    }
+    this.#say("chain", `${networkByChainId(chainId)?.title ?? "chain"}, id ${chainId}, at ${new URL(rpcUrl).host}`);
+    this.#say("contract", contract);
+    return {
+      rpcUrl,
+      chainId,
+      isLocal: false,
+      address: contract,
+      contract: new Contract(contract, PROOF_OF_COMPUTE_ABI, rpc),
+      recorderEnv: {},
+    };
+  }
+
+  #connect(rpcUrl: string): JsonRpcProvider {
+    this.#rpc = new JsonRpcProvider(rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
+    return this.#rpc;
+  }
+
+  #start(name: keyof typeof STOP_MS, args: readonly string[], env: Readonly<Record<string, string>>): Child {
+    const { logs } = foldersOf(this.#settings.dataDir);
+    const child = new Child({ name, args, env, stopMs: STOP_MS[name] }, { root: this.#root, logs });
+    child.failed.catch(this.#onFailure);
+    this.#children.push(child);
+    return child;
+  }
+}

@@ -1,0 +1,40 @@
+import { createServer } from "node:net";
+import { LocalError } from "./children.ts";
+
+/** A place to listen, and how to choose another. */
+export interface Listener {
+  readonly what: string;
+  readonly flag: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Reads `host:port`. */
+export function readAddress(text: string, what: string, flag: string): Listener {
+  const match = /^(\[[0-9a-f:]+\]|[^:]+):(\d+)$/i.exec(text);
+  const port = Number(match?.[2]);
+  if (!match || port < 1 || port > 65_535) {
+    throw new LocalError(`${flag} is "${text}"; it takes host:port, for example 127.0.0.1:3001`);
+  }
+  return { what, flag, host: match[1]!.replace(/^\[|\]$/g, ""), port };
+}
+
+/** Throws, naming the flag that helps, when another program listens there already. */
+export async function requireFree({ what, flag, host, port }: Listener): Promise<void> {
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host, port, exclusive: true }, resolve);
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const problem = code === "EADDRINUSE" ? "is in use by another program" : `cannot be used (${code})`;
+    throw new LocalError(
+      `${host}:${port}, where ${what} should listen, ${problem}. Stop that program (another \`npm start\`?) or choose ` +
+        `another port: npm start -- ${flag} ${host}:${port + 1}`,
+    );
+  } finally {
+    server.close();
+  }
+}
