@@ -105,6 +105,12 @@ export class NodeStream {
     return this.#link.sessionId;
   }
 
+  /** Ends the stream; leases hold for the lease time. */
+  close(): void {
+    this.#link.close();
+    this.#end();
+  }
+
   get isOpen(): boolean {
     return this.#state === "open";
   }

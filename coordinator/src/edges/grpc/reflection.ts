@@ -1,0 +1,30 @@
+import { readFileSync } from "node:fs";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import type { Server } from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+
+/**
+ * Serves the descriptors that `npm run proto` builds, so that grpcurl works with no files. Those of buf, because the ones
+ * that proto-loader makes at run time are refused for messages with a map (the health service has one).
+ */
+export function addReflection(server: Server, services: string[]): void {
+  const file = readFileSync(new URL("../../../../proto/gen/descriptors.binpb", import.meta.url));
+  const fileDescriptorProtos = readDescriptorSet(file);
+  // The one field of a proto-loader definition that the service reads.
+  const definition = { all: { format: "", type: {}, fileDescriptorProtos } };
+  new ReflectionService(definition as unknown as ConstructorParameters<typeof ReflectionService>[0], {
+    services,
+  }).addToServer(server);
+}
+
+/** FileDescriptorSet is `repeated FileDescriptorProto file = 1`; each is wanted in its serialized form. */
+function readDescriptorSet(bytes: Uint8Array): Buffer[] {
+  const reader = new BinaryReader(bytes);
+  const files: Buffer[] = [];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) files.push(Buffer.from(reader.bytes()));
+    else reader.skip(wireType);
+  }
+  return files;
+}

@@ -1,0 +1,126 @@
+import { readFileSync } from "node:fs";
+import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from "@grpc/grpc-js";
+import { type Hex, toHex } from "@proof-of-compute/proto";
+import {
+  type CoordinatorFrame,
+  type FetchBlobRequest,
+  type FetchBlobResponse,
+  type NodeFrame,
+  NodeServiceService,
+} from "@proof-of-compute/proto/node";
+import { HealthImplementation } from "grpc-health-check";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Blobs } from "../../ports/blobs.ts";
+import { NodeStream, type NodeStreamComponents, type NodeStreamInit } from "./node-stream.ts";
+import { addReflection } from "./reflection.ts";
+import { toServiceError } from "./status.ts";
+
+const SERVICE = "proofofcompute.node.v1.NodeService";
+const HEALTH = "grpc.health.v1.Health";
+const CHUNK = 65_536;
+/** Longest that stop() waits for streams to end by themselves. */
+const CLOSE_MS = 2_000;
+
+export interface GrpcComponents extends NodeStreamComponents {
+  readonly blobs: Blobs;
+}
+
+export interface GrpcInit extends Omit<NodeStreamInit, "isDraining"> {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+}
+
+/** The node stream with health and reflection beside it. */
+export class GrpcServer {
+  readonly #components: GrpcComponents;
+  readonly #init: GrpcInit;
+  readonly #streams = new Set<NodeStream>();
+  readonly #health = new HealthImplementation({ "": "SERVING", [SERVICE]: "SERVING" });
+  #server: Server | undefined;
+  #draining = false;
+  /** The bound port. */
+  port = 0;
+
+  constructor(components: GrpcComponents, init: GrpcInit) {
+    this.#components = components;
+    this.#init = init;
+  }
+
+  async start(): Promise<void> {
+    const server = new Server({
+      "grpc.keepalive_time_ms": 20_000,
+      "grpc.keepalive_timeout_ms": 20_000,
+      "grpc.max_receive_message_length": 4 * 1024 * 1024,
+      "grpc.max_concurrent_streams": 16,
+    });
+    server.addService(NodeServiceService, {
+      connect: (call: ServerDuplexStream<NodeFrame, CoordinatorFrame>) => this.#connect(call),
+      fetchBlob: (call: ServerWritableStream<FetchBlobRequest, FetchBlobResponse>) => void this.#fetchBlob(call),
+    });
+    this.#health.addToServer(server);
+    addReflection(server, [SERVICE, HEALTH]);
+    const { host, port, tls } = this.#init;
+    const target = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const credentials = tls
+      ? ServerCredentials.createSsl(null, [
+          { cert_chain: readFileSync(tls.certFile), private_key: readFileSync(tls.keyFile) },
+        ])
+      : ServerCredentials.createInsecure();
+    this.port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(target, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+    });
+    this.#server = server;
+  }
+
+  /** No new sessions; health says so, and load balancers go elsewhere. */
+  drain(): void {
+    this.#draining = true;
+    this.#health.setStatus("", "NOT_SERVING");
+    this.#health.setStatus(SERVICE, "NOT_SERVING");
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    this.drain();
+    for (const stream of this.#streams) stream.close();
+    await new Promise<void>((resolve) => {
+      const force = setTimeout(() => server.forceShutdown(), CLOSE_MS);
+      server.tryShutdown(() => {
+        clearTimeout(force);
+        resolve();
+      });
+    });
+  }
+
+  #connect(call: ServerDuplexStream<NodeFrame, CoordinatorFrame>): void {
+    const stream = new NodeStream(call, this.#components, { ...this.#init, isDraining: () => this.#draining });
+    this.#streams.add(stream);
+    call.on("close", () => this.#streams.delete(stream));
+    call.on("cancelled", () => this.#streams.delete(stream));
+    stream.start();
+  }
+
+  async #fetchBlob(call: ServerWritableStream<FetchBlobRequest, FetchBlobResponse>): Promise<void> {
+    try {
+      const [session] = call.metadata.get("session-id");
+      if (![...this.#streams].some((stream) => stream.isOpen && stream.sessionId === `0x${session}`)) {
+        throw new ComputeError("UNAUTHENTICATED", "session-id names no live session");
+      }
+      if (call.request.sha256.length !== 32) throw new ComputeError("PROTOCOL_VIOLATION", "sha256 has 32 bytes");
+      const bytes = await this.#components.blobs.get(toHex(call.request.sha256) as Hex);
+      if (!bytes) throw new ComputeError("NOT_FOUND", "there is no such content here");
+      for (let offset = 0; offset < bytes.length && !call.cancelled; offset += CHUNK) {
+        const data = Buffer.from(bytes.buffer, bytes.byteOffset + offset, Math.min(CHUNK, bytes.length - offset));
+        if (!call.write({ data }))
+          await new Promise<void>((resolve) => call.once("drain", resolve).once("close", resolve));
+      }
+      call.end();
+    } catch (error) {
+      call.emit("error", toServiceError(error));
+    }
+  }
+}
