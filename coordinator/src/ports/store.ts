@@ -27,10 +27,12 @@ export interface StoreTotals {
 
 /**
  * Everything that must outlive the coordinator. Each method is atomic, and its promise resolves only when the change
- * is durable; calls of one event-loop turn are committed together. When the store is away, methods reject with
+ * is durable; calls of one event-loop turn are committed together, in their order. A read sees every write whose promise
+ * has resolved. When the store is away (not started, stopped, disk full, connection lost), methods reject with
  * UNAVAILABLE and have changed nothing, or changed it wholly.
  */
 export interface Store {
+  /** Opens it. Safe to repeat. Rejects with UNAVAILABLE, saying why, when another coordinator holds an embedded store. */
   start(): Promise<void>;
   /** Commits what waits, then closes. Safe to repeat. */
   stop(): Promise<void>;
@@ -45,15 +47,17 @@ export interface Store {
   insertTask(task: Task): Promise<{ readonly task: Task; readonly created: boolean }>;
   /**
    * Replaces the task when the stored version is `task.version - 1`; false, and nothing written, otherwise. A receipt
-   * that the change made is stored in the same atom, and `output` as the task's result.
+   * that the change made is stored in the same atom, and `output` as the task's result. What was asked for (requester,
+   * kind, spec, createdAt, deadline, requestDigest) never changes.
    */
   saveTask(task: Task, made?: { readonly receipt?: Receipt; readonly output?: Uint8Array }): Promise<boolean>;
+  /** The receipts in a task are as accepted, without `batchId`: {@link receipt} knows the batch. */
   task(id: Hex): Promise<Task | null>;
-  /** Newest first. */
+  /** Newest first: by createdAt, then id. */
   tasks(
     query: PageQuery & { readonly requester?: Address; readonly states?: readonly TaskState[] },
   ): Promise<Page<Task>>;
-  /** Queued tasks whose notBefore has come, oldest first, `excluded` ids left out. */
+  /** Queued tasks whose notBefore has come, longest ready first (by notBefore, then id), `excluded` ids left out. */
   queuedTasks(query: {
     readonly now: number;
     readonly limit: number;
@@ -61,13 +65,13 @@ export interface Store {
   }): Promise<Task[]>;
   /** Running and cancelling tasks, for recovery after a restart. */
   liveTasks(): Promise<Task[]>;
-  /** Unfinished tasks whose deadline is before `now`, at most `limit`. */
+  /** Unfinished tasks whose deadline is before `now`, at most `limit`, by deadline, then id. */
   overdueTasks(now: number, limit: number): Promise<Task[]>;
   /** The output given to {@link saveTask}, or null. */
   output(taskId: Hex): Promise<Uint8Array | null>;
 
   saveNode(node: Node): Promise<void>;
-  /** One coalesced write of when nodes were last heard. */
+  /** One coalesced write of when nodes were last heard; unknown ids are passed over. */
   saveLastSeen(seen: readonly { readonly id: Hex; readonly lastSeen: number }[]): Promise<void>;
   node(id: Hex): Promise<Node | null>;
   /** By id. */
@@ -78,15 +82,18 @@ export interface Store {
   receipt(id: Hex): Promise<Receipt | null>;
   /** By receipt id, which is by time. */
   receipts(query: PageQuery & { readonly provider?: Address; readonly batchId?: number }): Promise<Page<Receipt>>;
-  /** Receipts that no batch carries, oldest first. */
+  /** Receipts that no batch carries, oldest first: by acceptedAt, then id. */
   unbatchedReceipts(limit: number): Promise<Receipt[]>;
 
   /**
    * Closes a batch: stores it and stamps its receipts, all or nothing. False, and nothing written, unless its id follows
-   * the last one and none of its receipts is stamped.
+   * the last one (1 at first) and each of its receipts is stored and unstamped.
    */
   insertBatch(batch: Batch): Promise<boolean>;
-  /** Updates what may change of a batch; its content never does. */
+  /**
+   * Updates what may change of a batch; its content never does. An absent `transaction` or `block` stays as it is.
+   * Throws NOT_FOUND for an unknown id.
+   */
   updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">): Promise<void>;
   batch(id: number): Promise<Batch | null>;
   lastBatch(): Promise<Batch | null>;

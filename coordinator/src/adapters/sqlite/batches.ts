@@ -1,0 +1,116 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Hex } from "@proof-of-compute/proto";
+import { z } from "zod";
+import type { Batch, BatchState } from "../../domain/batch.ts";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Page, PageQuery } from "../../ports/store.ts";
+import { readCursor, toPage } from "./codec.ts";
+import type { Receipts } from "./receipts.ts";
+import { ListQuery } from "./statements.ts";
+
+interface Row {
+  readonly _id: number;
+  readonly root: Hex;
+  readonly state: BatchState;
+  /** As text: a JavaScript number would round it above 2^53. */
+  readonly units: string;
+  readonly closed_at: number;
+  readonly transaction_hash: Hex | null;
+  readonly block: number | null;
+  readonly credits: string;
+  readonly receipt_ids?: string;
+}
+
+const SUMMARY = "_id, root, state, CAST(units AS TEXT) AS units, closed_at, transaction_hash, block, credits";
+const WHOLE = `${SUMMARY}, receipt_ids`;
+
+/** The batches, and the stamping of the receipts that each carries. */
+export class Batches {
+  readonly #receipts: Receipts;
+  readonly #insert: StatementSync;
+  readonly #update: StatementSync;
+  readonly #lastId: StatementSync;
+  readonly #byId: StatementSync;
+  readonly #last: StatementSync;
+  readonly #unrecorded: StatementSync;
+  readonly #list: ListQuery<Row>;
+
+  constructor(database: DatabaseSync, receipts: Receipts) {
+    this.#receipts = receipts;
+    this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    this.#update = database.prepare(
+      `UPDATE batches SET state = ?, transaction_hash = coalesce(?, transaction_hash), block = coalesce(?, block)
+       WHERE _id = ?`,
+    );
+    this.#lastId = database.prepare("SELECT coalesce(max(_id), 0) AS id FROM batches");
+    this.#byId = database.prepare(`SELECT ${WHOLE} FROM batches WHERE _id = ?`);
+    this.#last = database.prepare(`SELECT ${WHOLE} FROM batches ORDER BY _id DESC LIMIT 1`);
+    this.#unrecorded = database.prepare(`SELECT ${WHOLE} FROM batches WHERE state <> 'recorded' ORDER BY _id`);
+    this.#list = new ListQuery(database, `SELECT ${SUMMARY} FROM batches`, "_id DESC");
+  }
+
+  /** Must run where a throw takes everything back: a receipt that cannot be stamped is known only after others were. */
+  insert(batch: Batch): boolean {
+    const { id: lastId } = this.#lastId.get() as { id: number };
+    if (batch.id !== lastId + 1) return false;
+    this.#insert.run(
+      batch.id,
+      batch.root,
+      batch.state,
+      batch.units,
+      batch.receiptIds.length,
+      batch.closedAt,
+      batch.transaction ?? null,
+      batch.block ?? null,
+      JSON.stringify(batch.credits.map(({ provider, units }) => ({ provider, units: units.toString() }))),
+      JSON.stringify(batch.receiptIds),
+    );
+    const stamped = this.#receipts.stamp(batch.id, batch.receiptIds);
+    if (stamped !== batch.receiptIds.length) throw new ReceiptsTaken();
+    return true;
+  }
+
+  update(id: number, change: Pick<Batch, "state" | "transaction" | "block">): void {
+    const { changes } = this.#update.run(change.state, change.transaction ?? null, change.block ?? null, id);
+    if (changes === 0) throw new ComputeError("NOT_FOUND", `there is no batch ${id}`);
+  }
+
+  get(id: number): Batch | null {
+    const row = this.#byId.get(id) as Row | undefined;
+    return row ? fromRow(row) : null;
+  }
+
+  last(): Batch | null {
+    const row = this.#last.get() as Row | undefined;
+    return row ? fromRow(row) : null;
+  }
+
+  unrecorded(): Batch[] {
+    return (this.#unrecorded.all() as unknown as Row[]).map(fromRow);
+  }
+
+  list(query: PageQuery): Page<Batch> {
+    const below = query.cursor === undefined ? [] : [["_id < ?", readCursor(query.cursor, z.int())] as const];
+    return toPage(this.#list.all(below, query.limit + 1), query.limit, fromRow, (row) => row._id);
+  }
+}
+
+/** A receipt of a batch is unknown or carried by another batch. */
+export class ReceiptsTaken extends Error {
+  override readonly name = "ReceiptsTaken";
+}
+
+function fromRow(row: Row): Batch {
+  const credits: { provider: Hex; units: string }[] = JSON.parse(row.credits);
+  return {
+    id: row._id,
+    root: row.root,
+    credits: credits.map(({ provider, units }) => ({ provider, units: BigInt(units) })),
+    receiptIds: row.receipt_ids === undefined ? [] : JSON.parse(row.receipt_ids),
+    units: BigInt(row.units),
+    closedAt: row.closed_at,
+    state: row.state,
+    ...(row.transaction_hash !== null && { transaction: row.transaction_hash }),
+    ...(row.block !== null && { block: row.block }),
+  };
+}

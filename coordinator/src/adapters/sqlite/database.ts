@@ -1,0 +1,80 @@
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { ComputeError } from "../../domain/errors.ts";
+import { MIGRATIONS } from "./schema.ts";
+
+/** SQLite's primary result codes, as far as they are told apart (https://sqlite.org/rescode.html). */
+const SQLITE_BUSY = 5;
+const SQLITE_CONSTRAINT = 19;
+
+/** How long the start waits for a predecessor that is just leaving, in milliseconds. */
+const LOCK_TIMEOUT = 2_000;
+
+function resultCode(error: unknown): number | undefined {
+  const errcode = error instanceof Error && "errcode" in error ? error.errcode : undefined;
+  return typeof errcode === "number" ? errcode & 0xff : undefined;
+}
+
+/**
+ * What a caller of the store sees of an error: UNAVAILABLE for what SQLite or the disk refused, INTERNAL for a broken
+ * constraint, which only a fault of ours can cause; the rest as it is.
+ */
+export function storeError(error: unknown): unknown {
+  const code = resultCode(error);
+  if (code === undefined) return error;
+  if (code === SQLITE_CONSTRAINT) return new ComputeError("INTERNAL", undefined, { cause: error });
+  return new ComputeError("UNAVAILABLE", `the store failed: ${(error as Error).message}`, { cause: error });
+}
+
+/**
+ * Opens the database file, made with its folder for the owner's eyes only if absent, locks it and brings its schema up
+ * to date. Throws UNAVAILABLE when another process holds it.
+ *
+ * The lock is SQLite's own exclusive mode: the system drops it with the process, however that ends, so there is no stale
+ * lock file to judge; and a WAL that is not shared needs no shared memory. The price is that `sqlite3` can look at the
+ * file only while the coordinator is down.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  createPrivately(path);
+  const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
+  try {
+    database.exec(`
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      PRAGMA temp_store = MEMORY;
+      PRAGMA cache_size = -65536;
+      PRAGMA journal_size_limit = 67108864;
+    `);
+    migrate(database);
+    return database;
+  } catch (error) {
+    database.close();
+    if (resultCode(error) !== SQLITE_BUSY) throw storeError(error);
+    const message = `another coordinator uses this data directory: ${dirname(path)}`;
+    throw new ComputeError("UNAVAILABLE", message, { cause: error });
+  }
+}
+
+/** Never opens a file that is there: closing any descriptor of a file drops the process's POSIX locks on it. */
+function createPrivately(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
+/** Applies the steps that the database lacks. The write also takes the exclusive lock before anything is read. */
+function migrate(database: DatabaseSync): void {
+  database.exec("BEGIN IMMEDIATE");
+  const { user_version: version } = database.prepare("PRAGMA user_version").get() as { user_version: number };
+  if (version > MIGRATIONS.length) {
+    const message = `the store was written by a newer version (schema ${version}, known ${MIGRATIONS.length}); upgrade`;
+    throw new ComputeError("UNAVAILABLE", message);
+  }
+  for (const step of MIGRATIONS.slice(version)) database.exec(step);
+  database.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+}

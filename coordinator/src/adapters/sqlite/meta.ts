@@ -1,0 +1,63 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Address } from "@proof-of-compute/proto";
+import { ComputeError } from "../../domain/errors.ts";
+import type { StoreTotals } from "../../ports/store.ts";
+
+interface Contract {
+  readonly chainId: number;
+  readonly address: Address;
+}
+
+/** What the store knows about itself: the contract that it belongs to, and its sums. */
+export class Meta {
+  readonly #get: StatementSync;
+  readonly #set: StatementSync;
+  readonly #totals: StatementSync;
+  readonly #oldestUnbatched: StatementSync;
+
+  constructor(database: DatabaseSync) {
+    this.#get = database.prepare("SELECT value FROM meta WHERE key = ?");
+    this.#set = database.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)");
+    this.#totals = database.prepare("SELECT name, CAST(value AS TEXT) AS value FROM totals");
+    this.#oldestUnbatched = database.prepare(
+      "SELECT accepted_at AS at FROM receipts WHERE batch_id IS NULL ORDER BY accepted_at LIMIT 1",
+    );
+  }
+
+  bind({ chainId, address }: Contract, rebind: boolean): void {
+    const row = this.#get.get("contract") as { value: string } | undefined;
+    if (row) {
+      const bound: Contract = JSON.parse(row.value);
+      if (bound.chainId === chainId && bound.address === address) return;
+      if (!rebind) {
+        const message = `the store belongs to contract ${bound.address} on chain ${bound.chainId}, not to ${address} on chain ${chainId}; use another DATA_DIR or --rebind`;
+        throw new ComputeError("STORE_BOUND_ELSEWHERE", message);
+      }
+    }
+    this.#set.run("contract", JSON.stringify({ chainId, address }));
+  }
+
+  totals(): StoreTotals {
+    const rows = this.#totals.all() as { name: string; value: string }[];
+    const sums = new Map(rows.map(({ name, value }) => [name, BigInt(value)]));
+    const sum = (name: string) => sums.get(name)!;
+    const count = (name: string) => Number(sum(name));
+    const oldest = this.#oldestUnbatched.get() as { at: number } | undefined;
+    return {
+      tasks: {
+        queued: count("queued"),
+        running: count("running"),
+        cancelling: count("cancelling"),
+        verified: count("verified"),
+        failed: count("failed"),
+        cancelled: count("cancelled"),
+      },
+      receipts: count("receipts"),
+      unbatched: {
+        count: count("receipts") - count("batched"),
+        ...(oldest && { oldestAcceptedAt: oldest.at }),
+      },
+      units: { verified: sum("units.verified"), recorded: sum("units.recorded") },
+    };
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The schema, as the steps that made it: `PRAGMA user_version` counts those that a database has seen. A step that was
+ * released is never edited.
+ *
+ * Tasks, receipts and outputs are ordinary tables, since rows of a kilobyte would make a WITHOUT ROWID tree spill. The
+ * counters behind `totals()` are kept by triggers, so that no write can forget them; STRICT makes a sum beyond 64 bits an
+ * error instead of a rounded float.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+  INSERT INTO totals (name) VALUES
+    ('queued'), ('running'), ('cancelling'), ('verified'), ('failed'), ('cancelled'),
+    ('receipts'), ('batched'), ('units.verified'), ('units.recorded');
+
+  CREATE TABLE tasks (
+    _id BLOB PRIMARY KEY NOT NULL,
+    version INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    spec BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX tasks_by_age ON tasks (created_at, _id);
+  CREATE INDEX tasks_by_requester ON tasks (requester, created_at, _id);
+  CREATE INDEX tasks_queued ON tasks (not_before, _id) WHERE state = 'queued';
+  CREATE INDEX tasks_live ON tasks (_id) WHERE state IN ('running', 'cancelling');
+  CREATE INDEX tasks_unfinished ON tasks (deadline, _id) WHERE state IN ('queued', 'running', 'cancelling');
+  CREATE TRIGGER tasks_count_insert AFTER INSERT ON tasks BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = NEW.state;
+  END;
+  CREATE TRIGGER tasks_count_move AFTER UPDATE OF state ON tasks WHEN NEW.state <> OLD.state BEGIN
+    UPDATE totals SET value = value + iif(name = NEW.state, 1, -1) WHERE name IN (NEW.state, OLD.state);
+  END;
+
+  CREATE TABLE outputs (
+    _id BLOB PRIMARY KEY NOT NULL REFERENCES tasks (_id) ON DELETE CASCADE,
+    output BLOB NOT NULL
+  ) STRICT;
+
+  CREATE TABLE exo_nodes (
+    _id BLOB PRIMARY KEY NOT NULL,
+    wallet_address TEXT NOT NULL,
+    status TEXT NOT NULL,
+    last_seen INTEGER NOT NULL,
+    coordinator_id TEXT NOT NULL,
+    hardware TEXT NOT NULL,
+    kinds TEXT NOT NULL,
+    slots INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    confirmed INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX exo_nodes_by_wallet ON exo_nodes (wallet_address, _id);
+  CREATE INDEX exo_nodes_by_status ON exo_nodes (status, _id);
+
+  CREATE TABLE standings (
+    node_id BLOB NOT NULL,
+    wallet_address TEXT NOT NULL,
+    cap INTEGER NOT NULL,
+    valid INTEGER NOT NULL,
+    faults INTEGER NOT NULL,
+    PRIMARY KEY (node_id, wallet_address)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE batches (
+    _id INTEGER PRIMARY KEY NOT NULL,
+    root TEXT NOT NULL,
+    state TEXT NOT NULL,
+    units INTEGER NOT NULL,
+    receipts INTEGER NOT NULL,
+    closed_at INTEGER NOT NULL,
+    transaction_hash TEXT,
+    block INTEGER,
+    credits TEXT NOT NULL,
+    receipt_ids TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX batches_unrecorded ON batches (_id) WHERE state <> 'recorded';
+  CREATE TRIGGER batches_count_insert AFTER INSERT ON batches BEGIN
+    UPDATE totals SET value = value + NEW.receipts WHERE name = 'batched';
+    UPDATE totals SET value = value + NEW.units WHERE name = 'units.recorded' AND NEW.state = 'recorded';
+  END;
+  CREATE TRIGGER batches_count_move AFTER UPDATE OF state ON batches
+    WHEN (NEW.state = 'recorded') <> (OLD.state = 'recorded') BEGIN
+    UPDATE totals SET value = value + iif(NEW.state = 'recorded', NEW.units, -NEW.units) WHERE name = 'units.recorded';
+  END;
+
+  CREATE TABLE receipts (
+    _id BLOB PRIMARY KEY NOT NULL,
+    provider TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    units INTEGER NOT NULL,
+    batch_id INTEGER REFERENCES batches (_id),
+    document TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX receipts_by_provider ON receipts (provider, _id);
+  CREATE INDEX receipts_by_batch ON receipts (batch_id, _id) WHERE batch_id IS NOT NULL;
+  CREATE INDEX receipts_unbatched ON receipts (accepted_at, _id) WHERE batch_id IS NULL;
+  CREATE TRIGGER receipts_count_insert AFTER INSERT ON receipts BEGIN
+    UPDATE totals SET value = value + iif(name = 'receipts', 1, NEW.units) WHERE name IN ('receipts', 'units.verified');
+  END;
+  `,
+];
