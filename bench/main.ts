@@ -1,0 +1,28 @@
+/** `npm run bench -- <name> [--seconds N] [--rounds N] [--json]`: measured claims, each with its peers in the same run. */
+import { Argument, Command, InvalidArgumentError } from "commander";
+import { dispatch } from "./dispatch.ts";
+import { type Bench, machine, type Report, table } from "./report.ts";
+
+const BENCHES: Readonly<Record<string, Bench>> = { dispatch };
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError("It takes a number above 0.");
+  return value;
+}
+
+await new Command("npm run bench --")
+  .addArgument(new Argument("<name>", "what to measure").choices(Object.keys(BENCHES)))
+  .option("--seconds <number>", "how long a round of one contender takes", positive, 5)
+  .option("--rounds <number>", "how many rounds; medians are reported", positive, 5)
+  .option("--json", "print one JSON object instead of a table")
+  .addHelpText("after", () => {
+    const lines = Object.entries(BENCHES).map(([name, { summary }]) => `  ${name}: ${summary}`);
+    return `\nBenches:\n${lines.join("\n")}`;
+  })
+  .action(async (name: string, options: { seconds: number; rounds: number; json?: boolean }) => {
+    const note = (line: string) => console.error(line);
+    const report: Report = { name, machine: machine(), ...(await BENCHES[name]!.run({ ...options, note })) };
+    console.log(options.json ? JSON.stringify(report) : `\n${table(report)}`);
+  })
+  .parseAsync();
