@@ -1,5 +1,6 @@
 import { openKeystream } from "#crypto";
 import { KERNEL_WASM } from "../gen/kernel.ts";
+import { equal } from "./bytes.ts";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
 
@@ -142,7 +143,7 @@ export function checkProduct(task: MatmulTask, output: Uint8Array, outputDigest:
       memory.set(output.subarray(row * n, (row + STRIP) * n), strip);
       multiplyStrip(row);
     }
-    return expected.every((element, at) => element === memory[product + at]);
+    return equal(expected, memory.subarray(product, strip));
   });
   return verdict ?? (output.every((element) => element < FIELD) && referenceCheck(task, output, outputDigest));
 }

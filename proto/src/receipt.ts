@@ -82,6 +82,11 @@ export function receiptLeaf(receipt: ReceiptLeaf): Hex {
   return toHex(keccak_256(keccak_256(encode(receipt))));
 }
 
+/** The root that {@link receiptTree} has for receipts of these leaves, which may have been hashed elsewhere. */
+export function rootOfLeaves(leaves: readonly Hex[]): Hex {
+  return SimpleMerkleTree.of([...leaves]).root as Hex;
+}
+
 /** The StandardMerkleTree of a batch: its root, and the proof of the receipt at a place in the list. */
 export function receiptTree(receipts: readonly ReceiptLeaf[]): {
   readonly root: Hex;
