@@ -12,11 +12,19 @@ import { z } from "zod";
 /** Bounds of matmul requests; the same as MATMUL_LIMITS of the proto, said in JSON Schema. */
 const MATMUL = { nMin: 64, nMax: 4096, nStep: 64, kMin: 2, kMax: 64 } as const;
 
-/** Shortest and longest time that a requester may give a task, and what it gets without asking, in seconds. */
-export const DEADLINE_SECONDS = { min: 10, max: 7 * 86_400, default: 86_400 } as const;
+/** Shortest and longest time that a requester may give a task, in seconds. */
+const DEADLINE_SECONDS = { min: 10, max: 7 * 86_400 } as const;
 
 /** The task that the hub's button asks for: large enough to be felt, done within seconds on one core. */
 export const SHOWCASE = { n: 1024, k: 5 } as const;
+
+/** Sizes that the hub offers. */
+export const PRESETS = [
+  { name: "small", n: 256, k: 4 },
+  { name: "showcase", ...SHOWCASE },
+  { name: "large", n: 2048, k: 9 },
+  { name: "huge", n: 4096, k: 17 },
+] as const;
 
 function hex(bytes: number, description: string): z.ZodType<Hex, Hex> {
   const digits = new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`);
@@ -102,8 +110,8 @@ export const DispatchRequest = z
       .int()
       .min(DEADLINE_SECONDS.min)
       .max(DEADLINE_SECONDS.max)
-      .default(DEADLINE_SECONDS.default)
-      .meta({ description: "The task ends unfinished when it is not verified by then" }),
+      .optional()
+      .meta({ description: "The task ends unfinished when it is not verified by then; default: TASK_DEADLINE" }),
   })
   .meta({ id: "DispatchRequest", description: "What to compute: the product of k matrices of n x n over F_251" });
 
@@ -425,6 +433,29 @@ export const ReadinessView = z
   })
   .meta({ id: "Readiness" });
 
+/* ---- Bodies that are not JSON ---------------------------------------------------------------------------------- */
+
+const text = (contentType: string, description: string) => ({
+  description,
+  content: { [contentType]: { schema: z.any().meta({ type: "string", description }) } },
+});
+
+/** Response of `GET /api/tasks/:id/result`. */
+export const OctetStream = {
+  description: "The result's bytes",
+  content: { "application/octet-stream": { schema: z.any().meta({ type: "string", format: "binary" }) } },
+};
+/** Response of `GET /api/tasks/:id/events`. */
+export const SseStream = text("text/event-stream", "Events whose id changes with the state and whose data is a Task");
+/** Response of `GET /api/batches/:id/receipts`. */
+export const JsonLines = text("application/jsonl", "One Receipt a line");
+/** Path of `GET /problems/:code`. */
+export const ProblemParams = z.object({ code: z.string().max(64).meta({ description: "Code of a problem" }) });
+export const ProblemText = text("text/plain", "What the code means");
+/** Response of `GET /metrics`. */
+export const MetricsText = text("text/plain", "Prometheus text format");
+
+export type SessionView = z.output<typeof SessionView>;
 export type TaskView = z.output<typeof TaskView>;
 export type NodeView = z.output<typeof NodeView>;
 export type ReceiptView = z.output<typeof ReceiptView>;

@@ -1,0 +1,127 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Logger } from "pino";
+import type { Task } from "../../domain/task.ts";
+import type { Blobs } from "../../ports/blobs.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Store } from "../../ports/store.ts";
+import type { TaskEvents } from "../../services/task-events.ts";
+
+/** How recording on the chain goes, as the REST facade shows it. */
+export interface SettlementStatus {
+  readonly state: "off" | "running" | "waiting" | "stopped";
+  readonly reason?: string | undefined;
+  readonly openBatches: number;
+  readonly lastRecorded?: number | undefined;
+  /** In wei. */
+  readonly recorderBalance?: bigint | undefined;
+}
+
+/** What the REST facade uses of the coordinator. */
+export interface RestComponents {
+  readonly store: Store;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: TaskEvents;
+  readonly scheduler: {
+    /**
+     * Stores a task and, when a node fits, leases it. `deadlineMs` counts from now. With an `id` that is taken nothing
+     * is written and the stored task comes back. Throws QUEUE_FULL, DRAINING, SELF_TASK, UNAVAILABLE.
+     */
+    submit(request: {
+      readonly requester: Address;
+      readonly spec: { readonly kind: "matmul"; readonly n: number; readonly k: number };
+      readonly deadlineMs: number;
+      readonly id?: Hex;
+      readonly requestDigest?: Hex;
+    }): Promise<{ readonly task: Task; readonly created: boolean }>;
+    /** Cancels, or asks the node to stop; throws NOT_CANCELLABLE when the task has ended. */
+    cancel(taskId: Hex): Promise<Task>;
+    /** Why a queued task waits, for people. */
+    waitingReason(task: Task): string | undefined;
+    /** 0 to 1 of the live assignment. */
+    progress(taskId: Hex): number | undefined;
+    depth(): { readonly queued: number; readonly running: number };
+  };
+  readonly presence: {
+    counts(): { readonly online: number; readonly suspect: number };
+    /** Of a node with an open session. */
+    live(
+      nodeId: Hex,
+    ):
+      | { readonly freeSlots: number; readonly running: number; readonly cap: number; readonly load: number }
+      | undefined;
+  };
+  readonly settlement: { status(): SettlementStatus };
+  readonly metrics: { render(): Promise<{ readonly contentType: string; readonly body: string }> };
+  /** Whether the coordinator is shutting down; readiness says so. */
+  readonly draining?: () => boolean;
+}
+
+/** The chain that this network records on; each is absent when none is configured. */
+export interface RestNetwork {
+  /** "local", "apothem", "xdc" or "none". */
+  readonly name: string;
+  readonly chainId?: number | undefined;
+  /** RPC that browsers may use. */
+  readonly rpcUrl?: string | undefined;
+  readonly contractAddress?: Address | undefined;
+  /** Without a slash at the end; has `/tx/0x…` and `/address/0x…`. */
+  readonly explorerUrl?: string | undefined;
+}
+
+/** Limits of the facade. */
+export interface RestLimits {
+  /** Requests below /api a minute from one address. */
+  readonly requestsPerMinute: number;
+  /** Sign-in attempts a minute from one address; each costs milliseconds of elliptic curves. */
+  readonly signInsPerMinute: number;
+  /** Tasks a minute from one wallet. */
+  readonly dispatchesPerMinute: number;
+  /** Longest body in bytes. */
+  readonly bodyBytes: number;
+  /** Longest request line and headers in bytes. */
+  readonly headerBytes: number;
+  /** How long a client may take to send its request, in milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** Event streams open at once, altogether and for one session. */
+  readonly streams: number;
+  readonly streamsPerSession: number;
+}
+
+/** What holds unless the configuration says otherwise: room for an eager person, none for a flood. */
+export const REST_LIMITS: RestLimits = {
+  requestsPerMinute: 1200,
+  signInsPerMinute: 60,
+  dispatchesPerMinute: 240,
+  bodyBytes: 64 * 1024,
+  headerBytes: 16 * 1024,
+  requestTimeoutMs: 15_000,
+  streams: 2000,
+  streamsPerSession: 16,
+};
+
+/** Settings of the facade. */
+export interface RestInit {
+  /** Where it is going to listen; `createRest` itself does not listen. */
+  readonly address: { readonly host: string; readonly port: number };
+  /** Fastify's trustProxy: whose X-Forwarded-* headers are believed. */
+  readonly trustProxy: boolean | string | readonly string[];
+  /** Origins under which browsers reach the hub; empty: those of `address` (of localhost too when it is loopback). */
+  readonly publicOrigins: readonly string[];
+  /** At least 32 bytes; signs session cookies. */
+  readonly sessionSecret: Buffer;
+  /** Folder of the built hub. */
+  readonly hubDirectory: string;
+  readonly network: RestNetwork;
+  /** host:port that daemons dial. */
+  readonly grpcAddress: string;
+  readonly version: string;
+  /** Whether browsers may make a throw-away wallet; for the local network only. */
+  readonly localWallet?: boolean | undefined;
+  /** Lets others than loopback read /metrics, as a bearer token. */
+  readonly metricsToken?: string | undefined;
+  /** What a task gets whose requester names no deadline, in milliseconds. */
+  readonly defaultDeadlineMs: number;
+  readonly limits?: Partial<RestLimits> | undefined;
+}

@@ -1,0 +1,43 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { Task } from "../../domain/task.ts";
+import type { BatchLookup } from "./batch-lookup.ts";
+import type { BatchProofs } from "./batch-proofs.ts";
+import type { RestComponents, RestInit, RestLimits } from "./components.ts";
+import { PROBLEM_JSON } from "./problems.ts";
+import { Problem, type TaskView } from "./schemas.ts";
+import type { Sessions } from "./sessions.ts";
+import { taskView } from "./views.ts";
+
+/** Fastify with schemas in zod. */
+export type RestApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** What the route modules share. */
+export interface RestContext {
+  readonly components: RestComponents;
+  readonly init: RestInit;
+  readonly limits: RestLimits;
+  readonly sessions: Sessions;
+  readonly batches: BatchLookup;
+  readonly proofs: BatchProofs;
+}
+
+/** The `default` response of every route. */
+export const PROBLEMS = {
+  default: {
+    description: "An error; docs/errors.md lists the codes",
+    content: { [PROBLEM_JSON]: { schema: Problem } },
+  },
+};
+
+/** A task as people see it, with the batch that carries its receipt. */
+export async function renderTask({ components, batches, init }: RestContext, task: Task): Promise<TaskView> {
+  return taskView(task, await batches.ofTask(task), components.scheduler, init.network);
+}

@@ -1,0 +1,139 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import fastifyCookie from "@fastify/cookie";
+import fastifyRateLimit from "@fastify/rate-limit";
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  type RawServerDefault,
+} from "fastify";
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { ComputeError } from "../../domain/errors.ts";
+import { authRoutes } from "./auth-routes.ts";
+import { BatchLookup } from "./batch-lookup.ts";
+import { BatchProofs } from "./batch-proofs.ts";
+import { REST_LIMITS, type RestComponents, type RestInit } from "./components.ts";
+import { type RestApp, type RestContext, renderTask } from "./context.ts";
+import { serveHub } from "./hub.ts";
+import { ledgerRoutes } from "./ledger-routes.ts";
+import { networkRoutes } from "./network-routes.ts";
+import { describeApi } from "./openapi.ts";
+import { PROBLEM_JSON, problem, sendProblem } from "./problems.ts";
+import { Sessions } from "./sessions.ts";
+import { taskRoutes } from "./task-routes.ts";
+import { TaskStreams } from "./task-streams.ts";
+
+/** Addresses of one proxy or client kept by the rate limits. */
+const RATE_LIMIT_CACHE = 10_000;
+const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
+const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+
+/** Origins of this site: those that were given, else those of the address that it listens on. */
+function originsOf(app: FastifyInstance, { address, publicOrigins }: RestInit): readonly string[] {
+  if (publicOrigins.length > 0) return publicOrigins;
+  const listening = app.server.address();
+  const port = listening !== null && typeof listening === "object" ? listening.port : address.port;
+  const hosts = LOOPBACK.has(address.host) ? ["127.0.0.1", "localhost", "[::1]"] : [address.host];
+  return hosts.map((host) => `http://${host}:${port}`);
+}
+
+/**
+ * Refuses what a page of another site makes a browser send. Browsers say where a request comes from in Origin or
+ * Sec-Fetch-Site with every unsafe method; what has neither is no browser and carries no cookie unasked.
+ */
+function checkSameSite(request: FastifyRequest, origins: readonly string[]): void {
+  if (SAFE_METHODS.has(request.method)) return;
+  const { origin, "sec-fetch-site": site } = request.headers;
+  const own =
+    origin === undefined ? site === undefined || site === "same-origin" || site === "none" : origins.includes(origin);
+  if (!own)
+    throw new ComputeError("CROSS_SITE", `the request comes from ${origin ?? site}, this is ${origins.join(" or ")}`);
+}
+
+/** A malformed or oversized request that never became one: answered on the socket, as HTTP's parser left it. */
+function answerUnparsable(code: string | undefined, requestId: string): string {
+  const tooLarge = code === "HPE_HEADER_OVERFLOW";
+  const [status, reason] = tooLarge ? [431, "Request Header Fields Too Large"] : [400, "Bad Request"];
+  const detail = tooLarge ? "the request line and headers are larger than the limit" : "the request is not HTTP";
+  const body = JSON.stringify({ ...problem(tooLarge ? "TOO_LARGE" : "INVALID_REQUEST", detail, requestId), status });
+  const headers = [`content-type: ${PROBLEM_JSON}`, `content-length: ${Buffer.byteLength(body)}`, "connection: close"];
+  return `HTTP/1.1 ${status} ${reason}\r\n${headers.join("\r\n")}\r\n\r\n${body}`;
+}
+
+/**
+ * The REST facade: API, OpenAPI page and hub on one origin. Listen with `app.listen(init.address)`; `app.close()` ends
+ * event streams and waits for the requests that are being answered.
+ */
+export async function createRest(components: RestComponents, init: RestInit): Promise<RestApp> {
+  const limits = { ...REST_LIMITS, ...init.limits };
+  const app: RestApp = fastify<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger>({
+    loggerInstance: components.logger,
+    disableRequestLogging: true,
+    trustProxy: typeof init.trustProxy === "object" ? [...init.trustProxy] : init.trustProxy,
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    http: { maxHeaderSize: limits.headerBytes },
+    routerOptions: { maxParamLength: 128 },
+    requestIdHeader: false,
+    genReqId: () => randomUUID(),
+    requestIdLogLabel: "requestId",
+    forceCloseConnections: "idle",
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    clientErrorHandler: (error, socket) => {
+      if (socket.writable) socket.end(answerUnparsable(error.code, randomUUID()));
+      else socket.destroy();
+    },
+  }).withTypeProvider<ZodTypeProvider>();
+
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
+  app.removeContentTypeParser("text/plain");
+
+  const origins = () => originsOf(app, init);
+  const sessions = new Sessions(components, { origins, chainId: init.network.chainId ?? 1 });
+  const batches = new BatchLookup(components);
+  const proofs = new BatchProofs(components);
+  const context: RestContext = { components, init, limits, sessions, batches, proofs };
+  const streams = new TaskStreams({ ...components, sessions, render: (task) => renderTask(context, task) }, limits);
+
+  app.addHook("onRequest", async (request, reply) => {
+    reply.headers({
+      "x-request-id": request.id,
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "same-origin",
+      "x-frame-options": "DENY",
+      // The hub brings its own policy in its pages; this one only adds what a page cannot say itself.
+      "content-security-policy": "frame-ancestors 'none'",
+      "cross-origin-opener-policy": "same-origin-allow-popups",
+      ...(request.url.startsWith("/api/") && { "cache-control": "no-store" }),
+    });
+    checkSameSite(request, origins());
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const { method, routeOptions } = request;
+    // The route's pattern, never the URL: queries may carry what nobody should read in a log.
+    const fields = { method, route: routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
+    request.log[SAFE_METHODS.has(method) ? "debug" : "info"](fields, "request answered");
+  });
+  app.addHook("preClose", async () => streams.stop());
+  app.addHook("onClose", async () => proofs.stop());
+
+  await app.register(fastifyCookie, { secret: init.sessionSecret });
+  await app.register(fastifyRateLimit, {
+    max: limits.requestsPerMinute,
+    cache: RATE_LIMIT_CACHE,
+    allowList: (request) => !request.url.startsWith("/api/"),
+    errorResponseBuilder: (_request, { after }) => new ComputeError("RATE_LIMITED", `try again in ${after}`),
+  });
+  await describeApi(app, init);
+
+  taskRoutes(app, context, streams);
+  ledgerRoutes(app, context);
+  networkRoutes(app, context);
+  authRoutes(app, context);
+  await serveHub(app, init);
+  return app;
+}

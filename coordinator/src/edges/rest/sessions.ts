@@ -1,0 +1,170 @@
+import { randomBytes } from "node:crypto";
+import type { Address } from "@proof-of-compute/proto";
+import { verifyMessage } from "ethers";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { SiweMessage } from "siwe";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Clock } from "../../ports/clock.ts";
+import { ExpiringMap } from "./expiring-map.ts";
+import { readWallet } from "./problems.ts";
+
+const SESSION_COOKIE = "poc_session";
+const SESSION_MS = 24 * 3_600_000;
+/** Ties a nonce to the browser that asked for it, so that nobody can be signed in with another's message. */
+const NONCE_COOKIE = "poc_nonce";
+const NONCE_MS = 5 * 60_000;
+/** A wallet's clock may be wrong by so much; a message older than its nonce may be is refused anyway. */
+const CLOCK_SKEW_MS = 60_000;
+/** Bounds memory; 10,000 open sign-ins or sign-outs are far beyond what the rate limits let through. */
+const CAPACITY = 10_000;
+
+const COOKIE = { path: "/", httpOnly: true, sameSite: "strict", secure: "auto", signed: true } as const;
+
+/** Who is signed in. */
+export interface Session {
+  readonly id: string;
+  readonly wallet: Address;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** What a message to sign must say. */
+export interface SessionsInit {
+  /** Origins of this site, read anew each time. */
+  origins(): readonly string[];
+  readonly chainId: number;
+}
+
+function refuse(detail: string, cause?: unknown): never {
+  throw new ComputeError("SIGN_IN_REFUSED", detail, cause === undefined ? undefined : { cause });
+}
+
+function parse(text: string): SiweMessage {
+  try {
+    return new SiweMessage(text);
+  } catch (error) {
+    refuse("the message is not an EIP-4361 text", error);
+  }
+}
+
+/** Sign-In with Ethereum (EIP-4361) and the signed cookie that it ends in. The cookie is the session: nothing is stored. */
+export class Sessions {
+  readonly #clock: Clock;
+  readonly #init: SessionsInit;
+  /** Nonce → the value of the browser's nonce cookie. */
+  readonly #nonces: ExpiringMap<string>;
+  readonly #signedOut: ExpiringMap<true>;
+
+  constructor({ clock }: { readonly clock: Clock }, init: SessionsInit) {
+    this.#clock = clock;
+    this.#init = init;
+    this.#nonces = new ExpiringMap({ clock }, { ttlMs: NONCE_MS, capacity: CAPACITY });
+    this.#signedOut = new ExpiringMap({ clock }, { ttlMs: SESSION_MS, capacity: CAPACITY });
+  }
+
+  /** The chain id that a message to sign must name. */
+  get chainId(): number {
+    return this.#init.chainId;
+  }
+
+  /** A nonce for one sign-in by the asking browser. */
+  issueNonce(reply: FastifyReply): { nonce: string; expiresAt: number } {
+    // EIP-4361 wants letters and digits only.
+    const nonce = randomBytes(16).toString("hex");
+    const browser = randomBytes(16).toString("base64url");
+    this.#nonces.set(nonce, browser);
+    reply.setCookie(NONCE_COOKIE, browser, { ...COOKIE, maxAge: NONCE_MS / 1000 });
+    return { nonce, expiresAt: this.#clock.now() + NONCE_MS };
+  }
+
+  /** Checks the signed message and opens a session; throws SIGN_IN_REFUSED saying what does not fit. */
+  signIn(request: FastifyRequest, reply: FastifyReply, signed: { message: string; signature: string }): Session {
+    const message = parse(signed.message);
+    this.#checkPlace(message);
+    this.#checkTime(message);
+    this.#checkNonce(message.nonce, request);
+    const wallet = readWallet(message.address);
+    if (this.#signer(signed) !== wallet) refuse("the signature is not of the wallet that the message names");
+
+    const session: Session = {
+      id: randomBytes(16).toString("base64url"),
+      wallet,
+      expiresAt: this.#clock.now() + SESSION_MS,
+    };
+    const value = Buffer.from(JSON.stringify(session)).toString("base64url");
+    reply.setCookie(SESSION_COOKIE, value, { ...COOKIE, maxAge: SESSION_MS / 1000 }).clearCookie(NONCE_COOKIE, COOKIE);
+    return session;
+  }
+
+  /** Ends the session for good, wherever its cookie was copied to. */
+  signOut(request: FastifyRequest, reply: FastifyReply): void {
+    const session = this.current(request);
+    if (session) this.#signedOut.set(session.id, true);
+    reply.clearCookie(SESSION_COOKIE, COOKIE);
+  }
+
+  /** Who sent the request, if anybody is signed in. */
+  current(request: FastifyRequest): Session | undefined {
+    const value = this.#cookie(request, SESSION_COOKIE);
+    if (value === undefined) return undefined;
+    const session = JSON.parse(Buffer.from(value, "base64url").toString()) as Session;
+    return this.isOpen(session) ? session : undefined;
+  }
+
+  /** Who sent the request; throws UNAUTHENTICATED when nobody is signed in. */
+  require(request: FastifyRequest): Session {
+    const session = this.current(request);
+    if (!session) throw new ComputeError("UNAUTHENTICATED");
+    return session;
+  }
+
+  /** Whether a session has neither expired nor been signed out. */
+  isOpen(session: Session): boolean {
+    return session.expiresAt > this.#clock.now() && !this.#signedOut.get(session.id);
+  }
+
+  #cookie(request: FastifyRequest, name: string): string | undefined {
+    const cookie = request.cookies[name];
+    if (cookie === undefined) return undefined;
+    const unsigned = request.unsignCookie(cookie);
+    return unsigned.valid ? unsigned.value : undefined;
+  }
+
+  #checkPlace(message: SiweMessage): void {
+    const origins = this.#init.origins();
+    const origin = URL.canParse(message.uri) ? new URL(message.uri).origin : undefined;
+    if (!origin || !origins.includes(origin))
+      refuse(`the message is for ${message.uri}, this is ${origins.join(" or ")}`);
+    const { host, protocol } = new URL(origin);
+    if (message.domain !== host) refuse(`the message is for the domain ${message.domain}, this is ${host}`);
+    if (message.scheme && `${message.scheme}:` !== protocol)
+      refuse(`the message is for ${message.scheme}:, this is ${protocol}`);
+    const { chainId } = this.#init;
+    if (message.chainId !== chainId) refuse(`the message is for chain ${message.chainId}, this is chain ${chainId}`);
+  }
+
+  #checkTime(message: SiweMessage): void {
+    const now = this.#clock.now();
+    const issuedAt = Date.parse(message.issuedAt ?? "");
+    if (!(issuedAt <= now + CLOCK_SKEW_MS)) refuse("the message was issued in the future; check this machine's clock");
+    if (issuedAt < now - NONCE_MS - CLOCK_SKEW_MS) refuse("the message was issued too long ago; sign in again");
+    if (message.expirationTime && !(now < Date.parse(message.expirationTime))) refuse("the message has expired");
+    if (message.notBefore && !(Date.parse(message.notBefore) <= now + CLOCK_SKEW_MS))
+      refuse("the message is not valid yet");
+  }
+
+  #checkNonce(nonce: string, request: FastifyRequest): void {
+    const browser = this.#nonces.take(nonce);
+    if (browser === undefined) refuse("the nonce is unknown, used or expired; ask for a new one");
+    if (browser !== this.#cookie(request, NONCE_COOKIE)) refuse("the nonce was given to another browser");
+  }
+
+  #signer({ message, signature }: { message: string; signature: string }): Address {
+    // Not SiweMessage.verify: it checks a text that it writes anew, and prints to the console what it cannot recover.
+    try {
+      return verifyMessage(message, signature) as Address;
+    } catch (error) {
+      refuse("the signature cannot be read", error);
+    }
+  }
+}

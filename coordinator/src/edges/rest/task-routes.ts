@@ -1,0 +1,192 @@
+import { addressBytes, type Hex, sha256, toHex } from "@proof-of-compute/proto";
+import type { FastifyRequest } from "fastify";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Task } from "../../domain/task.ts";
+import { PROBLEMS, type RestApp, type RestContext, renderTask } from "./context.ts";
+import {
+  DispatchHeaders,
+  DispatchRequest,
+  OctetStream,
+  SseStream,
+  TaskPage,
+  TaskParams,
+  TasksQuery,
+  TaskView,
+} from "./schemas.ts";
+import type { Session } from "./sessions.ts";
+import type { TaskStreams } from "./task-streams.ts";
+import { acceptedReceipt } from "./views.ts";
+
+const SIGNED_IN = [{ session: [] }];
+
+/** The task's id and the digest of its body, so that a repeated request finds the task that the first one made. */
+function idempotency(session: Session, key: string, body: DispatchRequest): { id: Hex; requestDigest: Hex } {
+  // In a fixed order and after defaults, so that equal requests have equal texts.
+  const canonical = JSON.stringify([body.kind, body.n, body.k, body.deadlineSeconds]);
+  return {
+    id: toHex(sha256(addressBytes(session.wallet), Buffer.from(key)).subarray(0, 16)),
+    requestDigest: toHex(sha256(Buffer.from(canonical))),
+  };
+}
+
+/** Asking for work, and what became of it. A task is its requester's; receipts are everybody's. */
+export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStreams): void {
+  const { components, sessions, limits, init } = context;
+  const { store, scheduler, blobs } = components;
+
+  async function ownTask(id: Hex, session: Session): Promise<Task> {
+    const task = await store.task(id);
+    if (!task) throw new ComputeError("NOT_FOUND", `there is no task ${id}`);
+    if (task.requester !== session.wallet) throw new ComputeError("FORBIDDEN");
+    return task;
+  }
+
+  app.post(
+    "/api/node/dispatch-task",
+    {
+      schema: {
+        summary: "Ask for a compute task",
+        description:
+          "Stores the task and gives it to a node as soon as one fits. With an Idempotency-Key the same request can be " +
+          "sent again safely: it answers 200 with the task that the first one made.",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        headers: DispatchHeaders,
+        body: DispatchRequest,
+        response: { 200: TaskView, 202: TaskView, ...PROBLEMS },
+      },
+      // A request without a body asks for the showcase.
+      preValidation: async (request: FastifyRequest) => {
+        request.body ??= {};
+      },
+      config: {
+        rateLimit: {
+          hook: "preHandler",
+          max: limits.dispatchesPerMinute,
+          keyGenerator: (request) => sessions.current(request)?.wallet ?? request.ip,
+        },
+      },
+    },
+    async (request, reply) => {
+      const session = sessions.require(request);
+      const { kind, n, k, deadlineSeconds } = request.body;
+      const key = request.headers["idempotency-key"];
+      const identity = key === undefined ? undefined : idempotency(session, key, request.body);
+      const { task, created } = await scheduler.submit({
+        requester: session.wallet,
+        spec: { kind, n, k },
+        deadlineMs: deadlineSeconds === undefined ? init.defaultDeadlineMs : deadlineSeconds * 1000,
+        ...identity,
+      });
+      if (!created && task.requestDigest !== identity?.requestDigest) throw new ComputeError("IDEMPOTENCY_MISMATCH");
+      request.log.info({ taskId: task.id, requester: session.wallet, kind, n, k, created }, "task dispatched");
+      return reply
+        .code(created ? 202 : 200)
+        .header("location", `/api/tasks/${task.id}`)
+        .send(await renderTask(context, task));
+    },
+  );
+
+  app.get(
+    "/api/tasks",
+    {
+      schema: {
+        summary: "The signed-in wallet's tasks, newest first",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        querystring: TasksQuery,
+        response: { 200: TaskPage, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const { wallet } = sessions.require(request);
+      const { limit, cursor } = request.query;
+      const page = await store.tasks({ requester: wallet, limit, ...(cursor !== undefined && { cursor }) });
+      const items = await Promise.all(page.items.map((task) => renderTask(context, task)));
+      return { items, ...(page.cursor !== undefined && { cursor: page.cursor }) };
+    },
+  );
+
+  app.get(
+    "/api/tasks/:id",
+    {
+      schema: {
+        summary: "One task with its whole history",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        params: TaskParams,
+        response: { 200: TaskView, ...PROBLEMS },
+      },
+    },
+    async (request) => renderTask(context, await ownTask(request.params.id, sessions.require(request))),
+  );
+
+  app.post(
+    "/api/tasks/:id/cancel",
+    {
+      schema: {
+        summary: "Cancel a task",
+        description: "A queued task is cancelled at once; a running one becomes cancelling until its node has stopped.",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        params: TaskParams,
+        response: { 200: TaskView, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const task = await ownTask(request.params.id, sessions.require(request));
+      return renderTask(context, await scheduler.cancel(task.id));
+    },
+  );
+
+  app.get(
+    "/api/tasks/:id/result",
+    {
+      schema: {
+        summary: "The result's bytes",
+        description: "For matmul n*n bytes, row-major. Content-Digest (RFC 9530) and ETag carry their SHA-256.",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        params: TaskParams,
+        response: { 200: OctetStream, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const task = await ownTask(request.params.id, sessions.require(request));
+      const digest = acceptedReceipt(task)?.resultDigest;
+      if (!digest) throw new ComputeError("NO_RESULT", `the task is ${task.state}`);
+      const etag = `"${digest.slice(2)}"`;
+      reply.header("etag", etag).header("cache-control", "private, no-cache");
+      if (request.headers["if-none-match"] === etag) return reply.code(304).send();
+      const output = (await store.output(task.id)) ?? (await blobs.get(digest));
+      if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
+      return reply
+        .header("content-digest", `sha-256=:${Buffer.from(digest.slice(2), "hex").toString("base64")}:`)
+        .header("content-disposition", `attachment; filename="${task.id}.bin"`)
+        .type("application/octet-stream")
+        .send(Buffer.from(output.buffer, output.byteOffset, output.byteLength));
+    },
+  );
+
+  app.get(
+    "/api/tasks/:id/events",
+    {
+      schema: {
+        summary: "The task as it changes (server-sent events)",
+        description:
+          "Every event's data is the whole task. On connecting the present state comes first, unless Last-Event-ID names " +
+          "it already. The stream ends after a final state (recorded, failed, cancelled); dialling again then answers 204.",
+        tags: ["tasks"],
+        security: SIGNED_IN,
+        params: TaskParams,
+        response: { 200: SseStream, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const session = sessions.require(request);
+      const task = await ownTask(request.params.id, session);
+      const lastEventId = request.headers["last-event-id"];
+      return streams.open(reply, task, session, typeof lastEventId === "string" ? lastEventId : undefined);
+    },
+  );
+}
