@@ -42,6 +42,8 @@ export interface IntakeComponents {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** A receipt was made; settlement may have something to do. */
+  readonly accepted: () => void;
 }
 
 /** A result as it came off the wire. */
@@ -156,7 +158,7 @@ export class Intake {
   }
 
   async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array, units: bigint): Promise<Fate> {
-    const { scheduler, blobs, clock, logger, metrics } = this.#components;
+    const { scheduler, blobs, clock, logger, metrics, accepted } = this.#components;
     const { assignment, task } = run;
     const resultDigest = toHex(claim.outputDigest);
     const receipt: Receipt = {
@@ -179,6 +181,7 @@ export class Intake {
         if (!inline) await blobs.put(resultDigest, output);
         await scheduler.complete(run, receipt, inline ? output : undefined);
         metrics.units.inc(Number(units));
+        accepted();
         return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
       } catch (error) {
         if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {

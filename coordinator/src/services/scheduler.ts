@@ -57,8 +57,8 @@ export interface SchedulerInit {
 export interface TaskRequest {
   readonly requester: Address;
   readonly spec: { readonly kind: "matmul"; readonly n: number; readonly k: number };
-  /** Milliseconds since 1970. */
-  readonly deadline: number;
+  /** The task's deadline, in milliseconds from now. */
+  readonly deadlineMs: number;
   /** Given by an Idempotency-Key; else a new UUIDv7. */
   readonly id?: Hex;
   readonly requestDigest?: Hex;
@@ -121,16 +121,16 @@ export class Scheduler implements FleetListener {
     const { clock, store, events, metrics } = this.#components;
     if (this.#draining) throw new ComputeError("DRAINING");
     const now = clock.now();
-    if (request.deadline <= now) throw new ComputeError("INVALID_REQUEST", "the deadline is in the past");
+    const deadline = now + request.deadlineMs;
     let task: Task = {
       id: request.id ?? newId(),
       version: 1,
       requester: request.requester,
       kind: request.spec.kind,
-      spec: this.#encodeSpec(request),
+      spec: this.#encodeSpec(request, deadline),
       state: "queued",
       createdAt: now,
-      deadline: request.deadline,
+      deadline,
       notBefore: now,
       attempts: 0,
       assignments: {},
@@ -182,7 +182,7 @@ export class Scheduler implements FleetListener {
   }
 
   /** The node said how far it is; its first word accepts the assignment. */
-  progress(run: Run, fraction: number): void {
+  advance(run: Run, fraction: number): void {
     if (run.phase === "sent") run.phase = "running";
     run.movedAt = this.#components.clock.monotonic();
     const progress = Math.min(1, Math.max(run.progress, fraction));
@@ -279,7 +279,7 @@ export class Scheduler implements FleetListener {
   }
 
   /** 0 to 1, of the live assignment; undefined when there is none. */
-  progressOf(taskId: Hex): number | undefined {
+  progress(taskId: Hex): number | undefined {
     return this.#byTask.get(taskId)?.progress;
   }
 
@@ -322,7 +322,7 @@ export class Scheduler implements FleetListener {
 
   // Inside.
 
-  #encodeSpec({ requester, deadline, spec }: TaskRequest): Uint8Array {
+  #encodeSpec({ requester, spec }: TaskRequest, deadline: number): Uint8Array {
     const { contract } = this.#init;
     return TaskSpec.encode({
       chainId: BigInt(contract?.chainId ?? 0),

@@ -140,7 +140,7 @@ export class NodeStream {
         return this.#heartbeat(node, frame.value);
       case "progress": {
         const run = this.#run(node, frame.value.assignmentId);
-        if (run && run.phase !== "checking") this.#components.scheduler.progress(run, finite(frame.value.fraction));
+        if (run && run.phase !== "checking") this.#components.scheduler.advance(run, finite(frame.value.fraction));
         return undefined;
       }
       case "outputChunk":
@@ -205,7 +205,7 @@ export class NodeStream {
     // The assignment may have been withdrawn while the node was sending.
     if (!run || run.phase === "checking") return;
     const { n } = TaskSpec.decode(run.task.spec).kind!.value;
-    this.#components.scheduler.progress(run, run.progress);
+    this.#components.scheduler.advance(run, run.progress);
     run.upload ??= await this.#components.uploads.open(n * n, this.#ended.signal);
     run.upload?.add(offset, data);
   }

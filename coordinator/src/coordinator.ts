@@ -1,0 +1,267 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { networkByChainId } from "@proof-of-compute/proto";
+import type { Logger } from "pino";
+import { EthersChain } from "./adapters/ethers-chain.ts";
+import { FsBlobs } from "./adapters/fs-blobs.ts";
+import { SqliteStore } from "./adapters/sqlite/store.ts";
+import { systemClock } from "./adapters/system-clock.ts";
+import { localForms, publicRpcUrl, type Settings } from "./config.ts";
+import type { Batch } from "./domain/batch.ts";
+import { GrpcServer } from "./edges/grpc/server.ts";
+import { createRest } from "./edges/rest/server.ts";
+import { Metrics } from "./metrics.ts";
+import { readRecorderKey } from "./recorder-key.ts";
+import { Fleet } from "./services/fleet.ts";
+import { Intake } from "./services/intake.ts";
+import { ReceiptTrees } from "./services/receipt-trees.ts";
+import { Scheduler } from "./services/scheduler.ts";
+import { Settlement } from "./services/settlement.ts";
+import { TaskEvents } from "./services/task-events.ts";
+import { UploadBudget } from "./services/uploads.ts";
+import { Verifier } from "./services/verifier.ts";
+
+/** Version that nodes, /api/config and --version show. */
+export const VERSION = (
+  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
+).version;
+
+/** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
+const SPREAD_PER_NODE_MS = 1;
+
+/** A running coordinator. */
+export interface Coordinator {
+  /** Bound ports; they differ from the settings where those say 0. */
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  readonly scheduler: Scheduler;
+  readonly store: SqliteStore;
+  /** Drains, then closes everything in the reverse order of opening. Safe to repeat. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The composition root: settings → adapters → services → edges. When something fails half-way, what was opened is
+ * closed again and the error goes on.
+ */
+export async function startCoordinator(settings: Settings, logger: Logger): Promise<Coordinator> {
+  const closing: (() => Promise<void> | void)[] = [];
+  let stopping: Promise<void> | undefined;
+  const close = async () => {
+    for (const step of closing.splice(0).reverse()) {
+      await Promise.resolve(step()).catch((error: unknown) => logger.error({ err: error }, "a part did not close"));
+    }
+  };
+  try {
+    return await open();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function open(): Promise<Coordinator> {
+    const clock = systemClock;
+    const random = Math.random;
+    const metrics = new Metrics();
+    metrics.collectProcess();
+    const events = new TaskEvents();
+    const { HEARTBEAT_INTERVAL: heartbeatMs, LEASE_TIME: leaseMs, COORDINATOR_ID: coordinatorId } = settings;
+
+    mkdirSync(settings.DATA_DIR, { recursive: true, mode: 0o700 });
+    const store = new SqliteStore({ logger }, { path: join(settings.DATA_DIR, "coordinator.sqlite") });
+    await store.start();
+    closing.push(() => store.stop());
+    const blobs = new FsBlobs({}, { directory: join(settings.DATA_DIR, "blobs") });
+
+    const settlement = await openSettlement();
+    const contract = settlement && { chainId: settlement.chain.chainId, address: settlement.chain.contract };
+
+    const verifier = new Verifier({ threads: settings.VERIFIER_THREADS });
+    closing.push(() => verifier.stop());
+    const fleet = new Fleet(
+      { store, clock, logger, metrics, random },
+      { coordinatorId, heartbeatMs, leaseMs, maxNodes: settings.MAX_NODES },
+    );
+    const scheduler = new Scheduler(
+      { store, fleet, events, clock, logger, metrics, random },
+      {
+        heartbeatMs,
+        leaseMs,
+        maxAttempts: settings.MAX_ATTEMPTS,
+        maxQueued: settings.MAX_QUEUED_TASKS,
+        allowSelfTasks: settings.ALLOW_SELF_TASKS,
+        contract,
+      },
+    );
+    const intake = new Intake({
+      scheduler,
+      fleet,
+      verifier,
+      store,
+      blobs,
+      clock,
+      logger,
+      metrics,
+      accepted: () => settlement?.service.nudge(),
+    });
+    fleet.start(scheduler);
+    closing.push(() => fleet.stop());
+    await scheduler.start();
+    closing.push(() => scheduler.stop());
+
+    const uploads = new UploadBudget({ maxBytes: settings.UPLOAD_MAX_BYTES });
+    const reconnectSpreadMs = (nodes: number) => Math.ceil(settings.RECONNECT_SPREAD + nodes * SPREAD_PER_NODE_MS);
+    const names = settings.GRPC_AUDIENCES ?? [
+      ...localForms(settings.GRPC_ADDRESS),
+      ...(settings.PUBLIC_GRPC_ADDRESS ? [settings.PUBLIC_GRPC_ADDRESS] : []),
+    ];
+    const audiences = new Set(names.map((name) => name.toLowerCase()));
+    const grpc = new GrpcServer(
+      { fleet, scheduler, intake, uploads, clock, logger, blobs },
+      {
+        ...settings.GRPC_ADDRESS,
+        tls:
+          settings.TLS_CERT && settings.TLS_KEY
+            ? { certFile: settings.TLS_CERT, keyFile: settings.TLS_KEY }
+            : undefined,
+        coordinatorId,
+        heartbeatMs,
+        leaseMs,
+        reconnectSpreadMs,
+        audiences,
+        contract,
+        requireAuthorization: settings.REQUIRE_NODE_AUTHORIZATION,
+        nowSeconds: () => Math.floor(clock.now() / 1_000),
+      },
+    );
+    await grpc.start();
+    closing.push(() => grpc.stop());
+    // With port 0 (tests) the names are known only now.
+    if (!settings.GRPC_AUDIENCES) {
+      for (const name of localForms({ ...settings.GRPC_ADDRESS, port: grpc.port })) audiences.add(name.toLowerCase());
+    }
+
+    let draining = false;
+    const rest = await openRest();
+    const httpPort = Number(new URL(rest.listeningOrigin).port || 80);
+
+    const drain = async () => {
+      draining = true;
+      logger.info(scheduler.depth(), "draining: no new work, results in flight are still taken");
+      scheduler.drain();
+      grpc.drain();
+      const { online, suspect } = fleet.counts();
+      for (const node of fleet.online()) node.link?.reconnect(reconnectSpreadMs(online + suspect), "draining");
+      const until = clock.monotonic() + settings.DRAIN_TIMEOUT;
+      while (scheduler.depth().running > 0 && fleet.counts().online > 0 && clock.monotonic() < until) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await intake.drain(Math.max(0, until - clock.monotonic()));
+    };
+    closing.push(drain);
+    return {
+      grpcPort: grpc.port,
+      httpPort,
+      scheduler,
+      store,
+      stop: () => {
+        stopping ??= close();
+        return stopping;
+      },
+    };
+
+    async function openSettlement(): Promise<{ service: Settlement; chain: EthersChain } | undefined> {
+      if (settings.XDC_RPC_URL === undefined) {
+        logger.warn("settlement is off: XDC_RPC_URL is not set; receipts accumulate");
+        return undefined;
+      }
+      const chain = await EthersChain.connect(
+        { logger },
+        {
+          rpcUrl: settings.XDC_RPC_URL,
+          contract: settings.PROOF_OF_COMPUTE_ADDRESS!,
+          recorderKey: await readRecorderKey(settings),
+        },
+      );
+      closing.push(() => chain.stop());
+      const trees = new ReceiptTrees();
+      closing.push(() => trees.stop());
+      const service = new Settlement(
+        { store, chain, clock, logger, trees, onChange: told },
+        {
+          maxReceipts: settings.BATCH_MAX_RECEIPTS,
+          maxProviders: settings.BATCH_MAX_PROVIDERS,
+          maxWaitMs: settings.BATCH_MAX_WAIT,
+          pollMs: settings.CHAIN_POLL_INTERVAL,
+          resendMs: settings.BATCH_RESEND_AFTER,
+          rebind: settings.REBIND,
+        },
+      );
+      await service.start();
+      closing.push(() => service.stop());
+      return { service, chain };
+    }
+
+    function told(batch: Batch): void {
+      metrics.batches.inc({ state: batch.state });
+      events.publishAll();
+    }
+
+    async function openRest() {
+      const chainId = contract?.chainId;
+      const network = chainId === undefined ? undefined : networkByChainId(chainId);
+      const instance = await createRest(
+        {
+          store,
+          blobs,
+          clock,
+          logger,
+          events,
+          scheduler,
+          presence: fleet,
+          settlement: { status: () => settlement?.service.status() ?? { state: "off", openBatches: 0 } },
+          metrics,
+          draining: () => draining,
+        },
+        {
+          address: settings.HTTP_ADDRESS,
+          trustProxy: settings.TRUST_PROXY,
+          publicOrigins: settings.PUBLIC_ORIGINS ?? [],
+          sessionSecret: sessionSecret(settings.DATA_DIR),
+          hubDirectory: fileURLToPath(new URL("../../hub/build", import.meta.url)),
+          network: {
+            name: network?.name ?? (chainId === undefined ? "none" : `chain ${chainId}`),
+            chainId,
+            rpcUrl: publicRpcUrl(settings, chainId),
+            contractAddress: contract?.address,
+            explorerUrl: network?.explorerUrl,
+          },
+          grpcAddress: settings.PUBLIC_GRPC_ADDRESS ?? `${settings.GRPC_ADDRESS.host}:${grpc.port}`,
+          version: VERSION,
+          localWallet: network?.name === "local",
+          metricsToken: settings.METRICS_TOKEN,
+          defaultDeadlineMs: settings.TASK_DEADLINE,
+        },
+      );
+      closing.push(() => instance.close());
+      await instance.listen(settings.HTTP_ADDRESS);
+      return instance;
+    }
+  }
+}
+
+/** Signs the hub's session cookies; made at first start and kept, so that a restart signs nobody out. */
+function sessionSecret(dataDir: string): Buffer {
+  const file = join(dataDir, "session.key");
+  try {
+    return Buffer.from(readFileSync(file, "utf8").trim(), "hex");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    const secret = randomBytes(32);
+    writeFileSync(file, secret.toString("hex"), { mode: 0o600 });
+    chmodSync(file, 0o600);
+    return secret;
+  }
+}

@@ -1,0 +1,73 @@
+import { config as loadDotenv } from "dotenv";
+import { pino } from "pino";
+import { ConfigError, readSettings, type Settings } from "./config.ts";
+import { startCoordinator, VERSION } from "./coordinator.ts";
+import { ComputeError } from "./domain/errors.ts";
+
+/** 0: stopped as asked. 1: a fault. 2: settings. 3: something that it needs is taken or away (port, store, chain). */
+const EXIT = { clean: 0, fault: 1, usage: 2, unavailable: 3 } as const;
+
+loadDotenv({ quiet: true });
+
+function logTo({ LOG, LOG_LEVEL }: Settings): pino.Logger {
+  const pretty = LOG === "pretty" || (LOG === "auto" && process.stdout.isTTY);
+  const options: pino.LoggerOptions = {
+    level: LOG_LEVEL,
+    serializers: { err: pino.stdSerializers.errWithCause },
+    redact: ["req.headers.cookie", "req.headers.authorization", "*.privateKey", "*.password"],
+  };
+  if (!pretty) return pino(options);
+  return pino({
+    ...options,
+    transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "HH:MM:ss" } },
+  });
+}
+
+async function main(): Promise<number> {
+  let settings: Settings;
+  try {
+    settings = readSettings(process.argv, process.env, VERSION);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(`These settings do not work:\n${error.message}\nSee --help or docs/configuration.md.`);
+    return EXIT.usage;
+  }
+  const logger = logTo(settings);
+  process.on("unhandledRejection", (error) => logger.error({ err: error }, "unhandled rejection"));
+  const stop = new Promise<NodeJS.Signals | "parent">((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+    // Started by `npm start` with a channel to it: when that process is gone, so is this one's purpose.
+    process.once("disconnect", () => resolve("parent"));
+  });
+  try {
+    const coordinator = await startCoordinator(settings, logger);
+    logger.info(
+      { grpcPort: coordinator.grpcPort, httpPort: coordinator.httpPort, version: VERSION },
+      "coordinator ready",
+    );
+    process.send?.({ ready: { grpcPort: coordinator.grpcPort, httpPort: coordinator.httpPort } });
+    const why = await stop;
+    logger.info({ why }, "stopping");
+    process.once("SIGINT", () => process.exit(130));
+    process.once("SIGTERM", () => process.exit(143));
+    await coordinator.stop();
+    logger.info("stopped");
+    return EXIT.clean;
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      logger.fatal(error.message);
+      return EXIT.usage;
+    }
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (error instanceof ComputeError || syscall === "listen" || /No address added|EADDRINUSE/.test(String(error))) {
+      logger.fatal({ code, err: error }, "the coordinator cannot start");
+      return EXIT.unavailable;
+    }
+    logger.fatal({ err: error }, "the coordinator failed");
+    return EXIT.fault;
+  }
+}
+
+// A worker thread that hangs must not keep a stopped coordinator alive.
+process.exit(await main());

@@ -1,0 +1,26 @@
+import { readFile, stat } from "node:fs/promises";
+import { Wallet } from "ethers";
+import { ConfigError, type Settings } from "./config.ts";
+
+/** The key that signs batches: from the keystore file, else from the environment. Never from a flag. */
+export async function readRecorderKey(
+  settings: Pick<Settings, "RECORDER_PRIVATE_KEY" | "RECORDER_KEYSTORE" | "RECORDER_KEYSTORE_PASSWORD">,
+): Promise<string> {
+  const file = settings.RECORDER_KEYSTORE;
+  if (file === undefined) return settings.RECORDER_PRIVATE_KEY!;
+  const { mode } = await stat(file).catch((cause: unknown) => {
+    throw new ConfigError(`RECORDER_KEYSTORE: cannot read ${file}`, { cause });
+  });
+  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+    throw new ConfigError(`RECORDER_KEYSTORE: others may read ${file}; chmod 600 it`);
+  }
+  const text = (await readFile(file, "utf8")).trim();
+  if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text;
+  const password = settings.RECORDER_KEYSTORE_PASSWORD;
+  if (password === undefined) throw new ConfigError("RECORDER_KEYSTORE is encrypted: set RECORDER_KEYSTORE_PASSWORD");
+  try {
+    return (await Wallet.fromEncryptedJson(text, password)).privateKey;
+  } catch (cause) {
+    throw new ConfigError(`RECORDER_KEYSTORE: ${file} is neither a key nor a keystore of that password`, { cause });
+  }
+}
