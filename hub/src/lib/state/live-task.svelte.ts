@@ -1,0 +1,67 @@
+import { ApiError, api, call, isAbort, type Task, type TaskState } from "#lib/api/client.ts";
+
+const FINAL: ReadonlySet<TaskState> = new Set<TaskState>(["recorded", "failed", "cancelled"]);
+const RETRY_MS = 3_000;
+
+/** Whether nothing more will happen to a task. */
+export function isFinal(task: Task): boolean {
+  return FINAL.has(task.state);
+}
+
+/**
+ * One task, kept as the coordinator has it. Each server-sent event carries the whole view, so a lost connection loses
+ * nothing: the next event is the present.
+ */
+export class LiveTask {
+  view: Task = $state.raw(undefined as never);
+  /** False while the connection is being made again. */
+  connected = $state(true);
+
+  constructor(view: Task) {
+    this.view = view;
+  }
+
+  /** Follows the task until it is final, the session ends, or the returned function is called. */
+  follow(onSignedOut: () => void): () => void {
+    const stopped = new AbortController();
+    if (!isFinal(this.view)) this.#open(stopped.signal, onSignedOut);
+    return () => stopped.abort();
+  }
+
+  /** Reads the task once. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    this.view = await call(api.GET("/api/tasks/{id}", { params: { path: { id: this.view.id } }, signal: signal ?? null }));
+  }
+
+  #open(signal: AbortSignal, onSignedOut: () => void): void {
+    const source = new EventSource(`/api/tasks/${this.view.id}/events`);
+    signal.addEventListener("abort", () => source.close(), { once: true });
+    source.addEventListener("open", () => {
+      this.connected = true;
+    });
+    source.addEventListener("message", ({ data }: MessageEvent<string>) => {
+      this.connected = true;
+      this.view = JSON.parse(data);
+      if (isFinal(this.view)) source.close();
+    });
+    source.addEventListener("error", () => {
+      this.connected = false;
+      // The browser connects again by itself unless the answer was not a stream (restart behind a proxy, a limit).
+      if (source.readyState === EventSource.CLOSED) this.#reopenLater(signal, onSignedOut);
+    });
+  }
+
+  #reopenLater(signal: AbortSignal, onSignedOut: () => void): void {
+    const timer = setTimeout(async () => {
+      try {
+        await this.refresh(signal);
+      } catch (error) {
+        if (isAbort(error)) return;
+        if (error instanceof ApiError && error.status === 401) return onSignedOut();
+      }
+      if (isFinal(this.view)) this.connected = true;
+      else this.#open(signal, onSignedOut);
+    }, RETRY_MS);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  }
+}

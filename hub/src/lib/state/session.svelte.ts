@@ -1,0 +1,139 @@
+import { type Address, parseAddress } from "@proof-of-compute/proto";
+import { createContext } from "svelte";
+import { ApiError, api, type Config, call } from "#lib/api/client.ts";
+import { type Announced, connectInjected, discover } from "#lib/wallet/injected.ts";
+import { signInMessage } from "#lib/wallet/sign-in-message.ts";
+import type { Wallet } from "#lib/wallet/wallet.ts";
+
+/** Which wallet was connected last, so that a reload finds it again without a prompt. */
+const LAST_WALLET_KEY = "proof-of-compute/last-wallet";
+const SIGN_IN_VALID_MS = 5 * 60_000;
+
+/**
+ * Who uses the hub: the connected wallet and the session that the coordinator holds for it. The session is in a cookie
+ * that scripts cannot read; a wallet is needed to sign in, not to stay signed in.
+ */
+export class Session {
+  /** Wallets that announced themselves. */
+  readonly found: Announced[] = $state([]);
+  wallet = $state.raw<Wallet | null>(null);
+  /** Whose session the coordinator holds. */
+  signedInAs = $state<Address | null>(null);
+  /** False until the session before a reload was looked for. */
+  ready = $state(false);
+  /** The dialog that chooses a wallet is open. */
+  choosing = $state(false);
+  readonly address = $derived(this.signedInAs ?? this.wallet?.address ?? null);
+
+  readonly #config: Config;
+  #unwatch = () => {};
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  /** Looks for wallets and for the session from before a reload; returns what ends that. */
+  start(): () => void {
+    const forget = discover((announced) => {
+      this.found.push(announced);
+      if (!this.wallet && announced.info.rdns === localStorage.getItem(LAST_WALLET_KEY)) void this.#reconnect(announced);
+    });
+    void this.#restore();
+    return () => {
+      forget();
+      this.#unwatch();
+    };
+  }
+
+  async connect(announced: Announced): Promise<void> {
+    const wallet = await connectInjected(announced);
+    if (!wallet) throw new Error(`${announced.info.name} gave no account.`);
+    await this.#use(wallet);
+  }
+
+  async connectLocal(): Promise<void> {
+    // It needs ethers, which nobody else has to wait for.
+    const { connectLocal } = await import("#lib/wallet/local.ts");
+    await this.#use(connectLocal());
+  }
+
+  /** Lets the wallet sign in to the coordinator. Throws DeclinedError or ApiError. */
+  async signIn(): Promise<void> {
+    const { wallet } = this;
+    if (!wallet) throw new Error("Connect a wallet first.");
+    const { nonce } = await call(api.GET("/api/auth/nonce"));
+    const issuedAt = Date.now();
+    const message = signInMessage({
+      origin: location.origin,
+      address: wallet.address,
+      chainId: this.#config.signIn.chainId,
+      nonce,
+      issuedAt,
+      expiresAt: issuedAt + SIGN_IN_VALID_MS,
+    });
+    const signature = await wallet.sign(message);
+    const session = await call(api.POST("/api/auth/sign-in", { body: { message, signature } }));
+    this.signedInAs = parseAddress(session.wallet);
+  }
+
+  /** Ends the session and forgets the wallet. A wallet's own permission for this site stays, which only it can take back. */
+  async signOut(): Promise<void> {
+    if (this.signedInAs) await this.#endSession();
+    this.#drop();
+  }
+
+  /** The coordinator says that the session is over: the next thing to do is to sign in again. */
+  expired(): void {
+    this.signedInAs = null;
+  }
+
+  async #restore(): Promise<void> {
+    try {
+      const { session } = await call(api.GET("/api/auth/session"));
+      if (session) this.signedInAs = parseAddress(session.wallet);
+      if (localStorage.getItem(LAST_WALLET_KEY) === "local" && this.#config.localWallet) {
+        await this.connectLocal();
+      }
+    } catch (error) {
+      // Not to be signed in is how everybody starts, and the pages say by themselves when the coordinator is away.
+      if (!(error instanceof ApiError)) throw error;
+    } finally {
+      this.ready = true;
+    }
+  }
+
+  async #reconnect(announced: Announced): Promise<void> {
+    const wallet = await connectInjected(announced, true).catch(() => null);
+    if (wallet) await this.#use(wallet);
+  }
+
+  async #use(wallet: Wallet): Promise<void> {
+    this.#unwatch();
+    this.wallet = wallet;
+    localStorage.setItem(LAST_WALLET_KEY, wallet.id);
+    this.#unwatch = wallet.watch((address) => void this.#accountChanged(wallet, address));
+    // A session of another wallet would show one wallet's things under the other's name.
+    if (this.signedInAs && this.signedInAs !== wallet.address) await this.#endSession();
+  }
+
+  async #accountChanged(wallet: Wallet, address: Address | null): Promise<void> {
+    if (address === wallet.address) return;
+    if (!address) return this.signOut();
+    const announced = this.found.find(({ info }) => info.rdns === wallet.id);
+    if (announced) await this.#reconnect(announced);
+  }
+
+  async #endSession(): Promise<void> {
+    this.signedInAs = null;
+    await call(api.POST("/api/auth/sign-out"));
+  }
+
+  #drop(): void {
+    this.#unwatch();
+    this.wallet = null;
+    localStorage.removeItem(LAST_WALLET_KEY);
+  }
+}
+
+export const [getSession, setSession] = createContext<Session>();
+export const [getConfig, setConfig] = createContext<Config>();

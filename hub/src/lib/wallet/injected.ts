@@ -1,0 +1,74 @@
+import { type Address, type Hex, parseAddress, toHex } from "@proof-of-compute/proto";
+import { DeclinedError, type Wallet } from "./wallet.ts";
+
+/** What EIP-1193 asks of a provider, as far as it is used here. */
+export interface Provider {
+  request(call: { method: string; params?: readonly unknown[] }): Promise<unknown>;
+  on?(event: string, listener: (argument: never) => void): void;
+  removeListener?(event: string, listener: (argument: never) => void): void;
+}
+
+/** A wallet that announced itself by EIP-6963. */
+export interface Announced {
+  readonly info: { readonly uuid: string; readonly name: string; readonly icon: string; readonly rdns: string };
+  readonly provider: Provider;
+}
+
+/** Asks the installed wallets to announce themselves; reports each once until the returned function is called. */
+export function discover(onFound: (wallet: Announced) => void): () => void {
+  const seen = new Set<string>();
+  const listen = (event: Event) => {
+    const { info, provider } = (event as CustomEvent<Partial<Announced>>).detail;
+    if (!info || !provider || seen.has(info.uuid)) return;
+    seen.add(info.uuid);
+    onFound({ info, provider });
+  };
+  window.addEventListener("eip6963:announceProvider", listen);
+  window.dispatchEvent(new Event("eip6963:requestProvider"));
+  return () => window.removeEventListener("eip6963:announceProvider", listen);
+}
+
+/** EIP-1193: the user rejected the request. */
+const REJECTED = 4001;
+
+async function ask(provider: Provider, method: string, params: readonly unknown[] = []): Promise<unknown> {
+  try {
+    return await provider.request({ method, params });
+  } catch (cause) {
+    const { code, message } = cause as { code?: number; message?: string };
+    if (code === REJECTED) throw new DeclinedError("The wallet declined.", { cause });
+    throw new Error(message ?? "The wallet did not answer.", { cause });
+  }
+}
+
+function firstOf(accounts: unknown): Address | null {
+  const account = Array.isArray(accounts) ? accounts[0] : undefined;
+  return typeof account === "string" ? parseAddress(account) : null;
+}
+
+/**
+ * Connects an injected wallet. `silent` does so only when its owner allowed this site before, without a prompt.
+ * Resolves with null when it gives no account.
+ */
+export async function connectInjected({ info, provider }: Announced, silent = false): Promise<Wallet | null> {
+  const address = firstOf(await ask(provider, silent ? "eth_accounts" : "eth_requestAccounts"));
+  if (!address) return null;
+  return {
+    id: info.rdns,
+    name: info.name,
+    address,
+    async sign(message) {
+      return (await ask(provider, "personal_sign", [toHex(new TextEncoder().encode(message)), address])) as Hex;
+    },
+    watch(onAccount) {
+      const changed = (accounts: never) => onAccount(firstOf(accounts));
+      const gone = () => onAccount(null);
+      provider.on?.("accountsChanged", changed);
+      provider.on?.("disconnect", gone);
+      return () => {
+        provider.removeListener?.("accountsChanged", changed);
+        provider.removeListener?.("disconnect", gone);
+      };
+    },
+  };
+}

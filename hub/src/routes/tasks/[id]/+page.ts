@@ -1,0 +1,16 @@
+import { error } from "@sveltejs/kit";
+import { ApiError, api, call, type Task } from "#lib/api/client.ts";
+import type { PageLoad } from "./$types";
+
+/** The task, or null when only its requester may see it and the reader is not signed in as such. */
+export const load: PageLoad = async ({ params, depends }): Promise<{ id: string; task: Task | null; refusal: string }> => {
+  depends("hub:task");
+  try {
+    return { id: params.id, task: await call(api.GET("/api/tasks/{id}", { params: { path: params } })), refusal: "" };
+  } catch (thrown) {
+    if (!(thrown instanceof ApiError)) throw thrown;
+    if (thrown.status === 401 || thrown.status === 403) return { id: params.id, task: null, refusal: thrown.message };
+    if (thrown.status === 400 || thrown.status === 404) error(404, "No task has this id, or it is kept no longer.");
+    error(thrown.status || 503, thrown.message);
+  }
+};

@@ -1,0 +1,35 @@
+import adapter from "@sveltejs/adapter-static";
+import { sveltekit } from "@sveltejs/kit/vite";
+import tailwindcss from "@tailwindcss/vite";
+import { defineConfig } from "vite";
+
+/** The coordinator that `npm run dev` talks to. */
+const coordinator = process.env.HUB_COORDINATOR ?? "http://127.0.0.1:3000";
+
+export default defineConfig({
+  plugins: [
+    tailwindcss(),
+    sveltekit({
+      adapter: adapter({ fallback: "index.html" }),
+      csp: {
+        mode: "hash",
+        directives: {
+          "default-src": ["self"],
+          "script-src": ["self"],
+          "style-src": ["self"],
+          // Wallets bring their icons as data URIs (EIP-6963).
+          "img-src": ["self", "data:"],
+          // Which RPC endpoint holds the contract is the coordinator's setting, not known when the hub is built.
+          "connect-src": ["self", "https:", "http://127.0.0.1:*", "http://localhost:*"],
+          "object-src": ["none"],
+          "base-uri": ["self"],
+          "form-action": ["self"],
+        },
+      },
+    }),
+  ],
+  server: {
+    port: 5173,
+    proxy: Object.fromEntries(["/api", "/docs", "/openapi.json"].map((path) => [path, coordinator])),
+  },
+});
