@@ -1,4 +1,5 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, ReceiptLeaf } from "@proof-of-compute/proto";
+import { Assurance, type Receipt, TaskKind } from "./receipt.ts";
 
 /**
  * - `closed`: stored, not known to the chain.
@@ -31,4 +32,49 @@ export interface Batch {
   readonly transaction?: Hex;
   /** Number of the block that holds the transaction, as far as known. */
   readonly block?: number;
+}
+
+/** A receipt as it stands in the leaf. */
+export function leafOf(receipt: Receipt): ReceiptLeaf {
+  return {
+    receiptId: receipt.receiptId,
+    taskId: receipt.taskId,
+    nodeId: receipt.nodeId,
+    provider: receipt.provider,
+    requester: receipt.requester,
+    kind: TaskKind[receipt.kind],
+    assurance: Assurance[receipt.assurance],
+    specDigest: receipt.specDigest,
+    resultDigest: receipt.resultDigest,
+    units: receipt.units,
+    acceptedAt: receipt.acceptedAt,
+  };
+}
+
+/** The longest beginning of `receipts` that credits at most `maxProviders` wallets. */
+export function limitProviders(receipts: readonly Receipt[], maxProviders: number): readonly Receipt[] {
+  const providers = new Set<Address>();
+  const end = receipts.findIndex(({ provider }) => providers.add(provider).size > maxProviders);
+  return end === -1 ? receipts : receipts.slice(0, end);
+}
+
+/** A batch of these receipts, closed now; `root` is that of their tree. */
+export function buildBatch(id: number, receipts: readonly Receipt[], root: Hex, closedAt: number): Batch {
+  const sums = new Map<Address, bigint>();
+  let total = 0n;
+  for (const { provider, units } of receipts) {
+    sums.set(provider, (sums.get(provider) ?? 0n) + units);
+    total += units;
+  }
+  const credits = [...sums].map(([provider, units]) => ({ provider, units }));
+  credits.sort((a, b) => (a.provider.toLowerCase() < b.provider.toLowerCase() ? -1 : 1));
+  return {
+    id,
+    root,
+    credits,
+    receiptIds: receipts.map(({ receiptId }) => receiptId),
+    units: total,
+    closedAt,
+    state: "closed",
+  };
 }

@@ -1,0 +1,79 @@
+import type { Logger } from "pino";
+import { type Batch, buildBatch, limitProviders } from "../domain/batch.ts";
+import type { Chain } from "../ports/chain.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { abortable } from "./abortable.ts";
+import type { ReceiptTrees } from "./receipt-trees.ts";
+
+/** What closing batches, and settlement around it, works on. */
+export interface CloserComponents {
+  readonly store: Store;
+  readonly chain: Chain;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly trees: Pick<ReceiptTrees, "root">;
+  /** A batch was closed, included or recorded, or a reorg took it back. May come without its receiptIds. */
+  readonly onChange?: (batch: Batch) => void;
+}
+
+/** When a batch closes: whatever comes first. */
+export interface CloserInit {
+  readonly maxReceipts: number;
+  /** Also the most that one batch credits. */
+  readonly maxProviders: number;
+  /** Age of its oldest receipt, in milliseconds. */
+  readonly maxWaitMs: number;
+}
+
+/** Decides when receipts become a batch, and makes it. */
+export class BatchCloser {
+  readonly #components: CloserComponents;
+  readonly #init: CloserInit;
+  /** Unbatched receipts when their providers were last counted. */
+  #counted = 0;
+
+  constructor(components: CloserComponents, init: CloserInit) {
+    this.#components = components;
+    this.#init = init;
+  }
+
+  /** Milliseconds until a batch closes by its age; 0 when one is due, infinite without receipts. */
+  async dueIn(): Promise<number> {
+    const { store, clock } = this.#components;
+    const { maxReceipts, maxProviders, maxWaitMs } = this.#init;
+    const { count, oldestAcceptedAt = clock.now() } = (await store.totals()).unbatched;
+    if (count === 0) return Number.POSITIVE_INFINITY;
+    if (count >= maxReceipts) return 0;
+    // Counting providers reads every receipt, so it is done only when there are twice as many as the last time.
+    if (count >= maxProviders && count >= 2 * this.#counted) {
+      this.#counted = count;
+      const receipts = await store.unbatchedReceipts(maxReceipts);
+      if (new Set(receipts.map(({ provider }) => provider)).size >= maxProviders) return 0;
+    }
+    return Math.max(0, oldestAcceptedAt + maxWaitMs - clock.now());
+  }
+
+  /**
+   * Closes batch `id`; it must follow the last one that was read. False when there was nothing to close. Rejects with the
+   * contract's refusal, and has stored nothing then.
+   */
+  async close(id: number, signal: AbortSignal): Promise<boolean> {
+    const { store, chain, clock, trees, logger } = this.#components;
+    // Read after the last batch: the receipts that it carries are stamped and do not come again.
+    const unbatched = await store.unbatchedReceipts(this.#init.maxReceipts);
+    const receipts = limitProviders(unbatched, this.#init.maxProviders);
+    if (receipts.length === 0) return false;
+    const root = await trees.root(receipts, signal);
+    const batch = buildBatch(id, receipts, root, clock.now());
+    // Once stored it never changes, so what the contract would refuse must not be stored.
+    await abortable(chain.estimate(batch), signal);
+    this.#counted = 0;
+    if (await store.insertBatch(batch)) {
+      logger.info({ batchId: id, root, receipts: receipts.length, units: String(batch.units) }, "closed a batch");
+      this.#components.onChange?.(batch);
+    }
+    // Otherwise another settlement closed one in between, and this one starts again.
+    return true;
+  }
+}
