@@ -11,7 +11,7 @@ import { systemClock } from "./adapters/system-clock.ts";
 import { localForms, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
-import { createRest } from "./edges/rest/server.ts";
+import { createRest } from "./edges/rest/rest.ts";
 import { Metrics } from "./metrics.ts";
 import { readRecorderKey } from "./recorder-key.ts";
 import { Fleet } from "./services/fleet.ts";
