@@ -25,7 +25,10 @@ interface Described {
   readonly components?: { readonly schemas?: Readonly<Record<string, unknown>> };
 }
 
-/** Leaves out the schemas that nothing refers to: every one is registered both as an input and as an output. */
+/**
+ * Makes the document read as if it had been written by hand. Every schema is registered twice, as an input ("…Input") and
+ * as an output: only those that are referred to stay, and an input without a like-named output has its plain name.
+ */
 const transformObject: Transform = (document) => {
   const described = jsonSchemaTransformObject(document) as Described;
   const schemas = described.components?.schemas ?? {};
@@ -38,8 +41,14 @@ const transformObject: Transform = (document) => {
     }
   };
   visit(described.paths);
-  const kept = Object.fromEntries(Object.entries(schemas).filter(([name]) => used.has(name)));
-  return { ...described, components: { ...described.components, schemas: kept } } as ReturnType<Transform>;
+  const plain = (name: string) => (used.has(name.replace(/Input$/, "")) ? name : name.replace(/Input$/, ""));
+  const kept = [...used].sort().map((name) => [plain(name), schemas[name]]);
+  const tidy = { ...described, components: { ...described.components, schemas: Object.fromEntries(kept) } };
+  return JSON.parse(JSON.stringify(tidy), (key, value) => {
+    if (key === "$ref") return (value as string).replace(/[^/]+$/, plain);
+    if (value?.description === "Default Response") return { ...value, description: "Done" };
+    return value;
+  }) as ReturnType<Transform>;
 };
 
 /** Serves the OpenAPI document at /openapi.json, made from the routes' schemas, and a page to try it at /docs. */

@@ -7,6 +7,7 @@ import {
   type FastifyInstance,
   type FastifyRequest,
   fastify,
+  LogController,
   type RawServerDefault,
 } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
@@ -70,7 +71,8 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   const limits = { ...REST_LIMITS, ...init.limits };
   const app: RestApp = fastify<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger>({
     loggerInstance: components.logger,
-    disableRequestLogging: true,
+    // Requests are logged once, when they were answered, by a hook below.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     trustProxy: typeof init.trustProxy === "object" ? [...init.trustProxy] : init.trustProxy,
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
@@ -78,7 +80,6 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     routerOptions: { maxParamLength: 128 },
     requestIdHeader: false,
     genReqId: () => randomUUID(),
-    requestIdLogLabel: "requestId",
     forceCloseConnections: "idle",
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     clientErrorHandler: (error, socket) => {

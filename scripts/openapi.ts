@@ -1,0 +1,70 @@
+// `node scripts/openapi.ts`: writes what is made from the REST facade's schemas and from the table of errors, so that
+// documents and the hub's client never say something else than the server. A test holds the files current.
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from "openapi-typescript";
+import { pino } from "pino";
+import { systemClock } from "../coordinator/src/adapters/system-clock.ts";
+import { ERRORS, type ErrorCode } from "../coordinator/src/domain/errors.ts";
+import type { RestComponents } from "../coordinator/src/edges/rest/components.ts";
+import { STATUS } from "../coordinator/src/edges/rest/problems.ts";
+import { createRest } from "../coordinator/src/edges/rest/rest.ts";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+
+/** The OpenAPI document of the facade. Its routes are declared, never called, so what they would use can be missing. */
+async function describe(): Promise<OpenAPI3> {
+  const manifest = await readFile(path.join(ROOT, "coordinator/package.json"), "utf8");
+  const components = { logger: pino({ level: "silent" }), clock: systemClock } as unknown as RestComponents;
+  const app = await createRest(components, {
+    address: { host: "127.0.0.1", port: 3000 },
+    trustProxy: false,
+    publicOrigins: [],
+    sessionSecret: Buffer.alloc(32),
+    hubDirectory: path.join(ROOT, "hub/build"),
+    network: { name: "none" },
+    grpcAddress: "127.0.0.1:50051",
+    version: (JSON.parse(manifest) as { version: string }).version,
+    defaultDeadlineMs: 0,
+  });
+  await app.ready();
+  const document = app.swagger() as unknown as OpenAPI3;
+  await app.close();
+  return document;
+}
+
+function renderErrors(): string {
+  const rows = (Object.keys(ERRORS) as ErrorCode[]).map(
+    (code) => `| <a id="${code.toLowerCase()}"></a>\`${code}\` | ${STATUS[code]} | ${ERRORS[code]} |`,
+  );
+  return `# Error codes
+
+Made by \`node scripts/openapi.ts\` from \`coordinator/src/domain/errors.ts\`; change it there.
+
+Over REST every error is a problem document (RFC 9457) with the code as \`code\`, the status below, what went wrong this
+time as \`detail\`, and the request's id as \`instance\`, under which the coordinator's log has more. On the node stream the
+code stands in the metadata \`proof-of-compute-error\` of the closing status ([protocol.md](protocol.md)).
+
+| code | HTTP status | what it means and what to do |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+/** Every generated file with its content, by path from the root. */
+export async function generate(): Promise<Record<string, string>> {
+  const document = await describe();
+  const types = await openapiTS(document, { defaultNonNullable: false });
+  return {
+    "docs/openapi.json": `${JSON.stringify(document, null, 2)}\n`,
+    "docs/errors.md": renderErrors(),
+    "hub/src/lib/api/schema.d.ts": COMMENT_HEADER + astToString(types),
+  };
+}
+
+if (import.meta.main) {
+  for (const [file, content] of Object.entries(await generate())) {
+    await writeFile(path.join(ROOT, file), content);
+    console.log(`wrote ${file}`);
+  }
+}
