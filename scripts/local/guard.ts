@@ -2,9 +2,9 @@
 const GRACE_MS = 15_000;
 
 process.on("disconnect", () => {
-  // As Ctrl-C would: the child's own handler gets the chance to end well, and a limit.
+  // A program that watches for it itself ends by itself; any other is asked to as Ctrl-C would. And there is a limit.
+  if (process.listenerCount("disconnect") === 1) process.kill(process.pid, "SIGTERM");
   setTimeout(() => process.exit(1), GRACE_MS).unref();
-  process.kill(process.pid, "SIGTERM");
 });
 // Listening must not keep a child alive that has nothing else to do.
 process.channel?.unref();

@@ -1,0 +1,115 @@
+/**
+ * What is measured: the real coordinator over SQLite on a disk in this process, 64 real daemons in another. A task counts
+ * once its receipt is durable. Requests come from within the process; REST is not part of this bench.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { addressFromBytes, type Hex } from "@proof-of-compute/proto";
+import { pino } from "pino";
+import { resolveSettings } from "../../coordinator/src/config.ts";
+import { type Coordinator, startCoordinator } from "../../coordinator/src/coordinator.ts";
+import { Daemon } from "../../daemon/src/daemon.ts";
+import { parseEndpoint } from "../../daemon/src/endpoint.ts";
+import { MatmulExecutor } from "../../daemon/src/executors/matmul.ts";
+import { loadIdentity } from "../../daemon/src/identity.ts";
+import { Contender, closedLoop, contend } from "../contender.ts";
+import { NODES, SLOTS, TASK } from "./load.ts";
+
+const DEADLINE_MS = 600_000;
+/** Tasks for each node before the first round, so that every node has earned its full allowance. */
+const WARM_UP = 2 * SLOTS;
+
+const logger = pino({ level: "error" }, pino.destination(2));
+const folder = mkdtempSync(join(tmpdir(), "proof-of-compute-bench-"));
+
+/** Resolves once the task's receipt is durable. */
+function watchReceipts({ store }: Coordinator): (taskId: Hex) => Promise<void> {
+  const waiting = new Map<Hex, () => void>();
+  const save = store.saveTask.bind(store);
+  store.saveTask = async (task, made) => {
+    const saved = await save(task, made);
+    if (saved && made?.receipt) {
+      waiting.get(task.id)?.();
+      waiting.delete(task.id);
+    }
+    return saved;
+  };
+  return (taskId) => new Promise((resolve) => waiting.set(taskId, resolve));
+}
+
+async function coordinate(): Promise<void> {
+  const coordinator = await startCoordinator(
+    resolveSettings({
+      DATA_DIR: folder,
+      GRPC_ADDRESS: "127.0.0.1:0",
+      HTTP_ADDRESS: "127.0.0.1:0",
+      DRAIN_TIMEOUT: "1s",
+    }),
+    logger,
+  );
+  const receipt = watchReceipts(coordinator);
+  const requester = addressFromBytes(randomBytes(20));
+  const spec = { kind: "matmul", ...TASK } as const;
+  const dispatch = async () => {
+    const id: Hex = `0x${randomBytes(16).toString("hex")}`;
+    const durable = receipt(id);
+    await coordinator.scheduler.submit({ id, requester, spec, deadlineMs: DEADLINE_MS });
+    await durable;
+  };
+  const { contender: nodes } = await Contender.start(new URL(import.meta.url), [
+    "nodes",
+    `127.0.0.1:${coordinator.grpcPort}`,
+  ]);
+  await Promise.all(Array.from({ length: NODES * WARM_UP }, dispatch));
+  contend(
+    `${coordinator.grpcPort}`,
+    (milliseconds) => closedLoop(NODES * SLOTS, milliseconds, dispatch),
+    async () => {
+      await nodes.stop();
+      await coordinator.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  );
+}
+
+async function connect(address: string): Promise<void> {
+  const executor = new MatmulExecutor();
+  const online: Promise<void>[] = [];
+  const daemons = await Promise.all(
+    Array.from({ length: NODES }, async (_, index) => {
+      const dataDir = mkdtempSync(join(folder, `${index}-`));
+      const daemon = new Daemon(
+        { logger, identity: await loadIdentity(dataDir), executors: [executor] },
+        {
+          wallet: addressFromBytes(randomBytes(20)),
+          coordinators: [parseEndpoint(address, { insecure: true })],
+          slots: SLOTS,
+          dataDir,
+        },
+      );
+      online.push(
+        new Promise((resolve) => {
+          daemon.on("change", () => daemon.snapshot().connection.phase === "online" && resolve());
+        }),
+      );
+      await daemon.start();
+      return daemon;
+    }),
+  );
+  await Promise.all(online);
+  contend(
+    address,
+    () => Promise.reject(new Error("the daemons do not measure")),
+    async () => {
+      await Promise.all(daemons.map((daemon) => daemon.stop()));
+      await executor.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  );
+}
+
+const [role, address] = process.argv.slice(2);
+if (role === "nodes") await connect(address!);
+else await coordinate();
