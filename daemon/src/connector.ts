@@ -1,0 +1,154 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Welcome } from "@proof-of-compute/proto/node";
+import type { Logger } from "pino";
+import { DaemonError } from "./errors.ts";
+import type { Identity } from "./identity.ts";
+import { type Judgement, judge } from "./refusals.ts";
+import { type Endpoint, type NodeMessage, Session, type SessionHandler } from "./session.ts";
+
+/** So many sessions in a row that another one of the same key replaced end the daemon. */
+const MAX_REPLACED = 3;
+
+/** Where the connection stands. */
+export type Connection =
+  | { readonly phase: "connecting"; readonly coordinator: string }
+  | { readonly phase: "online"; readonly coordinator: string; readonly welcome: Welcome }
+  | { readonly phase: "waiting"; readonly why: string }
+  | { readonly phase: "stopped" };
+
+/** Bounds of the wait between dials: uniform from 0 to `baseMs`, doubled with every failure up to `capMs`. */
+export interface Backoff {
+  readonly baseMs: number;
+  readonly capMs: number;
+}
+
+/** Keeps one session open, to any coordinator of a list. */
+export class Connector {
+  readonly #logger: Logger;
+  readonly #identity: Identity;
+  readonly #handler: SessionHandler;
+  readonly #coordinators: readonly Endpoint[];
+  readonly #backoff: Backoff;
+  readonly #terms: () => Uint8Array;
+  readonly #onChange: () => void;
+  readonly #stopping = new AbortController();
+  /** The last trouble said of each coordinator, so that it is said once. */
+  readonly #said = new Map<Endpoint, string>();
+  readonly #refusedBy = new Set<Endpoint>();
+  #connection: Connection = { phase: "stopped" };
+  #session: Session | undefined;
+  #farewell: NodeMessage | undefined;
+  #failures = 0;
+  #replaced = 0;
+
+  constructor(
+    components: { readonly logger: Logger; readonly identity: Identity; readonly handler: SessionHandler },
+    init: {
+      readonly coordinators: readonly Endpoint[];
+      readonly backoff: Backoff;
+      /** Serialized HelloTerms as of now. */
+      readonly terms: () => Uint8Array;
+      readonly onChange: () => void;
+    },
+  ) {
+    this.#logger = components.logger;
+    this.#identity = components.identity;
+    this.#handler = components.handler;
+    this.#coordinators = init.coordinators;
+    this.#backoff = init.backoff;
+    this.#terms = init.terms;
+    this.#onChange = init.onChange;
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  /**
+   * Dials until {@link stop}. Rejects with a {@link DaemonError} (REFUSED) when every coordinator refused this node for
+   * good, or when its key runs elsewhere.
+   */
+  async run(): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      for (let place = 0; !signal.aborted; ) {
+        const endpoint = this.#coordinators[place % this.#coordinators.length]!;
+        const waitMs = await this.#connect(endpoint, () => place++);
+        if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
+      }
+    } finally {
+      this.#set({ phase: "stopped" });
+    }
+  }
+
+  /** Tells every coordinator, now and after a reconnect, that the node takes no more work. */
+  drain(reason: string): void {
+    this.#farewell = { $case: "draining", value: { reason } };
+    if (this.#connection.phase === "online") this.#session?.send(this.#farewell);
+  }
+
+  /** Ends the session, politely unless `atOnce`, and dials no more. */
+  async stop(atOnce = false): Promise<void> {
+    this.#stopping.abort();
+    const session = this.#session;
+    if (session === undefined) return;
+    if (atOnce) session.cancel();
+    else session.close();
+    await session.ended;
+  }
+
+  /** One session; resolves to the wait before the next, in milliseconds. `next` moves on in the list. */
+  async #connect(endpoint: Endpoint, next: () => void): Promise<number> {
+    if (this.#connection.phase !== "waiting") this.#set({ phase: "connecting", coordinator: endpoint.address });
+    const session = new Session(
+      { identity: this.#identity, handler: this.#handler },
+      { endpoint, terms: this.#terms, onWelcome: (welcome) => this.#welcomed(endpoint, welcome) },
+    );
+    this.#session = session;
+    const end = await session.ended;
+    this.#session = undefined;
+    if (this.#stopping.signal.aborted) return 0;
+    const judgement = judge(endpoint, end);
+    next();
+    if (end.askedToLeave) {
+      this.#set({ phase: "waiting", why: `the coordinator ${endpoint.address} asked to reconnect` });
+    } else {
+      this.#say(endpoint, judgement);
+      this.#count(endpoint, judgement);
+    }
+    const backoffMs = Math.min(this.#backoff.capMs, this.#backoff.baseMs * 2 ** Math.min(this.#failures++, 20));
+    return Math.random() * Math.max(backoffMs, end.spreadMs ?? 0);
+  }
+
+  #welcomed(endpoint: Endpoint, welcome: Welcome): void {
+    this.#said.delete(endpoint);
+    this.#refusedBy.clear();
+    // A key in two places: redialling soon would only take turns with the other daemon.
+    if (this.#replaced === 0) this.#failures = 0;
+    this.#logger.info(
+      { coordinator: endpoint.address, coordinatorId: welcome.coordinatorId, chainId: Number(welcome.chainId) },
+      "online",
+    );
+    this.#set({ phase: "online", coordinator: endpoint.address, welcome });
+    if (this.#farewell) this.#session?.send(this.#farewell);
+  }
+
+  #say(endpoint: Endpoint, { key, advice }: Judgement): void {
+    if (this.#said.get(endpoint) !== key) this.#logger.warn({ coordinator: endpoint.address, code: key }, advice);
+    this.#said.set(endpoint, key);
+    this.#set({ phase: "waiting", why: advice });
+  }
+
+  #count(endpoint: Endpoint, { advice, final, replaced }: Judgement): void {
+    this.#replaced = replaced ? this.#replaced + 1 : 0;
+    if (final) this.#refusedBy.add(endpoint);
+    if (this.#replaced >= MAX_REPLACED || this.#refusedBy.size === this.#coordinators.length) {
+      throw new DaemonError("REFUSED", advice);
+    }
+  }
+
+  #set(connection: Connection): void {
+    this.#connection = connection;
+    this.#onChange();
+  }
+}

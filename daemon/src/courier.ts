@@ -1,0 +1,140 @@
+import { merkleRoot, resultMessage, resultsMessage, toHex } from "@proof-of-compute/proto";
+import type { Result } from "@proof-of-compute/proto/node";
+import type { Identity } from "./identity.ts";
+import type { Finished, Outbox } from "./outbox.ts";
+import type { ResultHead } from "./outbox-records.ts";
+import type { Link } from "./session.ts";
+
+/** Most results that one signature may cover (node.proto). */
+const FRAME_RESULTS = 256;
+/** Most output bytes inline in a frame, well below the 4 MiB of a message. */
+const FRAME_BYTES = 1024 * 1024;
+/** Most bytes of a chunk (node.proto). */
+const CHUNK_BYTES = 64 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Brings results to one coordinator for as long as one session lives: large outputs in chunks ahead, the results of a
+ * turn in one frame under one signature. It never has more underway than the stream takes.
+ */
+export class Courier {
+  readonly #identity: Pick<Identity, "sign">;
+  readonly #outbox: Pick<Outbox, "has" | "output">;
+  readonly #link: Link;
+  readonly #wallet: Uint8Array;
+  readonly #inlineBytes: number;
+  readonly #onError: (error: unknown) => void;
+  /** What may go into the next frame; without `output` it is still to be read from the outbox. */
+  #ready: (ResultHead & { readonly output?: Uint8Array })[] = [];
+  #uploads: ResultHead[] = [];
+  #flushing = false;
+  #uploading = false;
+
+  /** `wallet` is 20 bytes. `onError` learns of what should not happen; results stay in the outbox then. */
+  constructor(
+    components: {
+      readonly identity: Pick<Identity, "sign">;
+      readonly outbox: Pick<Outbox, "has" | "output">;
+      readonly link: Link;
+    },
+    init: { readonly wallet: Uint8Array; readonly onError: (error: unknown) => void },
+  ) {
+    this.#identity = components.identity;
+    this.#outbox = components.outbox;
+    this.#link = components.link;
+    this.#wallet = init.wallet;
+    this.#inlineBytes = Math.min(this.#link.welcome.inlineOutputBytes, FRAME_BYTES);
+    this.#onError = init.onError;
+  }
+
+  /** Sends a result that stands in the outbox; one that leaves it before is skipped. */
+  send(result: ResultHead | Finished): void {
+    if (result.outputBytes <= this.#inlineBytes) {
+      this.#ready.push(result);
+      this.#flushSoon();
+    } else {
+      this.#uploads.push(result);
+      void this.#upload();
+    }
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flush()
+        .catch(this.#onError)
+        .finally(() => {
+          this.#flushing = false;
+          if (this.#ready.length > 0 && this.#link.open) this.#flushSoon();
+        });
+    });
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#ready.length > 0 && this.#link.open) {
+      const results = await this.#nextFrame();
+      if (results.length === 0) continue;
+      const leaves = results.map((result) => resultMessage({ ...result, wallet: this.#wallet }));
+      const signature = await this.#identity.sign(resultsMessage(merkleRoot(leaves)));
+      if (!this.#link.send({ $case: "results", value: { results, signature } })) await this.#link.writable();
+    }
+  }
+
+  async #nextFrame(): Promise<Result[]> {
+    const results: Result[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const result of this.#ready) {
+      const inline = result.outputBytes <= this.#inlineBytes;
+      if (results.length === FRAME_RESULTS || (inline && bytes > 0 && bytes + result.outputBytes > FRAME_BYTES)) break;
+      taken++;
+      const id = toHex(result.assignmentId);
+      if (!this.#outbox.has(id)) continue;
+      const output = inline ? (result.output ?? (await this.#outbox.output(id))) : NOTHING;
+      if (output === null) continue;
+      bytes += output.length;
+      const { assignmentId, taskId, specDigest, outputDigest } = result;
+      results.push({ assignmentId, taskId, specDigest, outputDigest, output: asBuffer(output) });
+    }
+    this.#ready = this.#ready.slice(taken);
+    return results;
+  }
+
+  async #upload(): Promise<void> {
+    if (this.#uploading) return;
+    this.#uploading = true;
+    try {
+      for (let result = this.#uploads.shift(); result && this.#link.open; result = this.#uploads.shift()) {
+        if (!(await this.#sendChunks(result))) continue;
+        const { assignmentId, taskId, specDigest, outputDigest, outputBytes } = result;
+        this.#ready.push({ assignmentId, taskId, specDigest, outputDigest, outputBytes });
+        this.#flushSoon();
+      }
+    } catch (error) {
+      this.#onError(error);
+    } finally {
+      this.#uploading = false;
+    }
+  }
+
+  /** False when the result left the outbox before its last chunk went. */
+  async #sendChunks(result: ResultHead & { readonly output?: Uint8Array }): Promise<boolean> {
+    const { assignmentId } = result;
+    const id = toHex(assignmentId);
+    const output = result.output ?? (await this.#outbox.output(id));
+    if (output === null) return false;
+    for (let offset = 0; offset < output.length; offset += CHUNK_BYTES) {
+      if (!this.#outbox.has(id) || !this.#link.open) return false;
+      const data = asBuffer(output.subarray(offset, offset + CHUNK_BYTES));
+      const more = this.#link.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
+      if (!more) await this.#link.writable();
+    }
+    return this.#outbox.has(id);
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,191 @@
+import { EventEmitter } from "node:events";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { type Address, addressBytes } from "@proof-of-compute/proto";
+import { HelloTerms, type NodeAuthorization } from "@proof-of-compute/proto/node";
+import type { Logger } from "pino";
+import { type Backoff, type Connection, Connector } from "./connector.ts";
+import type { Executor } from "./executors/executor.ts";
+import type { Identity } from "./identity.ts";
+import { Outbox } from "./outbox.ts";
+import { type Counts, Runner, type RunningTask } from "./runner.ts";
+import type { Endpoint } from "./session.ts";
+import { VERSION } from "./version.ts";
+
+/** After stopping them, running tasks get so long to come to their end. */
+const CANCEL_MS = 1_000;
+
+/** What a daemon is made for. */
+export interface DaemonInit {
+  /** Who earns. */
+  readonly wallet: Address;
+  /** Tried in turn. */
+  readonly coordinators: readonly Endpoint[];
+  /** Assignments at once, 1 to 1024. */
+  readonly slots: number;
+  /** Holds the outbox; belongs to this daemon alone (`openDataDir`). */
+  readonly dataDir: string;
+  /** Main memory that running tasks may take together; default: half of the machine's. */
+  readonly memoryBytes?: number;
+  /** Disk that results without a verdict may take; default: 1 GiB. */
+  readonly outboxMaxBytes?: number;
+  /** How long {@link Daemon.drain} waits for running tasks; default: 30 s. */
+  readonly drainTimeoutMs?: number;
+  /** The wallet's word for this node. */
+  readonly authorization?: NodeAuthorization;
+  /** Waits between dials; default: 1 s, doubling up to 30 s. */
+  readonly backoff?: Backoff;
+}
+
+/** What a daemon is doing, for people. */
+export interface DaemonSnapshot {
+  readonly connection: Connection;
+  readonly slots: number;
+  readonly tasks: readonly RunningTask[];
+  readonly counts: Counts;
+  /** Results without a verdict. */
+  readonly unacknowledged: number;
+  /** Why the last assignment was declined, if it was. */
+  readonly refusal: string | undefined;
+  readonly draining: boolean;
+}
+
+/**
+ * A node: takes assignments of a coordinator, computes them and sees their results through. Emits `change` when
+ * {@link Daemon.snapshot} may have changed.
+ */
+export class Daemon extends EventEmitter<{ change: [] }> {
+  readonly #logger: Logger;
+  readonly #init: DaemonInit;
+  readonly #outbox: Outbox;
+  readonly #runner: Runner;
+  readonly #connector: Connector;
+  readonly #ended = Promise.withResolvers<void>();
+  #draining = false;
+
+  /** Several daemons of a process may share executors; whoever made those stops them. */
+  constructor(
+    components: { readonly logger: Logger; readonly identity: Identity; readonly executors: readonly Executor[] },
+    init: DaemonInit,
+  ) {
+    super();
+    const { logger, identity, executors } = components;
+    this.#logger = logger;
+    this.#init = init;
+    const onChange = () => this.emit("change");
+    // One a wallet, because a result earns for the wallet that was assigned it.
+    const dir = join(init.dataDir, "outbox", init.wallet.toLowerCase());
+    this.#outbox = new Outbox({ logger }, { dir, maxBytes: init.outboxMaxBytes ?? 2 ** 30 });
+    this.#runner = new Runner(
+      { logger, identity, executors, outbox: this.#outbox },
+      {
+        wallet: addressBytes(init.wallet),
+        slots: init.slots,
+        memoryBytes: init.memoryBytes ?? totalmem() / 2,
+        onChange,
+      },
+    );
+    this.#connector = new Connector(
+      { logger, identity, handler: this.#runner },
+      {
+        coordinators: init.coordinators,
+        backoff: init.backoff ?? { baseMs: 1_000, capMs: 30_000 },
+        terms: () => this.#terms(executors),
+        onChange,
+      },
+    );
+    this.#ended.promise.catch(() => {});
+  }
+
+  /** Resolves when it was stopped; rejects with a DaemonError when it cannot go on. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  get connection(): Connection {
+    return this.#connector.connection;
+  }
+
+  snapshot(): DaemonSnapshot {
+    return {
+      connection: this.connection,
+      slots: this.#init.slots,
+      tasks: this.#runner.tasks(),
+      counts: this.#runner.counts,
+      unacknowledged: this.#outbox.size,
+      refusal: this.#runner.refusal,
+      draining: this.#draining,
+    };
+  }
+
+  /** Reads the outbox and begins to dial. */
+  async start(): Promise<void> {
+    await this.#outbox.start();
+    this.#connector.run().then(this.#ended.resolve, this.#ended.reject);
+  }
+
+  /** Takes no more work, finishes what runs within the drain time, waits for the verdicts, and stops. */
+  async drain(reason: string): Promise<void> {
+    this.#draining = true;
+    this.#runner.drain();
+    this.#connector.drain(reason);
+    this.emit("change");
+    await this.#until(this.#isDone, this.#init.drainTimeoutMs ?? 30_000);
+    if (this.#runner.running > 0) {
+      this.#logger.warn({ tasks: this.#runner.running }, "the drain time is over, stopping tasks that are not done");
+      this.#runner.abandon("the node shut down before it was done");
+      await this.#until(() => this.#runner.running === 0, CANCEL_MS);
+    }
+    if (this.#outbox.size > 0) {
+      this.#logger.info({ results: this.#outbox.size }, "results without a verdict are kept for the next start");
+    }
+    await this.stop();
+  }
+
+  /** Stops without waiting for anybody's work; what is in the outbox stays there. Safe to repeat. */
+  async stop(): Promise<void> {
+    this.#runner.drain();
+    this.#runner.abandon("the node shut down");
+    await this.#connector.stop();
+    this.#runner.stop();
+    await this.#outbox.stop();
+  }
+
+  /** Without a coordinator there is nobody to wait for. */
+  readonly #isDone = () =>
+    this.#runner.running === 0 && (this.#outbox.size === 0 || this.connection.phase !== "online");
+
+  #until(condition: () => boolean, timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (condition()) end();
+      };
+      const end = () => {
+        clearTimeout(timer);
+        this.off("change", check);
+        resolve();
+      };
+      const timer = setTimeout(end, timeoutMs);
+      this.on("change", check);
+      check();
+    });
+  }
+
+  #terms(executors: readonly Executor[]): Uint8Array {
+    const { wallet, slots, authorization } = this.#init;
+    return HelloTerms.encode({
+      version: VERSION,
+      wallet: Buffer.from(addressBytes(wallet)),
+      kinds: executors.map((executor) => executor.kind),
+      slots,
+      hardware: {
+        cpuModel: (cpus()[0]?.model ?? "").slice(0, 40),
+        cpuCores: availableParallelism(),
+        memoryBytes: BigInt(totalmem()),
+        platform: `${process.platform}-${process.arch}`,
+      },
+      runningAssignmentIds: this.#runner.heldAssignments(),
+      authorization,
+    }).finish();
+  }
+}

@@ -1,0 +1,36 @@
+import { credentials } from "@grpc/grpc-js";
+import type { Endpoint } from "./session.ts";
+
+const DEFAULT_PORT = 50051;
+
+/** How to dial coordinators. */
+export interface DialOptions {
+  /** Plain text even beyond this machine. */
+  readonly insecure: boolean;
+  /** PEM of the authority that the coordinator's certificate is checked against, instead of the system's. */
+  readonly tlsCa?: Buffer;
+  /** The name that the coordinator goes by, where it is not what is dialled. */
+  readonly audience?: string;
+}
+
+/**
+ * Where to dial for `text`, a `host`, `host:port` or `[ipv6]:port`. Plain text on this machine unless an authority is
+ * given, TLS elsewhere unless `insecure`. Throws a RangeError that says what is wrong.
+ */
+export function parseEndpoint(text: string, options: DialOptions): Endpoint {
+  const match = /^(\[[0-9a-f:.%]+\]|[^\s:/[\]]+)(?::(\d{1,5}))?$/i.exec(text);
+  if (!match) throw new RangeError(`"${text}" is not host:port${text.includes("//") ? " (no http:// before it)" : ""}`);
+  const [, host, port = String(DEFAULT_PORT)] = match;
+  if (Number(port) < 1 || Number(port) > 65_535) throw new RangeError(`"${text}": a port is a number from 1 to 65535`);
+  const address = `${host}:${port}`;
+  const plain = options.insecure || (options.tlsCa === undefined && isLoopback(host!));
+  return {
+    address,
+    audience: options.audience ?? address,
+    credentials: plain ? credentials.createInsecure() : credentials.createSsl(options.tlsCa ?? null),
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host);
+}

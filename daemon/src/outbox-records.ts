@@ -1,0 +1,103 @@
+import { crc32 } from "node:zlib";
+
+/** A finished assignment, without its output. */
+export interface ResultHead {
+  /** 16 bytes. */
+  readonly assignmentId: Buffer;
+  /** 16 bytes. */
+  readonly taskId: Buffer;
+  /** 32 bytes. */
+  readonly specDigest: Buffer;
+  /** 32 bytes. */
+  readonly outputDigest: Buffer;
+  readonly outputBytes: number;
+}
+
+/** What a segment of the outbox holds. */
+export type OutboxRecord =
+  /** The output stands in the segment from `offset`. */
+  | { readonly type: "inline"; readonly head: ResultHead; readonly offset: number }
+  /** The output is a file of its own. */
+  | { readonly type: "file"; readonly head: ResultHead }
+  /** These assignments need no re-sending any more. */
+  | { readonly type: "settled"; readonly assignmentIds: readonly Buffer[] };
+
+// A record: uint32le length of the body, uint32le CRC-32 of the body, body. A body: type, then the fields in order.
+const FRAME_BYTES = 8;
+const ID_BYTES = 16;
+const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4;
+const INLINE = 1;
+const FILE = 2;
+const SETTLED = 3;
+
+/** Writes a result, with its output unless that is null and stands in a file. Buffers to be written one after the other. */
+export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8Array[] {
+  const start = Buffer.allocUnsafe(FRAME_BYTES + HEAD_BYTES);
+  let at = start.writeUInt8(output ? INLINE : FILE, FRAME_BYTES);
+  for (const field of [head.assignmentId, head.taskId, head.specDigest, head.outputDigest]) at += field.copy(start, at);
+  start.writeUInt32LE(head.outputBytes, at);
+  const parts = output ? [start, output] : [start];
+  return frame(start, parts);
+}
+
+/** Writes that results are settled. */
+export function encodeSettled(assignmentIds: readonly Uint8Array[]): Uint8Array[] {
+  const start = Buffer.allocUnsafe(FRAME_BYTES + 1);
+  start.writeUInt8(SETTLED, FRAME_BYTES);
+  return frame(start, [start, ...assignmentIds]);
+}
+
+function frame(start: Buffer, parts: readonly Uint8Array[]): Uint8Array[] {
+  let length = -FRAME_BYTES;
+  let checksum = crc32(start.subarray(FRAME_BYTES));
+  for (const part of parts) length += part.length;
+  for (const part of parts.slice(1)) checksum = crc32(part, checksum);
+  start.writeUInt32LE(length, 0);
+  start.writeUInt32LE(checksum, 4);
+  return [...parts];
+}
+
+/**
+ * Reads a segment up to the first record that is cut short or damaged, as the last one is when the machine stopped in the
+ * middle of a write. `goodBytes` is where that begins.
+ */
+export function decodeRecords(segment: Buffer): { records: OutboxRecord[]; goodBytes: number } {
+  const records: OutboxRecord[] = [];
+  let at = 0;
+  while (at + FRAME_BYTES <= segment.length) {
+    const end = at + FRAME_BYTES + segment.readUInt32LE(at);
+    if (end > segment.length) break;
+    const body = segment.subarray(at + FRAME_BYTES, end);
+    if (crc32(body) !== segment.readUInt32LE(at + 4)) break;
+    const record = decodeBody(body, at + FRAME_BYTES);
+    if (record === null) break;
+    records.push(record);
+    at = end;
+  }
+  return { records, goodBytes: at };
+}
+
+function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
+  const type = body[0];
+  if (type === SETTLED && (body.length - 1) % ID_BYTES === 0) {
+    const assignmentIds: Buffer[] = [];
+    for (let at = 1; at < body.length; at += ID_BYTES)
+      assignmentIds.push(Buffer.from(body.subarray(at, at + ID_BYTES)));
+    return { type: "settled", assignmentIds };
+  }
+  if (body.length < HEAD_BYTES) return null;
+  // Copies, because a view would keep the whole segment in memory.
+  const field = (from: number, length: number) => Buffer.from(body.subarray(from, from + length));
+  const head: ResultHead = {
+    assignmentId: field(1, 16),
+    taskId: field(17, 16),
+    specDigest: field(33, 32),
+    outputDigest: field(65, 32),
+    outputBytes: body.readUInt32LE(97),
+  };
+  if (type === FILE && body.length === HEAD_BYTES) return { type: "file", head };
+  if (type === INLINE && body.length === HEAD_BYTES + head.outputBytes) {
+    return { type: "inline", head, offset: bodyAt + HEAD_BYTES };
+  }
+  return null;
+}

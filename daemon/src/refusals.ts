@@ -1,0 +1,79 @@
+import { status } from "@grpc/grpc-js";
+import type { Endpoint, SessionEnd } from "./session.ts";
+
+/** What to make of a session's end. */
+export interface Judgement {
+  /** The same for every repetition of the same trouble, so that it is said once. */
+  readonly key: string;
+  /** One line for people: what is wrong and what to do. */
+  readonly advice: string;
+  /** Another try cannot end otherwise. */
+  readonly final: boolean;
+  /** Another session of the same node took over. */
+  readonly replaced: boolean;
+}
+
+/** What a coordinator's refusal asks of the provider, by the stable codes of docs/protocol.md. */
+const ADVICE: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
+  BAD_SIGNATURE: () =>
+    "it does not accept this node's signature: daemon and coordinator are of different versions, update",
+  AUDIENCE_REFUSED: ({ audience }) =>
+    `it does not go by the name ${audience}: dial a name that its GRPC_AUDIENCES lists, or give that name with --audience`,
+  AUTHORIZATION_REFUSED: () =>
+    "it wants a valid NodeAuthorization of the wallet: sign one in the hub and give its file with --authorization",
+  PROTOCOL_VIOLATION: () => "it does not understand this daemon: their versions differ, update the older one",
+};
+
+const REFUSING_STATUSES: readonly number[] = [
+  status.INVALID_ARGUMENT,
+  status.UNAUTHENTICATED,
+  status.PERMISSION_DENIED,
+  status.UNIMPLEMENTED,
+];
+
+/** Says what the end of a session at `endpoint` means. */
+export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
+  const { code, details } = end.status;
+  const key = `${end.error ?? status[code]}`;
+  const say = (advice: string, final = false) => ({ key, advice, final, replaced: false });
+  const where = endpoint.address;
+  if (end.error === "SESSION_REPLACED") {
+    return {
+      key,
+      advice: `the same key runs elsewhere: stop the other daemon, or give this one its own --data-dir (coordinator ${where})`,
+      final: false,
+      replaced: true,
+    };
+  }
+  if (end.welcomed) return say(`lost the coordinator ${where} (${details || status[code]})`);
+  // Something on the way that speaks HTTP answered, not a coordinator: that may pass.
+  if (details.startsWith("Received HTTP status code")) {
+    return say(`${where} is no coordinator, or a proxy before it has trouble (${details}): check host and port`);
+  }
+  const advice = end.error === undefined ? undefined : ADVICE[end.error]?.(endpoint);
+  if (advice !== undefined) return say(`the coordinator ${where} refused: ${advice}`, true);
+  if (code === status.UNIMPLEMENTED) {
+    return say(
+      `${where} offers no proofofcompute.node.v1.NodeService: check host and port, or update the older side`,
+      true,
+    );
+  }
+  if (REFUSING_STATUSES.includes(code)) return say(`the coordinator ${where} refused: ${details}`, true);
+  if (/certificate|SSL|TLS|wrong version number|packet length/i.test(details)) {
+    return say(
+      `no TLS connection to ${where} (${reason(details)}): check --tls-ca, or --insecure where it offers no TLS`,
+    );
+  }
+  if (code === status.UNAVAILABLE && end.error === undefined) {
+    return say(
+      `cannot reach the coordinator ${where} (${reason(details)}): does it run, is host:port right, is a firewall between?`,
+    );
+  }
+  return say(`the coordinator ${where} is not ready (${end.error ?? status[code]}: ${details})`);
+}
+
+/** The cause within grpc-js's wording. */
+function reason(details: string): string {
+  const cause = /Last error: (?:Error: )?(.*?)(?:\s*\(\d{4}-|\. Resolution note|$)/s.exec(details)?.[1];
+  return (cause ?? details).replace(/\s+/g, " ").slice(0, 160) || "no answer";
+}

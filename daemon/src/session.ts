@@ -1,0 +1,259 @@
+import { availableParallelism, loadavg } from "node:os";
+import { type ChannelCredentials, type ClientDuplexStream, type StatusObject, status } from "@grpc/grpc-js";
+import { helloMessage } from "@proof-of-compute/proto";
+import {
+  type Assignment,
+  type Cancel,
+  type CoordinatorFrame,
+  type NodeFrame,
+  NodeServiceClient,
+  type ResultAck,
+  type Welcome,
+} from "@proof-of-compute/proto/node";
+import type { Identity } from "./identity.ts";
+
+/** HTTP/2 pings: a peer that answers none for this long after that long is gone. */
+const KEEPALIVE_MS = 20_000;
+/** From the dial to Welcome. */
+const HANDSHAKE_MS = 15_000;
+/** A coordinator that asked the node to leave, or was told goodbye, has so long to close the stream itself. */
+const GOODBYE_MS = 5_000;
+
+/** What a node says; see node.proto. */
+export type NodeMessage = NonNullable<NodeFrame["message"]>;
+
+/** An open session, as those see it who send on it. */
+export interface Link {
+  readonly welcome: Welcome;
+  /** False once the stream has ended; what is sent then goes nowhere. */
+  readonly open: boolean;
+  /** Sends; false when the stream wants no more before {@link writable}. */
+  send(message: NodeMessage): boolean;
+  /** Resolves when the stream takes more, or has ended. */
+  writable(): Promise<void>;
+}
+
+/** Whoever does the work of a session. */
+export interface SessionHandler {
+  opened(link: Link): void;
+  closed(): void;
+  assign(assignments: readonly Assignment[]): void;
+  cancel(cancel: Cancel): void;
+  acknowledge(acks: readonly ResultAck[]): void;
+  freeSlots(): number;
+  /** Running assignments and those whose result has no verdict yet. */
+  heldAssignments(): Buffer[];
+  /** Results without a verdict. */
+  readonly unacknowledged: number;
+}
+
+/** Where and how to dial. */
+export interface Endpoint {
+  /** host:port as it is dialled. */
+  readonly address: string;
+  /** What Hello says; the address unless a proxy renames the coordinator. */
+  readonly audience: string;
+  readonly credentials: ChannelCredentials;
+}
+
+/** How a session ended. */
+export interface SessionEnd {
+  readonly status: Pick<StatusObject, "code" | "details">;
+  /** The coordinator's stable code (docs/protocol.md), where it gave one. */
+  readonly error: string | undefined;
+  /** Whether Welcome had come. */
+  readonly welcomed: boolean;
+  /** The coordinator asked the node to leave. */
+  readonly askedToLeave: boolean;
+  /** Spread over which to draw the wait before the next dial, milliseconds; undefined before Welcome. */
+  readonly spreadMs: number | undefined;
+}
+
+/** One connection to one coordinator, from the dial to its end. */
+export class Session implements Link {
+  readonly #identity: Identity;
+  readonly #handler: SessionHandler;
+  readonly #endpoint: Endpoint;
+  readonly #client: NodeServiceClient;
+  readonly #stream: ClientDuplexStream<NodeFrame, CoordinatorFrame>;
+  readonly #ended = Promise.withResolvers<SessionEnd>();
+  readonly #terms: () => Uint8Array;
+  readonly #onWelcome: (welcome: Welcome) => void;
+  #deadline: NodeJS.Timeout | undefined;
+  #heartbeats: NodeJS.Timeout | undefined;
+  #sequence = 0n;
+  #welcome: Welcome | undefined;
+  #open = true;
+  #leaving = false;
+  #closing = false;
+  #spreadMs: number | undefined;
+  #lastHeard = performance.now();
+  #problem: string | undefined;
+  #writable: PromiseWithResolvers<void> | undefined;
+
+  /** Dials at once; `onWelcome` is told before the handler's `opened`. */
+  constructor(
+    components: { readonly identity: Identity; readonly handler: SessionHandler },
+    init: {
+      readonly endpoint: Endpoint;
+      /** Serialized HelloTerms as of now. */
+      readonly terms: () => Uint8Array;
+      readonly onWelcome: (welcome: Welcome) => void;
+    },
+  ) {
+    this.#identity = components.identity;
+    this.#handler = components.handler;
+    this.#endpoint = init.endpoint;
+    this.#terms = init.terms;
+    this.#onWelcome = init.onWelcome;
+    this.#client = new NodeServiceClient(init.endpoint.address, init.endpoint.credentials, {
+      "grpc.keepalive_time_ms": KEEPALIVE_MS,
+      "grpc.keepalive_timeout_ms": KEEPALIVE_MS,
+      // A connection of its own, without the wait after failures that a shared one brings along: the connector waits.
+      "grpc.use_local_subchannel_pool": 1,
+      "grpc.enable_retries": 0,
+    });
+    this.#stream = this.#client.connect();
+    this.#stream.on("data", (frame) => this.#receive(frame));
+    this.#stream.on("drain", () => this.#releaseWriters());
+    this.#stream.on("error", () => {});
+    this.#stream.on("status", (end) => this.#end(end));
+    this.#deadline = setTimeout(() => this.#abandon("no Welcome came in time"), HANDSHAKE_MS);
+  }
+
+  /** How it ended, once it has. */
+  get ended(): Promise<SessionEnd> {
+    return this.#ended.promise;
+  }
+
+  get open(): boolean {
+    return this.#open && !this.#closing;
+  }
+
+  get welcome(): Welcome {
+    if (this.#welcome === undefined) throw new Error("the session is not open yet");
+    return this.#welcome;
+  }
+
+  send(message: NodeMessage): boolean {
+    return this.#open && !this.#closing ? this.#stream.write({ message }) : true;
+  }
+
+  writable(): Promise<void> {
+    if (!this.#open || !this.#stream.writableNeedDrain) return Promise.resolve();
+    this.#writable ??= Promise.withResolvers();
+    return this.#writable.promise;
+  }
+
+  /** Ends the stream after what was sent; a coordinator that does not answer that is left anyway. */
+  close(): void {
+    if (!this.#open || this.#closing) return;
+    this.#closing = true;
+    this.#stream.end();
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.#abandon("closed by this node"), this.#welcome ? GOODBYE_MS : 0);
+  }
+
+  /** Ends the stream at once. */
+  cancel(): void {
+    this.#abandon("closed by this node");
+  }
+
+  #receive({ message }: CoordinatorFrame): void {
+    this.#lastHeard = performance.now();
+    switch (message?.$case) {
+      case "challenge":
+        this.#hello(message.value.nonce).catch((error) => this.#abandon(`cannot answer the challenge: ${error}`));
+        break;
+      case "welcome":
+        this.#begin(message.value);
+        break;
+      case "assignments":
+        this.#handler.assign(message.value.assignments);
+        break;
+      case "cancel":
+        this.#handler.cancel(message.value);
+        break;
+      case "acks":
+        this.#handler.acknowledge(message.value.acks);
+        if (this.#leaving) this.#leave();
+        break;
+      case "reconnect":
+        this.#spreadMs = message.value.spreadMs;
+        this.#leaving = true;
+        this.#leave();
+        break;
+      default:
+      // A newer coordinator's message, to be ignored.
+    }
+  }
+
+  async #hello(nonce: Buffer): Promise<void> {
+    const { audience } = this.#endpoint;
+    const { nodeId } = this.#identity;
+    const terms = Buffer.from(this.#terms());
+    const signature = await this.#identity.sign(helloMessage({ nonce, audience, nodeId, terms }));
+    this.send({ $case: "hello", value: { nodeId, audience, terms, signature } });
+  }
+
+  #begin(welcome: Welcome): void {
+    if (this.#welcome !== undefined) return;
+    clearTimeout(this.#deadline);
+    this.#welcome = welcome;
+    this.#spreadMs = welcome.reconnectSpreadMs;
+    this.#heartbeats = setInterval(() => this.#beat(), welcome.heartbeatIntervalMs);
+    this.#onWelcome(welcome);
+    this.#handler.opened(this);
+  }
+
+  #beat(): void {
+    // Pings tell whether the peer's machine lives, not whether its program still answers: silence while verdicts are due.
+    const patience = Math.max(3 * this.welcome.heartbeatIntervalMs, 2 * KEEPALIVE_MS);
+    if (this.#handler.unacknowledged > 0 && performance.now() - this.#lastHeard > patience) {
+      this.#abandon("the coordinator stopped answering");
+      return;
+    }
+    this.send({
+      $case: "heartbeat",
+      value: {
+        sequence: ++this.#sequence,
+        freeSlots: this.#handler.freeSlots(),
+        load: Math.min(1, loadavg()[0]! / availableParallelism()),
+        runningAssignmentIds: this.#handler.heldAssignments(),
+      },
+    });
+  }
+
+  /** Leaves once the results in flight are acknowledged; the coordinator usually closes first. */
+  #leave(): void {
+    if (this.#handler.unacknowledged === 0) this.close();
+  }
+
+  #abandon(problem: string): void {
+    this.#problem ??= problem;
+    this.#stream.cancel();
+  }
+
+  #end({ code, details, metadata }: StatusObject): void {
+    if (!this.#open) return;
+    this.#open = false;
+    clearTimeout(this.#deadline);
+    clearInterval(this.#heartbeats);
+    this.#client.close();
+    this.#releaseWriters();
+    if (this.#welcome !== undefined) this.#handler.closed();
+    const error = metadata.get("proof-of-compute-error")[0];
+    this.#ended.resolve({
+      status: this.#problem === undefined ? { code, details } : { code: status.UNAVAILABLE, details: this.#problem },
+      error: error === undefined ? undefined : String(error),
+      welcomed: this.#welcome !== undefined,
+      askedToLeave: this.#leaving,
+      spreadMs: this.#spreadMs,
+    });
+  }
+
+  #releaseWriters(): void {
+    this.#writable?.resolve();
+    this.#writable = undefined;
+  }
+}

@@ -1,0 +1,147 @@
+import { styleText } from "node:util";
+import { type Address, toXdcAddress } from "@proof-of-compute/proto";
+import { createLogUpdate } from "log-update";
+import type { Daemon, DaemonSnapshot } from "./daemon.ts";
+import type { RunningTask } from "./runner.ts";
+import type { RecordedUnits, UnitsReader } from "./units.ts";
+
+const REFRESH_MS = 250;
+const BAR_CELLS = 20;
+/** More running tasks than this become one line. */
+const TASK_LINES = 6;
+
+/** Who runs here. */
+export interface Owner {
+  /** 0x… of 32 bytes. */
+  readonly nodeId: string;
+  readonly wallet: Address;
+}
+
+type Style = Parameters<typeof styleText>[0];
+/** Styles a text, or leaves it as it is where colours are not wanted. */
+export type Paint = (style: Style, text: string) => string;
+
+/** The live block: what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
+export function render(
+  owner: Owner,
+  snapshot: DaemonSnapshot,
+  recorded: RecordedUnits,
+  now: number,
+  paint: Paint,
+): string {
+  const row = (name: string, text: string) => `  ${paint("dim", name.padEnd(9))} ${text}`;
+  const { accepted, rejected, late, failed, units } = snapshot.counts;
+  const results = [
+    `${number(accepted)} accepted`,
+    rejected > 0 ? paint("red", `${number(rejected)} rejected`) : "0 rejected",
+    ...(late > 0 ? [`${number(late)} late`] : []),
+    ...(failed > 0 ? [paint("red", `${number(failed)} failed`)] : []),
+    ...(snapshot.unacknowledged > 0 ? [`${number(snapshot.unacknowledged)} awaiting a verdict`] : []),
+  ];
+  return [
+    "",
+    connectionLine(snapshot, paint),
+    row("node", owner.nodeId),
+    row("wallet", `${owner.wallet}  ${paint("dim", toXdcAddress(owner.wallet))}`),
+    row("tasks", tasksLine(snapshot, paint)),
+    ...taskLines(snapshot.tasks, now, paint).map((line) => row("", line)),
+    row("results", `${results.join(", ")}; ${number(units)} units since start`),
+    row("on chain", recordedLine(recorded, paint)),
+  ].join("\n");
+}
+
+function connectionLine({ connection, draining }: DaemonSnapshot, paint: Paint): string {
+  const say = (style: Style, state: string, text: string) =>
+    `${paint(style, "●")} ${paint("bold", state.padEnd(9))} ${text}`;
+  if (draining) return say("yellow", "draining", "finishing what runs; press Ctrl-C again to stop at once");
+  switch (connection.phase) {
+    case "online":
+      return say("green", "online", `${connection.coordinator} ${paint("dim", connection.welcome.coordinatorId)}`);
+    case "connecting":
+      return say("yellow", "connecting", connection.coordinator);
+    case "waiting":
+      return say("red", "offline", `${connection.why}; trying again`);
+    case "stopped":
+      return say("dim", "stopped", "");
+  }
+}
+
+function tasksLine({ tasks, slots, connection, refusal, draining }: DaemonSnapshot, paint: Paint): string {
+  const busy = `${tasks.length} of ${slots} slots busy`;
+  if (refusal !== undefined) return `${busy}; ${paint("yellow", `declined the last one: ${refusal}`)}`;
+  if (tasks.length > 0) return busy;
+  if (draining) return "idle: the node drains";
+  return connection.phase === "online" ? "idle: no task waits for this node" : "idle: no coordinator";
+}
+
+function taskLines(tasks: readonly RunningTask[], now: number, paint: Paint): string[] {
+  const lines = tasks.slice(0, TASK_LINES).map(({ title, units, fraction, startedAt }) => {
+    const done = Math.round(fraction * BAR_CELLS);
+    const bar = paint("green", "█".repeat(done)) + paint("dim", "░".repeat(BAR_CELLS - done));
+    const percent = `${Math.floor(fraction * 100)} %`.padStart(5);
+    return `${bar} ${percent}  ${title}  ${number(units)} units  ${paint("dim", `${Math.floor((now - startedAt) / 1000)} s`)}`;
+  });
+  return tasks.length > TASK_LINES ? [...lines, paint("dim", `and ${tasks.length - TASK_LINES} more`)] : lines;
+}
+
+function recordedLine({ units, chain, problem }: RecordedUnits, paint: Paint): string {
+  const trouble = problem === undefined ? "" : paint("yellow", problem);
+  if (chain === undefined) return trouble || paint("dim", "known once a coordinator names its chain");
+  if (units === undefined) return `${paint("dim", chain)}  ${trouble || paint("dim", "reading")}`;
+  return `${paint("bold", `${number(units)} units`)}  ${paint("dim", chain)}  ${trouble}`.trimEnd();
+}
+
+function number(value: number | bigint): string {
+  return value.toLocaleString("en");
+}
+
+/** The live block at the foot of a terminal, below what is printed. */
+export class StatusScreen {
+  readonly #daemon: Daemon;
+  readonly #units: UnitsReader;
+  readonly #owner: Owner;
+  readonly #stream: NodeJS.WriteStream;
+  readonly #update: ReturnType<typeof createLogUpdate>;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    components: { readonly daemon: Daemon; readonly units: UnitsReader; readonly terminal: Terminal },
+    init: { readonly owner: Owner },
+  ) {
+    this.#daemon = components.daemon;
+    this.#units = components.units;
+    this.#stream = components.terminal.stream;
+    this.#update = components.terminal.update;
+    this.#owner = init.owner;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#draw(), REFRESH_MS);
+    this.#draw();
+  }
+
+  /** Leaves the last view standing. Safe to repeat. */
+  stop(): void {
+    if (this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#draw();
+    this.#update.done();
+  }
+
+  #draw(): void {
+    const paint: Paint = (style, text) => styleText(style, text, { stream: this.#stream });
+    this.#update(render(this.#owner, this.#daemon.snapshot(), this.#units.recorded, Date.now(), paint));
+  }
+}
+
+/** A terminal that log lines and the live block share. */
+export interface Terminal {
+  readonly stream: NodeJS.WriteStream;
+  readonly update: ReturnType<typeof createLogUpdate>;
+}
+
+/** Takes a terminal; log lines go through `update.persist`. */
+export function openTerminal(stream: NodeJS.WriteStream): Terminal {
+  return { stream, update: createLogUpdate(stream) };
+}
