@@ -104,6 +104,7 @@ export class Fleet {
     node.valid = standing?.valid ?? 0;
     node.faults = standing?.faults ?? 0;
     node.draining = false;
+    node.welcomed = false;
     node.link = link;
     older?.close(new ComputeError("SESSION_REPLACED"));
     this.heard(node);
@@ -117,6 +118,7 @@ export class Fleet {
   /** Tells the scheduler of a session that was welcomed. */
   announce(node: LiveNode): void {
     this.#listener?.joined(node, node.offer.runningAssignmentIds);
+    node.welcomed = true;
     this.refresh(node);
   }
 

@@ -84,6 +84,8 @@ export class LiveNode {
   /** Monotonic; until then it gets no work. */
   pausedUntil = 0;
   draining = false;
+  /** The live session was welcomed; before that it gets no work, which `joined` would take for a lost assignment. */
+  welcomed = false;
   readonly runs = new Map<Hex, Run>();
   /** How many of `runs` are `checking`. */
   checking = 0;
@@ -100,7 +102,7 @@ export class LiveNode {
    * cap. The cap grows to twice the slots, so that a proven node computes while its last results are checked.
    */
   get room(): number {
-    if (this.link === null || this.status !== "online" || this.draining) return 0;
+    if (this.link === null || !this.welcomed || this.status !== "online" || this.draining) return 0;
     return Math.max(0, Math.min(this.offer.slots - (this.runs.size - this.checking), this.cap - this.runs.size));
   }
 
