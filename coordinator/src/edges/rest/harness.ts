@@ -1,0 +1,249 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type HDNodeWallet, Wallet } from "ethers";
+import { pino } from "pino";
+import { SiweMessage } from "siwe";
+import { ManualClock } from "../../../../tests/support/manual-clock.ts";
+import { SqliteStore } from "../../adapters/sqlite/store.ts";
+import { type Batch, buildBatch, leafOf } from "../../domain/batch.ts";
+import type { Receipt } from "../../domain/receipt.ts";
+import type { Task } from "../../domain/task.ts";
+import { Metrics } from "../../metrics.ts";
+import { Fleet } from "../../services/fleet.ts";
+import type { LiveNode } from "../../services/live-node.ts";
+import { Scheduler } from "../../services/scheduler.ts";
+import { TaskEvents } from "../../services/task-events.ts";
+import type { RestComponents, RestInit, SettlementStatus } from "./components.ts";
+import { createRest } from "./rest.ts";
+
+/** Where the tests' site is. */
+export const ORIGIN = "https://hub.example";
+const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+const CHAIN_ID = 51;
+
+/** A facade over the real store, fleet and scheduler; only the nodes' streams are missing. */
+export async function startRest(change: { components?: Partial<RestComponents>; init?: Partial<RestInit> } = {}) {
+  const directory = await mkdtemp(join(tmpdir(), "rest-"));
+  const logged: Record<string, unknown>[] = [];
+  const logger = pino({ level: "debug" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
+  const clock = new ManualClock();
+  const store = new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
+  await store.start();
+  const metrics = new Metrics();
+  const events = new TaskEvents();
+  const random = Math.random;
+  const blobs = new Map<Hex, Uint8Array>();
+  const fleet = new Fleet(
+    { store, clock, logger, metrics, random },
+    { coordinatorId: "test", heartbeatMs: 5_000, leaseMs: 30_000, maxNodes: 10 },
+  );
+  const scheduler = new Scheduler(
+    { store, fleet, events, clock, logger, metrics, random },
+    {
+      heartbeatMs: 5_000,
+      leaseMs: 30_000,
+      maxAttempts: 3,
+      maxQueued: 50,
+      allowSelfTasks: true,
+      contract: { chainId: CHAIN_ID, address: CONTRACT },
+    },
+  );
+  fleet.start(scheduler);
+  await scheduler.start();
+  let settlement: SettlementStatus = { state: "running", openBatches: 0 };
+  const app = await createRest(
+    {
+      store,
+      blobs: { put: async (digest, bytes) => void blobs.set(digest, bytes), get: async (d) => blobs.get(d) ?? null },
+      clock,
+      logger,
+      events,
+      scheduler,
+      presence: fleet,
+      settlement: { status: () => settlement },
+      metrics,
+      ...change.components,
+    },
+    {
+      address: { host: "127.0.0.1", port: 0 },
+      trustProxy: false,
+      publicOrigins: [ORIGIN],
+      sessionSecret: randomBytes(32),
+      hubDirectory: join(directory, "no-hub"),
+      network: {
+        name: "apothem",
+        chainId: CHAIN_ID,
+        rpcUrl: "https://erpc.apothem.network",
+        contractAddress: CONTRACT,
+        explorerUrl: "https://testnet.xdcscan.com",
+      },
+      grpcAddress: "127.0.0.1:50051",
+      version: "0.0.0-test",
+      defaultDeadlineMs: 3_600_000,
+      ...change.init,
+    },
+  );
+
+  /** A session's cookie, by the way a browser gets it. */
+  async function signIn(
+    wallet: HDNodeWallet = Wallet.createRandom(),
+  ): Promise<{ wallet: HDNodeWallet; cookie: string }> {
+    const { nonce, cookie } = await askNonce();
+    const response = await sendSignIn(await signed(wallet, { nonce }), cookie);
+    if (response.statusCode !== 200) throw new Error(`sign-in failed: ${response.body}`);
+    return { wallet, cookie: cookies(response.headers["set-cookie"]) };
+  }
+
+  async function askNonce(): Promise<{ nonce: string; cookie: string }> {
+    const response = await app.inject({ url: "/api/auth/nonce" });
+    return { nonce: response.json().nonce, cookie: cookies(response.headers["set-cookie"]) };
+  }
+
+  /** The body of a sign-in; right unless fields say otherwise. */
+  async function signed(wallet: HDNodeWallet, fields: Partial<SiweMessage>) {
+    const message = new SiweMessage({
+      domain: new URL(ORIGIN).host,
+      uri: ORIGIN,
+      address: wallet.address,
+      statement: "Sign in to Proof of Compute.",
+      version: "1",
+      chainId: CHAIN_ID,
+      issuedAt: new Date(clock.now()).toISOString(),
+      ...fields,
+    }).prepareMessage();
+    return { message, signature: await wallet.signMessage(message) };
+  }
+
+  const sendSignIn = (body: object, cookie: string) =>
+    app.inject({ method: "POST", url: "/api/auth/sign-in", payload: body, headers: { cookie, origin: ORIGIN } });
+
+  const dispatch = (cookie: string, body: object = {}, headers: Record<string, string> = {}) =>
+    app.inject({
+      method: "POST",
+      url: "/api/node/dispatch-task",
+      payload: body,
+      headers: { cookie, origin: ORIGIN, ...headers },
+    });
+
+  /** A node with a session; its stream swallows what is sent down. */
+  async function joinNode(wallet = addressFromBytes(randomBytes(20))): Promise<LiveNode> {
+    const link = {
+      sessionId: toHex(randomBytes(16)),
+      assign: () => {},
+      cancel: () => {},
+      ack: () => {},
+      reconnect: () => {},
+      close: () => {},
+    };
+    const node = await fleet.join(
+      {
+        nodeId: toHex(randomBytes(32)),
+        wallet,
+        version: "0.1.0",
+        kinds: ["matmul"],
+        slots: 2,
+        hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
+        confirmed: false,
+        runningAssignmentIds: [],
+      },
+      link,
+    );
+    fleet.announce(node);
+    return node;
+  }
+
+  /** The live run of a task at a node. */
+  function runOf(node: LiveNode, taskId: Hex) {
+    const run = [...node.runs.values()].find(({ task }) => task.id === taskId);
+    if (!run) throw new Error("the node does not run the task");
+    return run;
+  }
+
+  /** Completes a task as the intake does after a right result; `output` is what the node computed. */
+  async function complete(node: LiveNode, taskId: Hex, output: Uint8Array): Promise<Receipt> {
+    const run = runOf(node, taskId);
+    const { kind } = TaskSpec.decode(run.task.spec);
+    const { n, k } = kind!.value;
+    const receipt: Receipt = {
+      receiptId: run.assignment.id,
+      taskId,
+      nodeId: node.id,
+      provider: node.offer.wallet,
+      requester: run.task.requester,
+      kind: "matmul",
+      assurance: "proven",
+      specDigest: toHex(sha256(run.task.spec)),
+      resultDigest: toHex(sha256(output)),
+      units: matmulUnits(n, k),
+      acceptedAt: clock.now(),
+      proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
+    };
+    await scheduler.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
+    if (output.length > 64 * 64) blobs.set(receipt.resultDigest, output);
+    return receipt;
+  }
+
+  /** Closes a batch of all that waits, as settlement does. */
+  async function closeBatch(): Promise<Batch> {
+    const receipts = await store.unbatchedReceipts(1000);
+    const { root } = receiptTree(receipts.map(leafOf));
+    const batch = buildBatch(((await store.lastBatch())?.id ?? 0) + 1, receipts, root, clock.now());
+    if (!(await store.insertBatch(batch))) throw new Error("the batch was not taken");
+    events.publishAll();
+    return batch;
+  }
+
+  async function setBatch(id: number, state: Batch["state"], transaction?: Hex, block?: number): Promise<void> {
+    await store.updateBatch(id, { state, ...(transaction && { transaction }), ...(block !== undefined && { block }) });
+    events.publishAll();
+  }
+
+  return {
+    app,
+    store,
+    clock,
+    fleet,
+    scheduler,
+    events,
+    logged,
+    directory,
+    signIn,
+    askNonce,
+    signed,
+    sendSignIn,
+    dispatch,
+    joinNode,
+    runOf,
+    complete,
+    closeBatch,
+    setBatch,
+    setSettlement: (status: SettlementStatus) => {
+      settlement = status;
+    },
+    get: (url: string, cookie?: string) => app.inject({ url, headers: cookie === undefined ? {} : { cookie } }),
+    stop: async () => {
+      await app.close();
+      scheduler.stop();
+      await fleet.stop();
+      await store.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A running facade with its helpers. */
+export type RestHarness = Awaited<ReturnType<typeof startRest>>;
+/** A task as the API answers it. */
+export type { Task };
+
+/** The Cookie header that a browser would send after these Set-Cookie headers. */
+export function cookies(header: string | string[] | undefined): string {
+  return [header ?? []]
+    .flat()
+    .map((cookie) => cookie.split(";", 1)[0])
+    .join("; ");
+}
