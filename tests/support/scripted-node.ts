@@ -1,0 +1,188 @@
+import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import {
+  type Address,
+  addressBytes,
+  helloMessage,
+  matmulSeed,
+  merkleRoot,
+  resultMessage,
+  resultsMessage,
+} from "@proof-of-compute/proto";
+import { computeProduct } from "@proof-of-compute/proto/kernel";
+import {
+  type Assignment,
+  type CoordinatorFrame,
+  HelloTerms,
+  type NodeFrame,
+  NodeServiceClient,
+  type Result,
+  type ResultAck,
+  type Welcome,
+} from "@proof-of-compute/proto/node";
+import { TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
+
+type Down = NonNullable<CoordinatorFrame["message"]>;
+type Up = NonNullable<NodeFrame["message"]>;
+type Case = Down["$case"];
+type Value<C extends Case> = Extract<Down, { $case: C }>["value"];
+
+export interface ScriptedNodeInit {
+  readonly address: string;
+  readonly wallet: Address;
+  readonly slots?: number;
+  readonly privateKey?: KeyObject;
+  readonly running?: readonly Uint8Array[];
+}
+
+/** What a cheat changes in its Hello. */
+export interface HelloTricks {
+  readonly audience?: string;
+  readonly nonce?: Uint8Array;
+  readonly signWith?: KeyObject;
+  readonly terms?: Uint8Array;
+}
+
+/** A node that a test drives by hand over a real stream, honest or not. It does nothing by itself. */
+export class ScriptedNode {
+  readonly privateKey: KeyObject;
+  readonly nodeId: Buffer;
+  welcome: Welcome | undefined;
+  /** Set once the stream has ended. */
+  ended: Promise<ServiceError | undefined>;
+  readonly #init: ScriptedNodeInit;
+  readonly #client: NodeServiceClient;
+  readonly #call: ClientDuplexStream<NodeFrame, CoordinatorFrame>;
+  readonly #frames: Down[] = [];
+  #notify: () => void = () => {};
+  #error: ServiceError | undefined;
+  #over = false;
+
+  constructor(init: ScriptedNodeInit) {
+    this.#init = init;
+    this.privateKey = init.privateKey ?? generateKeyPairSync("ed25519").privateKey;
+    this.nodeId = rawPublicKey(this.privateKey);
+    this.#client = new NodeServiceClient(init.address, credentials.createInsecure(), {
+      "grpc.use_local_subchannel_pool": 1,
+    });
+    this.#call = this.#client.connect();
+    this.#call.on("data", ({ message }: CoordinatorFrame) => {
+      if (message) this.#frames.push(message);
+      this.#notify();
+    });
+    this.ended = new Promise((resolve) => {
+      const end = () => {
+        this.#over = true;
+        this.#notify();
+        resolve(this.#error);
+      };
+      this.#call.on("error", (error: ServiceError) => {
+        this.#error = error;
+        end();
+      });
+      this.#call.on("end", end);
+    });
+  }
+
+  /** Opens a session. Rejects with the stream's error when it is refused. */
+  async open(tricks: HelloTricks = {}): Promise<this> {
+    const challenge = await this.next("challenge");
+    const { address, wallet, slots = 1, running = [] } = this.#init;
+    const audience = tricks.audience ?? address;
+    const terms =
+      tricks.terms ??
+      HelloTerms.encode({
+        version: "scripted",
+        wallet: Buffer.from(addressBytes(wallet)),
+        kinds: [TaskKind.TASK_KIND_MATMUL],
+        slots,
+        hardware: { cpuModel: "scripted", cpuCores: 1, memoryBytes: 1n, platform: "test" },
+        runningAssignmentIds: running.map((id) => Buffer.from(id)),
+        authorization: undefined,
+      }).finish();
+    const nonce = tricks.nonce ?? challenge.nonce;
+    const message = helloMessage({ nonce, audience, nodeId: this.nodeId, terms });
+    const signature = sign(null, message, tricks.signWith ?? this.privateKey);
+    this.send({ $case: "hello", value: { nodeId: this.nodeId, audience, terms: Buffer.from(terms), signature } });
+    this.welcome = await this.next("welcome");
+    return this;
+  }
+
+  send(message: Up): void {
+    this.#call.write({ message });
+  }
+
+  heartbeat(running: readonly Uint8Array[] = []): void {
+    const runningAssignmentIds = running.map((id) => Buffer.from(id));
+    this.send({ $case: "heartbeat", value: { sequence: 1n, freeSlots: 1, load: 0, runningAssignmentIds } });
+  }
+
+  /** The next frame of that kind; others before it stay. Rejects when the stream ends without one. */
+  async next<C extends Case>(kind: C): Promise<Value<C>> {
+    for (;;) {
+      const index = this.#frames.findIndex(({ $case }) => $case === kind);
+      if (index >= 0) return this.#frames.splice(index, 1)[0]!.value as Value<C>;
+      if (this.#over) throw this.#error ?? new Error(`the stream ended without ${kind}`);
+      await new Promise<void>((resolve) => {
+        this.#notify = resolve;
+      });
+    }
+  }
+
+  /** The next assignment, accepted. */
+  async assignment(): Promise<Assignment> {
+    const { assignments } = await this.next("assignments");
+    const [assignment, ...more] = assignments;
+    if (more.length > 0) this.#frames.unshift({ $case: "assignments", value: { assignments: more } });
+    this.send({ $case: "progress", value: { assignmentId: assignment!.assignmentId, fraction: 0 } });
+    return assignment!;
+  }
+
+  /** The right answer. */
+  solve({ assignmentId, taskId, spec }: Assignment): Buffer {
+    const { kind } = TaskSpec.decode(spec);
+    const seed = matmulSeed({ assignmentId, taskId, nodeId: this.nodeId, specDigest: digest(spec) });
+    return Buffer.from(computeProduct({ seed, ...kind!.value })!);
+  }
+
+  /** A result as an honest node makes it; `change` lets a cheat alter it. */
+  result(assignment: Assignment, output: Buffer, change: Partial<Result> = {}): Result {
+    const { assignmentId, taskId, spec } = assignment;
+    return { assignmentId, taskId, specDigest: digest(spec), outputDigest: digest(output), output, ...change };
+  }
+
+  /** Signs and sends a frame; `signWith` and `wallet` let a cheat sign as another. */
+  sendResults(results: Result[], as: { signWith?: KeyObject; wallet?: Address } = {}): void {
+    const wallet = addressBytes(as.wallet ?? this.#init.wallet);
+    const root = merkleRoot(results.map((result) => resultMessage({ ...result, wallet })));
+    const signature = sign(null, resultsMessage(root), as.signWith ?? this.privateKey);
+    this.send({ $case: "results", value: { results, signature } });
+  }
+
+  async ack(): Promise<ResultAck> {
+    const { acks } = await this.next("acks");
+    const [ack, ...more] = acks;
+    if (more.length > 0) this.#frames.unshift({ $case: "acks", value: { acks: more } });
+    return ack!;
+  }
+
+  close(): void {
+    this.#call.end();
+    this.#client.close();
+  }
+
+  /** Breaks the stream as a lost link does. */
+  drop(): void {
+    this.#call.cancel();
+    this.#client.close();
+  }
+}
+
+function digest(bytes: Uint8Array): Buffer {
+  return createHash("sha256").update(bytes).digest();
+}
+
+function rawPublicKey(privateKey: KeyObject): Buffer {
+  const { d: _, ...jwk } = privateKey.export({ format: "jwk" });
+  return Buffer.from(jwk.x!, "base64url");
+}
