@@ -1,5 +1,5 @@
 import type { Hex } from "@proof-of-compute/proto";
-import type { z } from "zod";
+import { z } from "zod";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Page } from "../../ports/store.ts";
 
@@ -14,6 +14,12 @@ export function toBlob(hex: Hex): Uint8Array {
 export function fromBlob(blob: Uint8Array): Hex {
   return `0x${Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("hex")}`;
 }
+
+/** The part of a cursor that is an id. */
+export const IdPosition = z
+  .string()
+  .regex(/^0x(?:[0-9a-f]{2})+$/)
+  .transform((text) => text as Hex);
 
 /** Reads a cursor that {@link toPage} made; throws INVALID_REQUEST for anything else. */
 export function readCursor<T>(cursor: string, schema: z.ZodType<T>): T {

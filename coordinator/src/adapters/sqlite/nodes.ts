@@ -1,9 +1,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
-import { z } from "zod";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
@@ -18,8 +17,6 @@ interface Row {
   readonly version: string;
   readonly confirmed: number;
 }
-
-const Position = z.templateLiteral(["0x", z.hex()]);
 
 /** The nodes as last known, and what each pair of node and wallet has earned. */
 export class Nodes {
@@ -69,7 +66,7 @@ export class Nodes {
     const conditions: Condition[] = [];
     if (query.wallet !== undefined) conditions.push(["wallet_address = ?", query.wallet]);
     if (query.status !== undefined) conditions.push(["status = ?", query.status]);
-    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, Position) as Hex)]);
+    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, IdPosition))]);
     return toPage(this.#list.all(conditions, query.limit + 1), query.limit, fromRow, (row) => fromBlob(row._id));
   }
 

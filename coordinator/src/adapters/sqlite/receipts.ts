@@ -1,9 +1,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
-import { z } from "zod";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { readCursor, toBlob, toPage } from "./codec.ts";
+import { IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
@@ -14,8 +13,6 @@ interface Row {
 }
 
 const SELECT = "SELECT CAST(units AS TEXT) AS units, batch_id, document FROM receipts";
-const Position = z.templateLiteral(["0x", z.hex()]);
-
 /** The receipts: what is credited, each once. */
 export class Receipts {
   readonly #insert: StatementSync;
@@ -52,7 +49,7 @@ export class Receipts {
     const conditions: Condition[] = [];
     if (query.provider !== undefined) conditions.push(["provider = ?", query.provider]);
     if (query.batchId !== undefined) conditions.push(["batch_id = ?", query.batchId]);
-    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, Position) as Hex)]);
+    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, IdPosition))]);
     const receipts = this.#list.all(conditions, query.limit + 1).map(fromRow);
     return toPage(
       receipts,

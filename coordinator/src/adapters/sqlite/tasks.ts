@@ -3,7 +3,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import { z } from "zod";
 import type { Task, TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
@@ -18,7 +18,7 @@ interface Row {
   readonly spec: Uint8Array;
 }
 
-const Position = z.tuple([z.int(), z.templateLiteral(["0x", z.hex()])]);
+const Position = z.tuple([z.int(), IdPosition]);
 
 /**
  * The tasks and their outputs. What queries need are columns, the rest is one JSON document, receipts included: it is
@@ -98,7 +98,7 @@ export class Tasks {
     }
     if (query.cursor !== undefined) {
       const [createdAt, id] = readCursor(query.cursor, Position);
-      conditions.push(["(created_at, _id) < (?, ?)", createdAt, toBlob(id as Hex)]);
+      conditions.push(["(created_at, _id) < (?, ?)", createdAt, toBlob(id)]);
     }
     return toPage(
       this.#list.all(conditions, query.limit + 1),

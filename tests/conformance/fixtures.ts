@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Batch } from "../../coordinator/src/domain/batch.ts";
+import type { Node } from "../../coordinator/src/domain/node.ts";
+import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
+import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
+
+/** The n-th of a fixed sequence of byte strings in no particular order. */
+export function bytesOf(n: number, length: number): Uint8Array {
+  return createHash("shake256", { outputLength: length }).update(`${n}`).digest();
+}
+
+/** The n-th id, digest or key of `length` bytes. */
+export function hexOf(n: number, length = 16): Hex {
+  return `0x${Buffer.from(bytesOf(n, length)).toString("hex")}`;
+}
+
+export const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+export const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+export const CAROL: Address = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+/** A queued task, the n-th. */
+export function aTask(n: number, change: Partial<Task> = {}): Task {
+  return {
+    id: hexOf(n),
+    version: 1,
+    requester: ALICE,
+    kind: "matmul",
+    spec: new Uint8Array(bytesOf(n, 40)),
+    state: "queued",
+    createdAt: 1_000 + n,
+    deadline: 100_000 + n,
+    notBefore: 1_000 + n,
+    attempts: 0,
+    assignments: {},
+    ...change,
+  };
+}
+
+/** A receipt for an assignment of a task. */
+export function aReceipt(task: Task, assignmentId: Hex, change: Partial<Receipt> = {}): Receipt {
+  return {
+    receiptId: assignmentId,
+    taskId: task.id,
+    nodeId: hexOf(1, 32),
+    provider: BOB,
+    requester: task.requester,
+    kind: "matmul",
+    assurance: "proven",
+    specDigest: hexOf(2, 32),
+    resultDigest: hexOf(3, 32),
+    units: 5n,
+    acceptedAt: task.createdAt + 50,
+    proof: { signature: hexOf(4, 64), index: 1, size: 3, path: [hexOf(5, 32), hexOf(6, 32)] },
+    ...change,
+  };
+}
+
+/** A task given to a node, as the next version. */
+export function assigned(task: Task, assignmentId: Hex, node = 1): Task {
+  return assign(task, { id: assignmentId, nodeId: hexOf(node, 32), wallet: BOB, assignedAt: task.createdAt + 10 });
+}
+
+/** The n-th task with its receipt, and its versions before: queued, running, verified. */
+export function aVerifiedTask(n: number, change: Partial<Receipt> = {}) {
+  const queued = aTask(n);
+  const running = assigned(queued, hexOf(1_000_000 + n));
+  const receipt = aReceipt(running, hexOf(1_000_000 + n), change);
+  return { queued, running, receipt, verified: accept(running, receipt) };
+}
+
+/** A batch of receipts; its root is made up, since no store looks at it. */
+export function aBatch(id: number, receipts: readonly Receipt[], change: Partial<Batch> = {}): Batch {
+  const units = receipts.reduce((sum, receipt) => sum + receipt.units, 0n);
+  return {
+    id,
+    root: hexOf(id, 32),
+    credits: [{ provider: BOB, units }],
+    receiptIds: receipts.map(({ receiptId }) => receiptId),
+    units,
+    closedAt: 5_000 + id,
+    state: "closed",
+    ...change,
+  };
+}
+
+/** The n-th node, online. */
+export function aNode(n: number, change: Partial<Node> = {}): Node {
+  return {
+    id: hexOf(n, 32),
+    wallet: BOB,
+    status: "online",
+    lastSeen: 1_000 + n,
+    coordinatorId: "here",
+    hardware: { cpuModel: "Test CPU", cpuCores: 8, memoryBytes: 2 ** 40, platform: "linux-x64" },
+    kinds: ["matmul", "wasm"],
+    slots: 8,
+    version: "0.1.0",
+    confirmed: true,
+    ...change,
+  };
+}

@@ -1,0 +1,192 @@
+import { expect, test } from "vitest";
+import { accept, assign, cancel, endAssignment, type Task } from "../../coordinator/src/domain/task.ts";
+import { ALICE, aReceipt, assigned, aTask, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
+import { readAll } from "./snapshot.ts";
+import type { MakeStore } from "./store.ts";
+
+const newestFirst = (tasks: readonly Task[]) =>
+  tasks.toSorted((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1));
+
+/** Tasks, their guards, their outputs and the queries that schedule them. */
+export function describeTasks(make: MakeStore): void {
+  test("gives back a task as it was, with its whole history", async () => {
+    const { store } = await make();
+    const retry = { maxAttempts: 3, notBefore: 9_000 };
+    const first = aTask(1, { requestDigest: hexOf(8, 32), spec: new Uint8Array(0) });
+    const second = assigned(first, hexOf(11));
+    const third = endAssignment(second, hexOf(11), { state: "failed", reason: "“No” — ü\u0000'", at: 2_000 }, retry);
+    const fourth = assigned(third, hexOf(12), 2);
+    const receipt = aReceipt(fourth, hexOf(12), { units: 2n ** 62n + 1n });
+    const fifth = accept(fourth, receipt);
+    await store.insertTask(first);
+    for (const task of [second, third, fourth]) {
+      expect(await store.saveTask(task)).toBe(true);
+      expect(await store.task(task.id)).toEqual(task);
+    }
+    expect(await store.saveTask(fifth, { receipt })).toBe(true);
+    expect(await store.task(fifth.id)).toEqual(fifth);
+    expect(await store.receipt(receipt.receiptId)).toEqual(receipt);
+    expect(await store.task(hexOf(404))).toBeNull();
+  });
+
+  test("inserts a task once and answers with the stored one afterwards", async () => {
+    const { store } = await make();
+    const stored = aTask(1);
+    const other = aTask(1, { requester: CAROL, deadline: 1 });
+    const answers = await Promise.all([store.insertTask(stored), store.insertTask(other), store.insertTask(other)]);
+    expect(answers).toEqual([
+      { task: stored, created: true },
+      { task: stored, created: false },
+      { task: stored, created: false },
+    ]);
+    await store.saveTask(assigned(stored, hexOf(11)));
+    expect(await store.insertTask(stored)).toEqual({ task: assigned(stored, hexOf(11)), created: false });
+  });
+
+  test("inserts a task that is leased already, in one write", async () => {
+    const { store } = await make();
+    const leased = { ...assigned(aTask(1), hexOf(11)), version: 1 };
+    await store.insertTask(leased);
+    expect(await store.liveTasks()).toEqual([leased]);
+    expect((await store.totals()).tasks).toMatchObject({ queued: 0, running: 1 });
+  });
+
+  test("writes nothing for a stale version, receipt and output included", async () => {
+    const { store } = await make();
+    const { queued, running, receipt, verified } = aVerifiedTask(1);
+    await store.insertTask(queued);
+    const made = { receipt, output: Uint8Array.of(1) };
+    expect(await store.saveTask(verified, made)).toBe(false);
+    expect(await store.saveTask(queued, made)).toBe(false);
+    expect(await store.saveTask({ ...verified, id: hexOf(404), version: 2 }, made)).toBe(false);
+    expect(await store.task(queued.id)).toEqual(queued);
+    expect(await store.receipt(receipt.receiptId)).toBeNull();
+    expect(await store.output(queued.id)).toBeNull();
+    expect(await store.saveTask(running)).toBe(true);
+    expect(await store.saveTask(cancel(queued), made)).toBe(false);
+    expect(await store.task(queued.id)).toEqual(running);
+    expect((await store.totals()).receipts).toBe(0);
+  });
+
+  test("does not double a receipt when a verdict is saved again", async () => {
+    const { store } = await make();
+    const { queued, running, receipt, verified } = aVerifiedTask(1);
+    await store.insertTask(queued);
+    await store.saveTask(running);
+    expect(await Promise.all([1, 2].map(() => store.saveTask(verified, { receipt })))).toEqual([true, false]);
+    expect(await store.saveTask(verified, { receipt })).toBe(false);
+    expect(await store.saveTask({ ...verified, version: 4 }, { receipt })).toBe(true);
+    expect(await store.unbatchedReceipts(10)).toEqual([receipt]);
+    expect(await store.totals()).toMatchObject({ receipts: 1, units: { verified: receipt.units } });
+  });
+
+  test("lets exactly one of many writers of a version win", async () => {
+    const { store } = await make();
+    const tasks = Array.from({ length: 500 }, (_, n) => aTask(n));
+    await Promise.all(tasks.map((task) => store.insertTask(task)));
+    const contest = (task: Task, n: number) =>
+      Promise.all([1, 2, 3].map((rival) => store.saveTask(assigned(task, hexOf(1_000 * rival + n), rival))));
+    const outcomes = await Promise.all(tasks.map(contest));
+    expect(outcomes.filter((won) => won.filter(Boolean).length === 1)).toHaveLength(500);
+    const rivals = Array.from({ length: 500 }, (_, n) => store.saveTask(cancel({ ...assigned(tasks[0]!, hexOf(n)) })));
+    expect((await Promise.all(rivals)).filter(Boolean)).toHaveLength(1);
+    expect((await store.totals()).tasks).toMatchObject({ queued: 0, running: 499, cancelling: 1 });
+  });
+
+  test("keeps outputs beside their tasks", async () => {
+    const { store } = await make();
+    const { queued, running, receipt, verified } = aVerifiedTask(1);
+    await store.insertTask(queued);
+    expect(await store.output(queued.id)).toBeNull();
+    await store.saveTask(running);
+    const output = Uint8Array.from({ length: 100_000 }, (_, i) => i % 251);
+    await store.saveTask(verified, { receipt, output });
+    await store.saveTask({ ...verified, version: 4 });
+    expect(Buffer.compare((await store.output(queued.id))!, output)).toBe(0);
+  });
+
+  test("lists tasks newest first, of a requester and in some states", async () => {
+    const { store } = await make();
+    const tasks = Array.from({ length: 40 }, (_, n) =>
+      aTask(n, { createdAt: n >> 2, requester: n % 3 ? ALICE : CAROL, state: n % 2 ? "queued" : "failed" }),
+    );
+    await Promise.all(tasks.map((task) => store.insertTask(task)));
+    const sorted = newestFirst(tasks);
+    expect(await readAll((query) => store.tasks(query), 7)).toEqual(sorted);
+    expect(await readAll((query) => store.tasks({ ...query, requester: CAROL }), 1)).toEqual(
+      sorted.filter((task) => task.requester === CAROL),
+    );
+    expect(
+      await readAll((query) => store.tasks({ ...query, requester: ALICE, states: ["failed", "running"] })),
+    ).toEqual(sorted.filter((task) => task.requester === ALICE && task.state === "failed"));
+    expect(await store.tasks({ limit: 5, requester: BOB })).toEqual({ items: [] });
+    expect(await store.tasks({ limit: 5, states: [] })).toEqual({ items: [] });
+    expect((await store.tasks({ limit: 40 })).cursor).toBeUndefined();
+  });
+
+  test("pages through tasks without gaps or doubles while others come", async () => {
+    const { store } = await make();
+    const tasks = Array.from({ length: 30 }, (_, n) => aTask(n, { createdAt: 100 + (n >> 1) }));
+    await Promise.all(tasks.map((task) => store.insertTask(task)));
+    let late = 1_000;
+    const seen = await readAll(async (query) => {
+      const page = await store.tasks(query);
+      for (const createdAt of [1_000_000, 107]) await store.insertTask(aTask(late++, { createdAt }));
+      return page;
+    }, 4);
+    expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length);
+    const ids = new Set(tasks.map(({ id }) => id));
+    expect(seen.filter(({ id }) => ids.has(id))).toEqual(newestFirst(tasks));
+  });
+
+  test("finds the queued tasks whose time has come, longest ready first", async () => {
+    const { store } = await make();
+    const at = (n: number, notBefore: number) => aTask(n, { notBefore, createdAt: 1_000 - n });
+    const [first, second, third, later] = [at(1, 10), at(2, 20), at(3, 30), at(4, 31)];
+    for (const task of [later, third, first, second]) await store.insertTask(task);
+    const taken = assigned(at(5, 5), hexOf(50));
+    await store.insertTask(at(5, 5));
+    await store.saveTask(taken);
+    expect(await store.queuedTasks({ now: 30, limit: 10 })).toEqual([first, second, third]);
+    expect(await store.queuedTasks({ now: 30, limit: 2 })).toEqual([first, second]);
+    expect(await store.queuedTasks({ now: 30, limit: 2, excluded: [first.id, hexOf(404)] })).toEqual([second, third]);
+    expect(await store.queuedTasks({ now: 9, limit: 10 })).toEqual([]);
+    const ending = { state: "lost", reason: "lease lost", at: 30 } as const;
+    await store.saveTask(endAssignment(taken, hexOf(50), ending, { maxAttempts: 3, notBefore: 40 }));
+    expect((await store.queuedTasks({ now: 40, limit: 10 })).map(({ id }) => id)).toEqual(
+      [first, second, third, later, taken].map(({ id }) => id),
+    );
+  });
+
+  test("finds the tasks that run, and those past their deadline", async () => {
+    const { store } = await make();
+    const due = (n: number, deadline: number) => aTask(n, { deadline });
+    await Promise.all([1, 2, 3, 4].map((n) => store.insertTask(due(n, 100 * n))));
+    const running = assigned(due(2, 200), hexOf(20));
+    const cancelling = cancel(assigned(due(3, 300), hexOf(30)));
+    await store.saveTask(running);
+    await store.saveTask(assigned(due(3, 300), hexOf(30)));
+    await store.saveTask(cancelling);
+    const { queued, running: ran, receipt, verified } = aVerifiedTask(5);
+    await store.insertTask({ ...queued, deadline: 0 });
+    await store.saveTask(ran);
+    await store.saveTask(verified, { receipt });
+    expect((await store.liveTasks()).toSorted((a, b) => a.deadline - b.deadline)).toEqual([running, cancelling]);
+    expect(await store.overdueTasks(300, 10)).toEqual([due(1, 100), running]);
+    expect(await store.overdueTasks(1_000, 3)).toEqual([due(1, 100), running, cancelling]);
+    expect(await store.overdueTasks(100, 10)).toEqual([]);
+  });
+
+  test("refuses to assign what another write took in the same turn", async () => {
+    const { store } = await make();
+    const task = aTask(1);
+    const take = (n: number) =>
+      store.saveTask(assign(task, { id: hexOf(n), nodeId: hexOf(n, 32), wallet: BOB, assignedAt: 5 }));
+    expect(await Promise.all([store.insertTask(task), take(1), take(2)])).toEqual([
+      { task, created: true },
+      true,
+      false,
+    ]);
+    expect(Object.keys((await store.task(task.id))!.assignments)).toEqual([hexOf(1)]);
+  });
+}

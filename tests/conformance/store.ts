@@ -1,0 +1,157 @@
+import { describe, expect, test } from "vitest";
+import type { Store } from "../../coordinator/src/ports/store.ts";
+import { ALICE, aBatch, aNode, aTask, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
+import { readAll, snapshot } from "./snapshot.ts";
+import { describeModel } from "./store-model.ts";
+import { describeSettling } from "./store-settling.ts";
+import { describeTasks } from "./store-tasks.ts";
+
+/** Gives an empty, started store, and a way to stop it and start another one on the same data. */
+export type MakeStore = () => Promise<{ readonly store: Store; reopen(): Promise<Store> }>;
+
+/** What every adapter of the {@link Store} port must do. */
+export function describeStore(name: string, make: MakeStore): void {
+  describe(`${name} as Store`, () => {
+    describeLifecycle(make);
+    describeTasks(make);
+    describeNodes(make);
+    describeSettling(make);
+    describeModel(make);
+  });
+}
+
+function describeLifecycle(make: MakeStore): void {
+  test("starts and stops as often as one likes, and is away in between", async () => {
+    const { store } = await make();
+    await store.start();
+    await store.insertTask(aTask(1));
+    await store.stop();
+    await store.stop();
+    const calls: (() => Promise<unknown>)[] = [
+      () => store.insertTask(aTask(2)),
+      () => store.saveTask(aTask(1)),
+      () => store.task(hexOf(1)),
+      () => store.saveNode(aNode(1)),
+      () => store.insertBatch(aBatch(1, [])),
+      () => store.bind({ chainId: 1, address: ALICE }, false),
+      () => store.totals(),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
+  test("commits what waits before it stops", async () => {
+    const { store, reopen } = await make();
+    const inserts = Promise.all(Array.from({ length: 1_000 }, (_, n) => store.insertTask(aTask(n))));
+    await store.stop();
+    await inserts;
+    expect((await (await reopen()).totals()).tasks.queued).toBe(1_000);
+  });
+
+  test("keeps everything over a restart", async () => {
+    const { store, reopen } = await make();
+    await store.bind({ chainId: 31_337, address: ALICE }, false);
+    for (let n = 1; n <= 4; n++) {
+      const { queued, running, receipt, verified } = aVerifiedTask(n);
+      await store.insertTask(queued);
+      await store.saveTask(running);
+      if (n !== 2) await store.saveTask(verified, { receipt, output: Uint8Array.of(n) });
+    }
+    await store.insertBatch(aBatch(1, [aVerifiedTask(1).receipt]));
+    await store.updateBatch(1, { state: "recorded", transaction: hexOf(9, 32), block: 7 });
+    await store.saveNode(aNode(1));
+    await store.saveStandings([{ nodeId: aNode(1).id, wallet: BOB, cap: 4, valid: 3, faults: 1 }]);
+    const before = await snapshot(store);
+    const reopened = await reopen();
+    expect(await snapshot(reopened)).toEqual(before);
+    await expect(reopened.bind({ chainId: 50, address: ALICE }, false)).rejects.toMatchObject({
+      code: "STORE_BOUND_ELSEWHERE",
+    });
+  });
+
+  test("belongs to the first contract that it is bound to, unless rebound", async () => {
+    const { store } = await make();
+    const refused = { code: "STORE_BOUND_ELSEWHERE" };
+    await store.bind({ chainId: 50, address: ALICE }, false);
+    await store.bind({ chainId: 50, address: ALICE }, false);
+    await expect(store.bind({ chainId: 51, address: ALICE }, false)).rejects.toMatchObject(refused);
+    await expect(store.bind({ chainId: 50, address: BOB }, false)).rejects.toMatchObject(refused);
+    await store.bind({ chainId: 51, address: BOB }, true);
+    await store.bind({ chainId: 51, address: BOB }, false);
+    await expect(store.bind({ chainId: 50, address: ALICE }, false)).rejects.toMatchObject(refused);
+  });
+
+  test("lets one failing call of a turn fail alone", async () => {
+    const { store } = await make();
+    const outcomes = await Promise.allSettled([
+      store.insertTask(aTask(1)),
+      store.updateBatch(7, { state: "recorded" }),
+      store.insertBatch(aBatch(1, [aVerifiedTask(1).receipt])),
+      store.insertTask(aTask(2)),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+    expect(outcomes[1]).toMatchObject({ reason: { code: "NOT_FOUND" } });
+    expect(outcomes[2]).toMatchObject({ value: false });
+    expect(await readAll((query) => store.tasks(query))).toEqual([aTask(2), aTask(1)]);
+    expect(await store.lastBatch()).toBeNull();
+  });
+
+  test.each(["", "%", "not a cursor", "bnVsbA", "e30", "W10", "WzEsMl0", "IjB4enoi", "IjB4YWJjIg", "' OR 1=1"])(
+    "refuses %j as a cursor",
+    async (cursor) => {
+      const { store } = await make();
+      const page = { limit: 5, cursor };
+      const lists = [store.tasks(page), store.nodes(page), store.receipts(page), store.batches(page)];
+      for (const outcome of await Promise.allSettled(lists)) {
+        expect(outcome).toMatchObject({ status: "rejected", reason: { code: "INVALID_REQUEST" } });
+      }
+    },
+  );
+}
+
+function describeNodes(make: MakeStore): void {
+  test("keeps the last word about a node", async () => {
+    const { store } = await make();
+    expect(await store.node(hexOf(1, 32))).toBeNull();
+    await store.saveNode(aNode(1));
+    const changed = aNode(1, { wallet: CAROL, status: "suspect", confirmed: false, kinds: [], slots: 1, version: "2" });
+    await store.saveNode(changed);
+    expect(await store.node(changed.id)).toEqual(changed);
+  });
+
+  test("notes when nodes were heard, and passes over those that it does not know", async () => {
+    const { store } = await make();
+    await store.saveNode(aNode(1));
+    await store.saveNode(aNode(2));
+    await store.saveLastSeen([
+      { id: aNode(1).id, lastSeen: 77 },
+      { id: aNode(3).id, lastSeen: 88 },
+    ]);
+    expect(await store.node(aNode(1).id)).toEqual(aNode(1, { lastSeen: 77 }));
+    expect(await store.node(aNode(2).id)).toEqual(aNode(2));
+    expect(await store.node(aNode(3).id)).toBeNull();
+  });
+
+  test("lists nodes by id, of a wallet and in a state", async () => {
+    const { store } = await make();
+    const nodes = Array.from({ length: 20 }, (_, n) =>
+      aNode(n, { wallet: n % 2 ? BOB : CAROL, status: n % 3 ? "online" : "offline" }),
+    );
+    await Promise.all(nodes.map((node) => store.saveNode(node)));
+    const sorted = nodes.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    expect(await readAll((query) => store.nodes(query))).toEqual(sorted);
+    expect(await readAll((query) => store.nodes({ ...query, wallet: BOB, status: "offline" }))).toEqual(
+      sorted.filter((node) => node.wallet === BOB && node.status === "offline"),
+    );
+  });
+
+  test("keeps one standing for each pair of node and wallet", async () => {
+    const { store } = await make();
+    const ofBob = { nodeId: hexOf(1, 32), wallet: BOB, cap: 1, valid: 0, faults: 0 };
+    const ofCarol = { ...ofBob, wallet: CAROL, cap: 8, valid: 2 ** 40, faults: 3 };
+    await store.saveStandings([ofBob, ofCarol]);
+    await store.saveStandings([{ ...ofBob, cap: 2, valid: 1 }]);
+    expect(await store.standing(ofBob.nodeId, BOB)).toEqual({ ...ofBob, cap: 2, valid: 1 });
+    expect(await store.standing(ofBob.nodeId, CAROL)).toEqual(ofCarol);
+    expect(await store.standing(ofBob.nodeId, ALICE)).toBeNull();
+  });
+}
