@@ -1,5 +1,5 @@
 // `npm run proto`: lints the proto files and makes everything under proto/gen: the stubs, the descriptors for server
-// reflection and the matmul kernel. Does nothing when its inputs are as they were; `--force` makes all anew.
+// reflection and the WebAssembly kernels. Does nothing when its inputs are as they were; `--force` makes all anew.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { glob, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -13,15 +13,20 @@ const require = createRequire(import.meta.url);
 const ROOT = path.resolve(import.meta.dirname, "..");
 const GEN = path.join(ROOT, "proto/gen");
 const STAMP = path.join(GEN, ".inputs");
-const KERNEL = "proto/kernel/matmul.ts";
+
+/** What AssemblyScript compiles, each to a module of its own, and the features that it needs beyond the first WebAssembly. */
+const KERNELS = [
+  { name: "matmul", features: ["simd"] },
+  { name: "keccak", features: [] },
+];
 
 /** Tools whose version decides what is generated. */
 const TOOLS = ["@bufbuild/buf", "ts-proto", "assemblyscript"];
 
 /** A digest of all that decides the output: the sources, the settings, this script and the tools' versions. */
 async function digestOfInputs(): Promise<string> {
-  const files = ["buf.yaml", "buf.gen.yaml", KERNEL, "scripts/generate.ts"];
-  for await (const file of glob("proto/{proofofcompute,grpc}/**/*.proto", { cwd: ROOT })) files.push(file);
+  const files = ["buf.yaml", "buf.gen.yaml", "scripts/generate.ts"];
+  for await (const file of glob("proto/{proofofcompute,grpc,kernel}/**/*.{proto,ts}", { cwd: ROOT })) files.push(file);
   const hash = createHash("sha256");
   for (const file of files.sort()) hash.update(`${file}\n`).update(await readFile(path.join(ROOT, file)));
   for (const tool of TOOLS) {
@@ -37,18 +42,20 @@ async function buf(...args: string[]): Promise<void> {
   await run(process.execPath, [require.resolve("@bufbuild/buf/bin/buf"), ...args], { cwd: ROOT, env });
 }
 
-/** Embeds the kernel in a module, so that it loads alike in Node, in its worker threads and in browsers. */
-async function compileKernel(): Promise<void> {
+/** Embeds a kernel in a module, so that it loads alike in Node, in its worker threads and in browsers. */
+async function compileKernel({ name, features }: (typeof KERNELS)[number]): Promise<void> {
   const asc = await import("assemblyscript/asc");
   const output = new Map<string, string | Uint8Array>();
-  const flags = ["--runtime", "stub", "--enable", "simd", "-O3", "--noAssert", "--use", "abort="];
-  const { error, stderr } = await asc.main([KERNEL, "--baseDir", ROOT, "--outFile", "kernel.wasm", ...flags], {
+  const source = `proto/kernel/${name}.ts`;
+  const flags = ["--runtime", "stub", "-O3", "--noAssert", "--use", "abort="];
+  for (const feature of features) flags.push("--enable", feature);
+  const { error, stderr } = await asc.main([source, "--baseDir", ROOT, "--outFile", "kernel.wasm", ...flags], {
     writeFile: (name, contents) => void output.set(path.basename(name), contents),
   });
-  if (error) throw new Error(`${KERNEL} does not compile:\n${stderr.toString()}`, { cause: error });
+  if (error) throw new Error(`${source} does not compile:\n${stderr.toString()}`, { cause: error });
   const base64 = Buffer.from(output.get("kernel.wasm")!).toString("base64");
-  const module = `// Made from ${KERNEL} by scripts/generate.ts.\nexport const KERNEL_WASM =\n  "${base64}";\n`;
-  await writeFile(path.join(GEN, "kernel.ts"), module);
+  const module = `// Made from ${source} by scripts/generate.ts.\nexport const WASM =\n  "${base64}";\n`;
+  await writeFile(path.join(GEN, `${name}.kernel.ts`), module);
 }
 
 async function main(): Promise<void> {
@@ -60,9 +67,9 @@ async function main(): Promise<void> {
   await buf("lint");
   await buf("generate");
   await buf("build", "--exclude-source-info", "-o", path.join(GEN, "descriptors.binpb"));
-  await compileKernel();
+  for (const kernel of KERNELS) await compileKernel(kernel);
   await writeFile(STAMP, digest);
-  console.log("proto/gen is made anew: stubs, descriptors, kernel.");
+  console.log("proto/gen is made anew: stubs, descriptors, kernels.");
 }
 
 await main().catch((error: Error & { stdout?: string; stderr?: string }) => {

@@ -1,4 +1,4 @@
-import { keccak_256 } from "@noble/hashes/sha3.js";
+import { keccak256 } from "#crypto";
 import { fromHex, type Hex, toHex } from "./bytes.ts";
 
 /** An EVM address: `0x` with EIP-55 casing. */
@@ -14,7 +14,7 @@ export const ZERO_ADDRESS: Address = "0x0000000000000000000000000000000000000000
 
 /** EIP-55: a letter is upper-case where the keccak digest of the lower-case digits has a nibble of 8 or more. */
 function withChecksum(digits: string): Address {
-  const digest = keccak_256(new TextEncoder().encode(digits));
+  const digest = keccak256(new TextEncoder().encode(digits));
   let text = "0x";
   for (let i = 0; i < digits.length; i++) {
     const nibble = (digest[i >> 1]! >> (i % 2 === 0 ? 4 : 0)) & 15;

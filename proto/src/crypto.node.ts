@@ -1,4 +1,5 @@
 import { createCipheriv, createHash, createSecretKey, hash } from "node:crypto";
+import { WASM } from "../gen/keccak.kernel.ts";
 import { concat } from "./bytes.ts";
 
 const ZERO_BLOCK = new Uint8Array(16);
@@ -39,4 +40,22 @@ export function openKeystream(key: Uint8Array): (length: number) => Uint8Array {
 /** The first `length` bytes of the AES-128-CTR keystream of a 16-byte key from a zero counter block. */
 export function keystream(key: Uint8Array, length: number): Uint8Array {
   return openKeystream(key)(length);
+}
+
+/** What kernel/keccak.ts exports; its own data ends below the first of these addresses. */
+const keccak = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(WASM, "base64"))).exports as {
+  readonly memory: WebAssembly.Memory;
+  keccak256(input: number, length: number, output: number): void;
+};
+const DIGEST = 4096;
+const INPUT = DIGEST + 32;
+const keccakMemory = new Uint8Array(keccak.memory.buffer);
+
+/** Keccak-256 as Ethereum has it. */
+export function keccak256(bytes: Uint8Array): Uint8Array {
+  // Addresses, leaves and nodes are hashed with it, never anything long.
+  if (bytes.length > keccakMemory.length - INPUT) throw new RangeError("too long for this hash");
+  keccakMemory.set(bytes, INPUT);
+  keccak.keccak256(INPUT, bytes.length, DIGEST);
+  return keccakMemory.slice(DIGEST, INPUT);
 }

@@ -16,12 +16,25 @@ describe.each([
     expect(toHex(crypto.sha256(Uint8Array.of(97), new Uint8Array(), Uint8Array.of(98, 99)))).toBe(digest);
   });
 
+  it("knows Keccak-256 of nothing, as Ethereum has it", () => {
+    const digest = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
+    expect(toHex(crypto.keccak256(new Uint8Array()))).toBe(digest);
+  });
+
   it("knows AES-128 (FIPS 197, zero key and block)", () => {
     expect(toHex(crypto.keystream(new Uint8Array(16), 16))).toBe("0x66e94bd4ef8a2c3b884cfa59ca342b2e");
   });
 });
 
 describe("crypto in Node and in browsers", () => {
+  it("makes the same Keccak-256, at every length of the last block", () => {
+    for (let length = 0; length <= 3 * 136 + 1; length++) {
+      const input = node.keystream(new Uint8Array(16), 416).subarray(0, length);
+      expect(toHex(node.keccak256(input)), `${length} bytes`).toBe(toHex(web.keccak256(input)));
+    }
+    expect(() => node.keccak256(new Uint8Array(70_000))).toThrow(RangeError);
+  });
+
   it("makes the same digests", () => {
     const parts = fc.array(fc.uint8Array({ maxLength: 700 }), { maxLength: 4 });
     fc.assert(

@@ -1,5 +1,6 @@
 import { ctr } from "@noble/ciphers/aes.js";
 import { sha256 as algorithm } from "@noble/hashes/sha2.js";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 
 const BLOCK = 16;
 
@@ -28,4 +29,9 @@ export function openKeystream(key: Uint8Array): (length: number) => Uint8Array {
 /** The first `length` bytes of the AES-128-CTR keystream of a 16-byte key from a zero counter block. */
 export function keystream(key: Uint8Array, length: number): Uint8Array {
   return openKeystream(key)(length);
+}
+
+/** Keccak-256 as Ethereum has it. */
+export function keccak256(bytes: Uint8Array): Uint8Array {
+  return keccak_256(bytes);
 }

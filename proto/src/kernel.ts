@@ -1,5 +1,5 @@
 import { openKeystream } from "#crypto";
-import { KERNEL_WASM } from "../gen/kernel.ts";
+import { WASM } from "../gen/matmul.kernel.ts";
 import { equal } from "./bytes.ts";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
@@ -32,7 +32,7 @@ const REPORT_EVERY = 2 ** 27;
 /** Null where there is no WebAssembly with SIMD. */
 const module = (() => {
   try {
-    return new WebAssembly.Module(Uint8Array.from(atob(KERNEL_WASM), (character) => character.charCodeAt(0)));
+    return new WebAssembly.Module(Uint8Array.from(atob(WASM), (character) => character.charCodeAt(0)));
   } catch {
     return null;
   }

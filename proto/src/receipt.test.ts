@@ -82,6 +82,11 @@ describe("receipt", () => {
     );
   });
 
+  it("refuses an empty batch and a place that is none", () => {
+    expect(() => receiptTree([])).toThrow(RangeError);
+    expect(() => receiptTree(receipts).proof(receipts.length)).toThrow(RangeError);
+  });
+
   it.each([
     [{ units: 2n ** 96n }, /units does not fit uint96/],
     [{ units: -1n }, /units does not fit uint96/],

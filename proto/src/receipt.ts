@@ -1,7 +1,6 @@
-import { keccak_256 } from "@noble/hashes/sha3.js";
-import { SimpleMerkleTree } from "@openzeppelin/merkle-tree";
+import { keccak256 } from "#crypto";
 import type { Address } from "./address.ts";
-import { fromHex, type Hex, toHex } from "./bytes.ts";
+import { concat, equal, fromHex, type Hex, toHex } from "./bytes.ts";
 
 /** What the chain's leaf says of one checked result. */
 export interface ReceiptLeaf {
@@ -74,26 +73,62 @@ function encode(receipt: ReceiptLeaf): Uint8Array {
   return words;
 }
 
+function leafHash(receipt: ReceiptLeaf): Uint8Array {
+  return keccak256(keccak256(encode(receipt)));
+}
+
+function compare(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
+  return 0;
+}
+
+/** An inner node: siblings are hashed in their order as numbers, so that a proof needs no sides. */
+function parent(a: Uint8Array, b: Uint8Array): Uint8Array {
+  return keccak256(compare(a, b) < 0 ? concat(a, b) : concat(b, a));
+}
+
 /**
  * The leaf of a receipt, keccak256(keccak256(abi.encode(fields))), as OpenZeppelin's StandardMerkleTree makes it. Hashed
  * twice, so that no inner node of a tree can pass for a leaf. Throws a RangeError for a field that does not fit its type.
  */
 export function receiptLeaf(receipt: ReceiptLeaf): Hex {
-  return toHex(keccak_256(keccak_256(encode(receipt))));
+  return toHex(leafHash(receipt));
 }
 
-/** The root that {@link receiptTree} has for receipts of these leaves, which may have been hashed elsewhere. */
-export function rootOfLeaves(leaves: readonly Hex[]): Hex {
-  return SimpleMerkleTree.of([...leaves]).root as Hex;
-}
-
-/** The StandardMerkleTree of a batch: its root, and the proof of the receipt at a place in the list. */
+/**
+ * The tree of a batch: its root, and the proof of the receipt at a place in the list. Node for node it is OpenZeppelin's
+ * StandardMerkleTree: in an array with the root first, node i has the children 2i + 1 and 2i + 2, and the sorted leaves
+ * stand from the end. Made here because that library takes seconds for a batch of 50,000. Throws a RangeError when there
+ * are no receipts.
+ */
 export function receiptTree(receipts: readonly ReceiptLeaf[]): {
   readonly root: Hex;
   proof(index: number): Hex[];
 } {
-  const tree = SimpleMerkleTree.of(receipts.map(receiptLeaf));
-  return { root: tree.root as Hex, proof: (index) => tree.getProof(index) as Hex[] };
+  const count = receipts.length;
+  if (count === 0) throw new RangeError("a batch has receipts");
+  const leaves = receipts.map((receipt, index) => ({ index, hash: leafHash(receipt) }));
+  leaves.sort((a, b) => compare(a.hash, b.hash));
+  const tree = new Array<Uint8Array>(2 * count - 1);
+  const places = new Array<number>(count);
+  for (const [rank, { index, hash }] of leaves.entries()) {
+    const place = tree.length - 1 - rank;
+    tree[place] = hash;
+    places[index] = place;
+  }
+  for (let node = count - 2; node >= 0; node--) tree[node] = parent(tree[2 * node + 1]!, tree[2 * node + 2]!);
+  return {
+    root: toHex(tree[0]!),
+    proof(index) {
+      const first = places[index];
+      if (first === undefined) throw new RangeError(`there is no receipt ${index} in a batch of ${count}`);
+      const path: Hex[] = [];
+      for (let place = first; place > 0; place = (place - 1) >> 1) {
+        path.push(toHex(tree[place % 2 === 1 ? place + 1 : place - 1]!));
+      }
+      return path;
+    },
+  };
 }
 
 /**
@@ -101,5 +136,6 @@ export function receiptTree(receipts: readonly ReceiptLeaf[]): {
  * an inner node given as a leaf verifies too.
  */
 export function verifyReceiptProof(root: Hex, leaf: Hex, proof: readonly Hex[]): boolean {
-  return SimpleMerkleTree.verify(root, leaf, [...proof]);
+  const reached = proof.reduce((hash, sibling) => parent(hash, fromHex(sibling)), fromHex(leaf));
+  return equal(reached, fromHex(root));
 }
