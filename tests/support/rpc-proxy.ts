@@ -22,11 +22,13 @@ export type RpcFault =
 /** A JSON-RPC server in front of a chain, with the finality and the faults of a real network. */
 export interface RpcProxy {
   readonly url: string;
+  /** The chain behind it; another one takes over at once. */
+  target: string;
   /** Blocks that `finalized` lies behind `latest`; the simulated chain itself has no lag. */
   lag: number;
   /** Asked for every request. */
   fault: (request: RpcRequest) => RpcFault;
-  /** Methods in the order of their requests. */
+  /** Every request so far, in order. */
   readonly calls: RpcRequest[];
   stop(): Promise<void>;
 }
@@ -38,7 +40,11 @@ const BLOCK_PARAM: Readonly<Record<string, number>> = { eth_call: 1, eth_getBloc
 export async function startRpcProxy(target: string, options: { lag?: number } = {}): Promise<RpcProxy> {
   const upstream = async (request: Omit<RpcRequest, "id">): Promise<object> => {
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, ...request });
-    const response = await fetch(target, { method: "POST", headers: { "content-type": "application/json" }, body });
+    const response = await fetch(proxy.target, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
     return (await response.json()) as object;
   };
   /** The number of the block that counts as final, as a quantity. */
@@ -74,6 +80,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const proxy: RpcProxy = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    target,
     lag: options.lag ?? 0,
     fault: () => undefined,
     calls: [],

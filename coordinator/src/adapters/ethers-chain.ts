@@ -225,8 +225,10 @@ function encodeBatch(batch: BatchContent): string {
 function refusal(error: unknown): ContractRefusal | undefined {
   if (!isError(error, "CALL_EXCEPTION")) return undefined;
   const revert = error.data ? CONTRACT.parseError(error.data) : null;
-  if (!revert) return new ContractRefusal("unknown", [error.reason ?? error.shortMessage], { cause: error });
-  return new ContractRefusal(revert.name, [...revert.args], { cause: error });
+  if (revert) return new ContractRefusal(revert.name, [...revert.args], { cause: error });
+  // ethers takes every failed eth_call for a revert; only the RPC's words tell.
+  const answer = rpcMessage(error);
+  return /revert|gas/i.test(answer) ? new ContractRefusal("unknown", [answer], { cause: error }) : undefined;
 }
 
 /** What the RPC itself said, where ethers wraps it. */
@@ -247,6 +249,7 @@ function rpcMessage(error: unknown): string {
 function unavailable(error: unknown): ComputeError {
   if (error instanceof ComputeError) return error;
   const { shortMessage } = error as { shortMessage?: string };
-  const answer = isError(error, "UNKNOWN_ERROR") ? rpcMessage(error) : (shortMessage ?? rpcMessage(error));
+  const wrapped = isError(error, "UNKNOWN_ERROR") || isError(error, "CALL_EXCEPTION");
+  const answer = wrapped ? rpcMessage(error) : (shortMessage ?? rpcMessage(error));
   return new ComputeError("UNAVAILABLE", `the RPC failed: ${answer}`, { cause: error });
 }

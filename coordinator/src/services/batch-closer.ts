@@ -32,6 +32,8 @@ export class BatchCloser {
   readonly #init: CloserInit;
   /** Unbatched receipts when their providers were last counted. */
   #counted = 0;
+  /** They were as many as one batch credits; stays true until one closes. */
+  #full = false;
 
   constructor(components: CloserComponents, init: CloserInit) {
     this.#components = components;
@@ -46,11 +48,12 @@ export class BatchCloser {
     if (count === 0) return Number.POSITIVE_INFINITY;
     if (count >= maxReceipts) return 0;
     // Counting providers reads every receipt, so it is done only when there are twice as many as the last time.
-    if (count >= maxProviders && count >= 2 * this.#counted) {
-      this.#counted = count;
+    if (!this.#full && count >= maxProviders && count >= 2 * this.#counted) {
       const receipts = await store.unbatchedReceipts(maxReceipts);
-      if (new Set(receipts.map(({ provider }) => provider)).size >= maxProviders) return 0;
+      this.#full = new Set(receipts.map(({ provider }) => provider)).size >= maxProviders;
+      this.#counted = count;
     }
+    if (this.#full) return 0;
     return Math.max(0, oldestAcceptedAt + maxWaitMs - clock.now());
   }
 
@@ -68,6 +71,7 @@ export class BatchCloser {
     const batch = buildBatch(id, receipts, root, clock.now());
     // Once stored it never changes, so what the contract would refuse must not be stored.
     await abortable(chain.estimate(batch), signal);
+    this.#full = false;
     this.#counted = 0;
     if (await store.insertBatch(batch)) {
       logger.info({ batchId: id, root, receipts: receipts.length, units: String(batch.units) }, "closed a batch");

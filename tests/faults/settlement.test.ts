@@ -1,0 +1,260 @@
+import { toHex } from "@proof-of-compute/proto";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Settling, someWallet } from "../support/settling.ts";
+
+const WAIT = { timeout: 60_000, interval: 10 };
+const ROOT = toHex(new Uint8Array(32).fill(7));
+
+describe("settlement on the real contract", () => {
+  let it: Settling;
+  const alice = someWallet();
+  const bob = someWallet();
+
+  beforeEach(async () => {
+    it = await Settling.begin();
+  });
+  afterEach(async () => {
+    await it.end();
+  });
+
+  test("credits every receipt once, and says where", async () => {
+    const settlement = await it.settle();
+    await it.verify([alice, bob, alice]);
+    settlement.nudge();
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+    const batch = await it.store.batch(1);
+    const receipt = await it.chain.provider.getTransactionReceipt(batch!.transaction!);
+    expect(receipt).toMatchObject({ status: 1, blockNumber: batch!.block, to: it.contract });
+    expect(it.changes).toEqual(["1 closed", "1 included", "1 recorded"]);
+    await vi.waitFor(() =>
+      expect(settlement.status()).toMatchObject({ state: "running", openBatches: 0, lastRecorded: 1 }),
+    );
+    expect(settlement.status().recorderBalance).toBeGreaterThan(0n);
+    expect(it.warnings).toEqual([]);
+  });
+
+  test("closes at the number of receipts and never credits more wallets than allowed", async () => {
+    await it.verify(Array.from({ length: 12 }, someWallet));
+    await it.settle({ maxProviders: 5, maxWaitMs: 3_600_000 });
+    await it.reached(2, "recorded");
+    const sizes = async () => (await it.store.batches({ limit: 10 })).items.map(({ credits }) => credits.length);
+    expect(await sizes()).toEqual([5, 5]);
+    await it.verify([alice, alice, alice]);
+    const limited = await it.settle({ maxReceipts: 5, maxWaitMs: 3_600_000 });
+    limited.nudge();
+    await it.allRecorded();
+    expect(await sizes()).toEqual([3, 5, 5]);
+    await it.expectExactlyOnce();
+  });
+
+  test("sends again in order what a wiped chain has lost", async () => {
+    await it.settle({ maxProviders: 1 });
+    await it.verify([alice, bob, someWallet()]);
+    await it.allRecorded();
+    expect((await it.store.lastBatch())?.id).toBe(3);
+    await it.wipe();
+    await vi.waitFor(async () => expect(await it.ethers.nextBatchId("latest")).toBe(4), WAIT);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("stops when the chain holds another root", async () => {
+    it.proxy.fault = ({ method }) => (method === "eth_sendRawTransaction" ? "drop" : undefined);
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    await it.reached(1, "closed");
+    await (await it.recorded().getFunction("recordBatch")(1, ROOT, [[bob, 5]])).wait();
+    it.proxy.fault = () => undefined;
+    await vi.waitFor(() => expect(settlement.status().state).toBe("stopped"), WAIT);
+    expect(settlement.status().reason).toContain(ROOT);
+    expect(it.warnings.at(-1)).toMatchObject({ level: 50, reason: settlement.status().reason });
+    expect(await it.ethers.computeUnits(alice)).toBe(0n);
+  });
+
+  test("stops when the chain holds a batch that the store lacks", async () => {
+    await (await it.recorded().getFunction("recordBatch")(1, ROOT, [[bob, 5]])).wait();
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    await vi.waitFor(() => expect(settlement.status().state).toBe("stopped"), WAIT);
+    expect(settlement.status().reason).toContain("batch 1, which the store lacks");
+    expect(await it.store.lastBatch()).toBeNull();
+  });
+
+  test("stops when the recorder has lost its role", async () => {
+    const settlement = await it.settle();
+    await vi.waitFor(() => expect(settlement.status().state).toBe("running"), WAIT);
+    await (await it.owned().getFunction("setRecorder")(bob)).wait();
+    await it.verify([alice]);
+    settlement.nudge();
+    await vi.waitFor(() => expect(settlement.status().state).toBe("stopped"), WAIT);
+    expect(settlement.status().reason).toContain("NotRecorder");
+    expect(it.count("eth_sendRawTransaction")).toBe(0);
+    const again = await it.settle();
+    await vi.waitFor(() => expect(again.status().state).toBe("stopped"), WAIT);
+    expect(again.status().reason).toContain("setRecorder");
+  });
+
+  test("waits while the contract is paused, and goes on", async () => {
+    await (await it.owned().getFunction("pause")()).wait();
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    settlement.nudge();
+    await vi.waitFor(() => expect(settlement.status().reason).toContain("EnforcedPause"), WAIT);
+    expect(await it.store.lastBatch()).toBeNull();
+    await (await it.owned().getFunction("unpause")()).wait();
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("waits while the recorder has no coins, and says who needs them", async () => {
+    const recorder = (await it.ethers.identify()).recorder;
+    await it.chain.provider.send("hardhat_setBalance", [recorder, "0x0"]);
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    settlement.nudge();
+    await vi.waitFor(() => expect(settlement.status().reason).toContain(`${recorder} holds 0.0`), WAIT);
+    await it.chain.provider.send("hardhat_setBalance", [recorder, "0xde0b6b3a7640000"]);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("waits while the RPC is away, says so once, and goes on", async () => {
+    it.proxy.fault = () => "drop";
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    await vi.waitFor(() => expect(it.proxy.calls.length).toBeGreaterThan(8), WAIT);
+    expect(settlement.status().state).toBe("waiting");
+    expect(it.warnings).toHaveLength(1);
+    it.proxy.fault = () => undefined;
+    await it.allRecorded();
+    expect(settlement.status().state).toBe("running");
+  });
+
+  test("says that there is no contract", async () => {
+    await it.chain.provider.send("hardhat_setCode", [it.contract, "0x"]);
+    const settlement = await it.settle();
+    await vi.waitFor(() => expect(settlement.status().reason).toContain(`no contract at ${it.contract}`), WAIT);
+  });
+
+  test("takes a transaction for sent although its answer was lost", async () => {
+    let lost = 0;
+    it.proxy.fault = ({ method }) =>
+      method === "eth_sendRawTransaction" && lost++ === 0 ? "drop-response" : undefined;
+    await it.settle();
+    await it.verify([alice, bob]);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+    expect(it.count("eth_sendRawTransaction")).toBe(1);
+  });
+
+  test("two settlements on one store and key still credit once", async () => {
+    const both = [await it.settle({ maxReceipts: 3 }), await it.settle({ maxReceipts: 4 })];
+    for (let round = 0; round < 10; round++) {
+      await it.verify([alice, bob, someWallet()]);
+      for (const settlement of both) settlement.nudge();
+    }
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+    for (const settlement of both) expect(settlement.status().state).not.toBe("stopped");
+  });
+});
+
+describe("settlement before finality", () => {
+  let it: Settling;
+  const alice = someWallet();
+  const bob = someWallet();
+
+  beforeEach(async () => {
+    it = await Settling.begin({ lag: 3 });
+    await it.mine(5);
+  });
+  afterEach(async () => {
+    await it.end();
+  });
+
+  test("calls a batch recorded only when the finalized block holds it", async () => {
+    await it.settle();
+    await it.verify([alice]);
+    await it.reached(1, "included");
+    const block = (await it.store.batch(1))!.block!;
+    await it.mine(2);
+    expect(await it.ethers.rootOf(1, "finalized")).toBeNull();
+    await it.verify([bob]);
+    await it.reached(2, "included");
+    expect(await it.chain.provider.getBlockNumber()).toBe(block + 3);
+    await it.reached(1, "recorded");
+    expect((await it.store.batch(2))?.state).toBe("included");
+    await it.mine(3);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("sends again, once, what a reorg of two blocks took back", async () => {
+    const settlement = await it.settle();
+    const snapshot = await it.chain.provider.send("evm_snapshot", []);
+    await it.verify([alice]);
+    settlement.nudge();
+    await it.reached(1, "included");
+    await it.verify([bob]);
+    await it.reached(2, "included");
+    await it.chain.provider.send("evm_revert", [snapshot]);
+    await vi.waitFor(() => expect(it.changes.filter((change) => change.endsWith("included"))).toHaveLength(4), WAIT);
+    await it.mine(3);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+    expect(it.count("eth_sendRawTransaction")).toBe(4);
+    const of = (id: number) =>
+      it.changes.filter((change) => change.startsWith(`${id} `)).map((change) => change.slice(2));
+    expect(of(1)).toEqual(["closed", "included", "closed", "included", "recorded"]);
+    expect(of(2)).toEqual(["closed", "included", "closed", "included", "recorded"]);
+  });
+
+  test("an RPC that cannot tell what is final holds back no batch", async () => {
+    it.proxy.fault = ({ params }) =>
+      params.includes("finalized") ? { code: -39001, message: "finalized block not found" } : undefined;
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    settlement.nudge();
+    await it.reached(1, "included");
+    await vi.waitFor(() => expect(settlement.status().reason).toContain("finalized block not found"), WAIT);
+    await it.mine(3);
+    it.proxy.fault = () => undefined;
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("replaces a transaction that is not included in time, under the same nonce", async () => {
+    await it.chain.provider.send("evm_setAutomine", [false]);
+    await it.settle({ resendMs: 100 });
+    await it.verify([alice]);
+    await vi.waitFor(() => expect(it.count("eth_sendRawTransaction")).toBeGreaterThan(2), WAIT);
+    const pool = async () => (await it.chain.provider.send("eth_getBlockByNumber", ["pending", true])).transactions;
+    const [first] = await pool();
+    await vi.waitFor(async () => expect((await pool())[0].hash).not.toBe(first.hash), WAIT);
+    const [second, ...others] = await pool();
+    expect(others).toEqual([]);
+    expect(second.nonce).toBe(first.nonce);
+    expect(BigInt(second.maxFeePerGas) * 10n).toBeGreaterThanOrEqual(BigInt(first.maxFeePerGas) * 11n);
+    await it.mine(4);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+
+  test("a restart finds its own pending transaction in the pool, at whatever fee", async () => {
+    await it.chain.provider.send("evm_setAutomine", [false]);
+    const first = await it.settle({ resendMs: 50 });
+    await it.verify([alice]);
+    await vi.waitFor(() => expect(it.count("eth_sendRawTransaction")).toBeGreaterThan(3), WAIT);
+    await first.stop();
+    const before = it.count("eth_sendRawTransaction");
+    const second = await it.settle();
+    await vi.waitFor(() => expect(it.count("eth_sendRawTransaction")).toBeGreaterThan(before), WAIT);
+    await vi.waitFor(() => expect(second.status().state).toBe("running"), WAIT);
+    const { transactions } = await it.chain.provider.send("eth_getBlockByNumber", ["pending", true]);
+    expect(transactions).toHaveLength(1);
+    await it.mine(4);
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+  });
+});
