@@ -10,13 +10,15 @@ export default defineConfig({
   plugins: [
     tailwindcss(),
     sveltekit({
-      adapter: adapter({ fallback: "index.html" }),
+      adapter: adapter({ fallback: "index.html", precompress: true }),
       csp: {
         mode: "hash",
         directives: {
           "default-src": ["self"],
           "script-src": ["self"],
           "style-src": ["self"],
+          // The one style attribute there is: SvelteKit's, on the element that announces pages to screen readers.
+          "style-src-attr": ["unsafe-hashes", "sha256-S8qMpvofolR8Mpjy4kQvEm7m1q8clzU4dfDH0AmvZjo="],
           // Wallets bring their icons as data URIs (EIP-6963).
           "img-src": ["self", "data:"],
           // Which RPC endpoint holds the contract is the coordinator's setting, not known when the hub is built.

@@ -1,3 +1,4 @@
+import { untrack } from "svelte";
 import { ApiError, api, call, isAbort, type Task, type TaskState } from "#lib/api/client.ts";
 
 const FINAL: ReadonlySet<TaskState> = new Set<TaskState>(["recorded", "failed", "cancelled"]);
@@ -24,13 +25,18 @@ export class LiveTask {
   /** Follows the task until it is final, the session ends, or the returned function is called. */
   follow(onSignedOut: () => void): () => void {
     const stopped = new AbortController();
-    if (!isFinal(this.view)) this.#open(stopped.signal, onSignedOut);
+    // An effect that calls this must not run again with every event.
+    untrack(() => {
+      if (!isFinal(this.view)) this.#open(stopped.signal, onSignedOut);
+    });
     return () => stopped.abort();
   }
 
   /** Reads the task once. */
   async refresh(signal?: AbortSignal): Promise<void> {
-    this.view = await call(api.GET("/api/tasks/{id}", { params: { path: { id: this.view.id } }, signal: signal ?? null }));
+    this.view = await call(
+      api.GET("/api/tasks/{id}", { params: { path: { id: this.view.id } }, signal: signal ?? null }),
+    );
   }
 
   #open(signal: AbortSignal, onSignedOut: () => void): void {

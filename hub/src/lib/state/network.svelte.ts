@@ -9,9 +9,17 @@ export class Network {
   batches = $state.raw<readonly BatchSummary[]>();
   error = $state<string>();
 
-  async refresh(signal: AbortSignal): Promise<void> {
-    const query = { limit: LIST };
-    try {
+  /** Reads the totals only. */
+  refreshTotals(signal: AbortSignal): Promise<void> {
+    return this.#attempt(async () => {
+      this.view = await call(api.GET("/api/network", { signal }));
+    });
+  }
+
+  /** Reads everything. */
+  refresh(signal: AbortSignal): Promise<void> {
+    return this.#attempt(async () => {
+      const query = { limit: LIST };
       const [view, online, batches] = await Promise.all([
         call(api.GET("/api/network", { signal })),
         call(api.GET("/api/nodes", { params: { query: { ...query, status: "online" } }, signal })),
@@ -20,6 +28,12 @@ export class Network {
       this.view = view;
       this.nodes = online.items;
       this.batches = batches.items;
+    });
+  }
+
+  async #attempt(read: () => Promise<void>): Promise<void> {
+    try {
+      await read();
       this.error = undefined;
     } catch (error) {
       if (!isAbort(error)) this.error = messageOf(error);

@@ -1,3 +1,5 @@
+import { untrack } from "svelte";
+
 /**
  * Calls `read` at once and then `every` so many ms, one call at a time, while the page is visible; returns what stops
  * it. The signal ends a call that is under way.
@@ -15,7 +17,8 @@ export function poll(read: (signal: AbortSignal) => Promise<void>, every: number
     if (!document.hidden) void round();
   };
 
-  void round();
+  // An effect that calls this must not run again with what the reading touches.
+  untrack(() => void round());
   document.addEventListener("visibilitychange", shown, { signal: stopped.signal });
   stopped.signal.addEventListener("abort", () => clearTimeout(timer));
   return () => stopped.abort();

@@ -36,7 +36,8 @@ export class Session {
   start(): () => void {
     const forget = discover((announced) => {
       this.found.push(announced);
-      if (!this.wallet && announced.info.rdns === localStorage.getItem(LAST_WALLET_KEY)) void this.#reconnect(announced);
+      if (!this.wallet && announced.info.rdns === localStorage.getItem(LAST_WALLET_KEY))
+        void this.#reconnect(announced);
     });
     void this.#restore();
     return () => {

@@ -6,7 +6,9 @@ const PAGE = 10;
 /** The signed-in wallet's tasks, newest first: the newest page kept current, older pages as they are asked for. */
 export class TaskList {
   readonly #tasks = new SvelteMap<string, Task>();
-  readonly items = $derived([...this.#tasks.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1)));
+  readonly items = $derived(
+    [...this.#tasks.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1)),
+  );
   loaded = $state(false);
   loadingMore = $state(false);
   error = $state<string>();

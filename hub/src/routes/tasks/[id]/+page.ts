@@ -3,7 +3,10 @@ import { ApiError, api, call, type Task } from "#lib/api/client.ts";
 import type { PageLoad } from "./$types";
 
 /** The task, or null when only its requester may see it and the reader is not signed in as such. */
-export const load: PageLoad = async ({ params, depends }): Promise<{ id: string; task: Task | null; refusal: string }> => {
+export const load: PageLoad = async ({
+  params,
+  depends,
+}): Promise<{ id: string; task: Task | null; refusal: string }> => {
   depends("hub:task");
   try {
     return { id: params.id, task: await call(api.GET("/api/tasks/{id}", { params: { path: params } })), refusal: "" };
