@@ -1,8 +1,9 @@
 /** `npm start`: the whole network on one machine, until Ctrl-C. */
 import { existsSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { LocalError } from "./local/children.ts";
+import { LocalError, shortPath } from "./local/children.ts";
 import { showRestored, showTask } from "./local/evidence.ts";
 import { LocalNetwork, type Say } from "./local/network.ts";
 import { foldersOf, readLocalSettings } from "./local/settings.ts";
@@ -22,6 +23,12 @@ async function bringUp(network: LocalNetwork, task: boolean, signal: AbortSignal
   if (task) await showTask({ chain, network, say }, signal);
 }
 
+/** npm runs this under a shell, which a SIGTERM to npm ends without a word to us: whose parent is gone is to end. */
+function whenOrphaned(callback: () => void): NodeJS.Timeout {
+  const parent = process.ppid;
+  return setInterval(() => process.ppid !== parent && callback(), 500).unref();
+}
+
 async function main(): Promise<void> {
   const dotenv = join(ROOT, ".env");
   if (existsSync(dotenv)) process.loadEnvFile(dotenv);
@@ -38,20 +45,25 @@ async function main(): Promise<void> {
     });
   }
 
+  const orphaned = whenOrphaned(() => controller.abort(INTERRUPTED));
+
   try {
     console.log("\nProof of Compute, all of it on this machine\n");
     await bringUp(network, settings.task, signal);
-    console.log(`\n  Hub    ${network.origin}\n  Logs   ${relative(process.cwd(), foldersOf(settings.dataDir).logs)}`);
+    console.log(`\n  Hub    ${network.origin}\n  Logs   ${shortPath(foldersOf(settings.dataDir).logs)}`);
     console.log("  Ctrl-C ends all of it.\n");
     await new Promise((_, reject) => {
       if (signal.aborted) reject(signal.reason);
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
   } catch (error) {
+    // A request that failed because a program died: that program's end explains it, and is known in a moment.
+    if (!signal.aborted && !(error instanceof LocalError)) await sleep(500);
     const reason: unknown = signal.aborted ? signal.reason : error;
     if (reason !== INTERRUPTED) throw reason;
     console.log("\n  ending: daemon, coordinator, chain");
   } finally {
+    clearInterval(orphaned);
     await network.stop();
   }
   console.log("  ended");

@@ -30,7 +30,10 @@ const STEPS = [
   {
     name: "generated",
     title: "Generating code from proto/",
-    inputs: ["buf.yaml", "buf.gen.yaml", "proto", "scripts/generate.ts", "package-lock.json"],
+    inputs: [
+      ...["buf.yaml", "buf.gen.yaml", "scripts/generate.ts", "package-lock.json"],
+      ...["proto/proofofcompute", "proto/grpc", "proto/kernel"],
+    ],
     output: "proto/gen",
     run: () => node("scripts/generate.ts"),
   },

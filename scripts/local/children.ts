@@ -8,6 +8,12 @@ export class LocalError extends Error {
   override readonly name = "LocalError";
 }
 
+/** A path as one types it here. */
+export function shortPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short.startsWith("..") ? path : short;
+}
+
 /** A program to run beside this one. */
 export interface Program {
   /** Names the log file and the messages. */
@@ -80,6 +86,6 @@ export class Child {
   #fail(how: string): never {
     const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LAST_LINES);
     const last = lines.map((line) => `  ${line}`).join("\n");
-    throw new LocalError(`the ${this.name} ended (${how}). The end of ${relative(process.cwd(), this.#log)}:\n${last}`);
+    throw new LocalError(`the ${this.name} ended (${how}). The end of ${shortPath(this.#log)}:\n${last}`);
   }
 }

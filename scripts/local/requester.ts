@@ -15,6 +15,9 @@ import { LocalError } from "./children.ts";
 /** States after which a task changes no more. */
 const FINAL: ReadonlySet<TaskView["state"]> = new Set(["recorded", "failed", "cancelled"]);
 
+/** Wait before a lost stream of events is opened again. */
+const RETRY_MS = 500;
+
 /** A user of the REST facade, as a program: signs in with a wallet, asks for tasks and follows them. */
 export class Requester {
   readonly #origin: string;
@@ -75,25 +78,33 @@ export class Requester {
 
   /** Every state of the task from now to its final one, by server-sent events; a lost stream is opened again. */
   async *follow(taskId: Hex, signal: AbortSignal): AsyncGenerator<TaskView, void> {
-    let lastEventId = "";
+    const position = { lastEventId: "" };
     for (;;) {
-      const headers: Record<string, string> = lastEventId === "" ? {} : { "last-event-id": lastEventId };
-      const response = await this.#fetch("GET", `/api/tasks/${taskId}/events`, signal, undefined, headers);
-      let text = "";
-      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
-        const events = (text + chunk).split("\n\n");
-        text = events.pop()!;
-        for (const event of events) {
-          const fields = new Map(event.split("\n").map((line) => line.split(/: ?(.*)/s, 2) as [string, string]));
-          lastEventId = fields.get("id") ?? lastEventId;
-          const data = fields.get("data");
-          if (data === undefined) continue;
-          const task = JSON.parse(data) as TaskView;
+      try {
+        for await (const task of this.#events(taskId, position, signal)) {
           yield task;
           if (FINAL.has(task.state)) return;
         }
+      } catch (error) {
+        if (signal.aborted || error instanceof LocalError) throw error;
       }
-      await sleep(500, undefined, { signal });
+      await sleep(RETRY_MS, undefined, { signal });
+    }
+  }
+
+  async *#events(taskId: Hex, position: { lastEventId: string }, signal: AbortSignal): AsyncGenerator<TaskView, void> {
+    const headers: Record<string, string> = position.lastEventId ? { "last-event-id": position.lastEventId } : {};
+    const response = await this.#fetch("GET", `/api/tasks/${taskId}/events`, signal, undefined, headers);
+    let text = "";
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      const events = (text + chunk).split("\n\n");
+      text = events.pop()!;
+      for (const event of events) {
+        const fields = new Map(event.split("\n").map((line) => line.split(/: ?(.*)/s, 2) as [string, string]));
+        position.lastEventId = fields.get("id") ?? position.lastEventId;
+        const data = fields.get("data");
+        if (data !== undefined) yield JSON.parse(data) as TaskView;
+      }
     }
   }
 
