@@ -53,7 +53,15 @@ export interface RestComponents {
       | undefined;
   };
   readonly settlement: { status(): SettlementStatus };
-  readonly metrics: { render(): Promise<{ readonly contentType: string; readonly body: string }> };
+  readonly metrics: {
+    render(): Promise<{ readonly contentType: string; readonly body: string }>;
+    readonly httpSeconds: {
+      observe(
+        labels: { readonly method: string; readonly route: string; readonly status: number },
+        seconds: number,
+      ): void;
+    };
+  };
   /** Whether the coordinator is shutting down; readiness says so. */
   readonly draining?: () => boolean;
 }

@@ -11,7 +11,6 @@ import { ManualClock } from "../../../../tests/support/manual-clock.ts";
 import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import { type Batch, buildBatch, leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
-import type { Task } from "../../domain/task.ts";
 import { Metrics } from "../../metrics.ts";
 import { Fleet } from "../../services/fleet.ts";
 import type { LiveNode } from "../../services/live-node.ts";
@@ -237,13 +236,12 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
 
 /** A running facade with its helpers. */
 export type RestHarness = Awaited<ReturnType<typeof startRest>>;
-/** A task as the API answers it. */
-export type { Task };
 
 /** The Cookie header that a browser would send after these Set-Cookie headers. */
 export function cookies(header: string | string[] | undefined): string {
   return [header ?? []]
     .flat()
-    .map((cookie) => cookie.split(";", 1)[0])
+    .map((cookie) => cookie.split(";", 1)[0]!)
+    .filter((cookie) => !cookie.endsWith("="))
     .join("; ");
 }

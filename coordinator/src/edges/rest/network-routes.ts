@@ -168,8 +168,8 @@ export function networkRoutes(app: RestApp, context: RestContext): void {
       if (components.draining?.()) obstacles.push("the coordinator is shutting down");
       await store.totals().catch(() => obstacles.push("the store is away"));
       const status = settlementView(settlement.status());
-      const limited =
-        status.state === "running" ? [] : [`settlement is ${status.state}: ${status.reason ?? "no reason"}`];
+      const without = status.reason ?? "no chain is configured, receipts accumulate";
+      const limited = status.state === "running" ? [] : [`settlement is ${status.state}: ${without}`];
       const ready = obstacles.length === 0;
       return reply
         .code(ready ? 200 : 503)

@@ -115,9 +115,13 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   });
   app.addHook("onResponse", async (request, reply) => {
     const { method, routeOptions } = request;
+    const status = reply.statusCode;
     // The route's pattern, never the URL: queries may carry what nobody should read in a log.
-    const fields = { method, route: routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
-    request.log[SAFE_METHODS.has(method) ? "debug" : "info"](fields, "request answered");
+    const route = routeOptions.url ?? "unmatched";
+    const ms = Math.round(reply.elapsedTime);
+    request.log[SAFE_METHODS.has(method) ? "debug" : "info"]({ method, route, status, ms }, "request answered");
+    // How long a stream stayed open says nothing about how fast the server is.
+    if (!route.endsWith("/events")) components.metrics.httpSeconds.observe({ method, route, status }, ms / 1000);
   });
   app.addHook("preClose", async () => streams.stop());
   app.addHook("onClose", async () => proofs.stop());

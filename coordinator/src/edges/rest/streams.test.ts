@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Hex } from "@proof-of-compute/proto";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type RestHarness, startRest } from "./harness.ts";
+import type { TaskView } from "./schemas.ts";
+
+let rest: RestHarness;
+const open: EventReader[] = [];
+beforeEach(async () => {
+  rest = await startRest({ init: { limits: { streamsPerSession: 3 } } });
+  await rest.app.listen({ host: "127.0.0.1", port: 0 });
+});
+afterEach(async () => {
+  for (const reader of open.splice(0)) reader.close();
+  await rest.stop();
+});
+
+/** Reads an event stream as a browser does. */
+class EventReader {
+  readonly events: { id: string; view: TaskView }[] = [];
+  readonly response: IncomingMessage;
+  comments = 0;
+  ended = false;
+  #text = "";
+
+  constructor(response: IncomingMessage) {
+    this.response = response;
+    response.setEncoding("utf8");
+    response.on("data", (chunk: string) => this.#read(chunk));
+    response.on("close", () => {
+      this.ended = true;
+    });
+    open.push(this);
+  }
+
+  get last(): TaskView | undefined {
+    return this.events.at(-1)?.view;
+  }
+
+  close(): void {
+    this.response.destroy();
+  }
+
+  #read(chunk: string): void {
+    this.#text += chunk;
+    for (let end = this.#text.indexOf("\n\n"); end >= 0; end = this.#text.indexOf("\n\n")) {
+      const block = this.#text.slice(0, end);
+      this.#text = this.#text.slice(end + 2);
+      const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
+      if (block.startsWith(":")) this.comments++;
+      const data = field("data");
+      if (data) this.events.push({ id: field("id")!, view: JSON.parse(data) });
+    }
+  }
+}
+
+async function follow(id: Hex, cookie: string, lastEventId?: string): Promise<EventReader> {
+  const { port } = rest.app.server.address() as AddressInfo;
+  const headers = { cookie, ...(lastEventId && { "last-event-id": lastEventId }) };
+  const [response] = await once(get({ port, path: `/api/tasks/${id}/events`, headers }), "response");
+  return new EventReader(response as IncomingMessage);
+}
+
+/** Lets the clock run in small steps until the condition holds. */
+async function until(condition: () => boolean): Promise<void> {
+  await expect
+    .poll(async () => {
+      await rest.clock.run(50);
+      return condition();
+    })
+    .toBe(true);
+}
+
+async function newTask() {
+  const { cookie } = await rest.signIn();
+  const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  return { cookie, id };
+}
+
+test("a stream shows the present state, then every state up to recorded, and ends", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  expect(reader.response.headers).toMatchObject({
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+  await until(() => reader.events.length === 1);
+  expect(reader.last).toEqual((await rest.get(`/api/tasks/${id}`, cookie)).json());
+
+  const node = await rest.joinNode();
+  await until(() => reader.last?.state === "running");
+  rest.scheduler.advance(rest.runOf(node, id), 0.25);
+  await until(() => reader.last?.progress === 0.25);
+  await rest.complete(node, id, randomBytes(64 * 64));
+  await until(() => reader.last?.state === "verified");
+  const batch = await rest.closeBatch();
+  await until(() => reader.last?.batch?.state === "closed");
+  await rest.setBatch(batch.id, "included", `0x${"ab".repeat(32)}`, 7);
+  await until(() => reader.last?.batch?.state === "included");
+  expect(reader.last?.state).toBe("batched");
+  expect(reader.ended).toBe(false);
+  await rest.setBatch(batch.id, "recorded", `0x${"ab".repeat(32)}`, 7);
+  await until(() => reader.ended);
+  expect(reader.last?.state).toBe("recorded");
+  const ids = reader.events.map((event) => event.id);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(rest.events.size).toBe(0);
+});
+
+test("who dials again with the last event's id gets nothing twice, and 204 once all is over", async () => {
+  const { cookie, id } = await newTask();
+  const first = await follow(id, cookie);
+  await until(() => first.events.length === 1);
+  first.close();
+  const again = await follow(id, cookie, first.events[0]!.id);
+  await until(() => again.response.complete || rest.events.size === 1);
+  await rest.clock.run(1_000, 100);
+  expect(again.events).toEqual([]);
+  await rest.scheduler.cancel(id);
+  await until(() => again.ended);
+  expect(again.events.map(({ view }) => view.state)).toEqual(["cancelled"]);
+
+  const settled = await follow(id, cookie);
+  await until(() => settled.ended);
+  expect(settled.last?.state).toBe("cancelled");
+  const over = await follow(id, cookie, settled.events[0]!.id);
+  expect(over.response.statusCode).toBe(204);
+});
+
+test("an unknown Last-Event-ID gets the present state first", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie, "1.000000000000");
+  await until(() => reader.events.length === 1);
+  expect(reader.last?.state).toBe("queued");
+});
+
+test("a burst of progress becomes few events, and the newest is among them", async () => {
+  const { cookie, id } = await newTask();
+  const node = await rest.joinNode();
+  const reader = await follow(id, cookie);
+  await until(() => reader.last?.state === "running");
+  await rest.clock.run(1_000, 100);
+  const before = reader.events.length;
+  const run = rest.runOf(node, id);
+  for (let i = 1; i <= 100; i++) {
+    rest.scheduler.advance(run, i / 100);
+    await rest.clock.run(10);
+  }
+  await until(() => reader.last?.progress === 1);
+  // One second at five a second, and one more for where the second began.
+  expect(reader.events.length - before).toBeLessThanOrEqual(6);
+});
+
+test("a silent stream is pinged, and shows what no event announced", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  const task = (await rest.store.task(id))!;
+  await rest.store.saveTask({ ...task, version: task.version + 1, attempts: 1 });
+  await rest.clock.run(15_000);
+  await until(() => reader.comments === 1 && reader.last?.attempts === 1);
+});
+
+test("a stream ends with its session", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  const headers = { cookie };
+  await rest.app.inject({ method: "POST", url: "/api/auth/sign-out", headers });
+  await rest.clock.run(15_000);
+  await until(() => reader.ended);
+});
+
+test("a session has a bounded number of streams, and a closed one makes room", async () => {
+  const { cookie, id } = await newTask();
+  const readers = [await follow(id, cookie), await follow(id, cookie), await follow(id, cookie)];
+  const refused = await follow(id, cookie);
+  expect(refused.response.statusCode).toBe(429);
+  expect(refused.response.headers["retry-after"]).toBe("2");
+  readers[0]!.close();
+  await expect.poll(async () => (await follow(id, cookie)).response.statusCode).toBe(200);
+});
+
+test("a reader that does not read costs one pending event, not a queue of them", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  reader.response.pause();
+  const padding = "x".repeat(200_000);
+  for (let i = 0; i < 60; i++) {
+    const task = (await rest.store.task(id))!;
+    const error = { code: "TEST", detail: `${i} ${padding}` };
+    await rest.store.saveTask({ ...task, version: task.version + 1, error });
+    rest.events.publish(id);
+    await rest.clock.run(200);
+  }
+  reader.response.resume();
+  await until(() => reader.last?.error?.detail.startsWith("59 ") === true);
+  expect(reader.events.length).toBeLessThan(60);
+});
+
+test("closing the server ends its streams", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  await rest.app.close();
+  await expect.poll(() => reader.ended).toBe(true);
+  expect(rest.events.size).toBe(0);
+});
