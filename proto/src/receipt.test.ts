@@ -91,8 +91,10 @@ describe("receipt", () => {
     [{ units: 2n ** 96n }, /units does not fit uint96/],
     [{ units: -1n }, /units does not fit uint96/],
     [{ kind: 256 }, /kind does not fit uint8/],
-    [{ receiptId: "0x00" as Hex }, /receiptId has 1 bytes instead of 16/],
-    [{ provider: "0x00" as Hex }, /provider has 1 bytes instead of 20/],
+    [{ kind: 0.5 }, RangeError],
+    [{ kind: -1 }, /kind does not fit uint8/],
+    [{ receiptId: "0x00" as Hex }, /receiptId does not fit bytes16/],
+    [{ provider: "0x00" as Hex }, /provider does not fit address/],
   ])("refuses what does not fit: %s", (change, message) => {
     expect(() => receiptLeaf({ ...receipts[0]!, ...change })).toThrow(message);
   });

@@ -48,27 +48,26 @@ export const RECEIPT_TYPES: readonly string[] = Object.values(RECEIPT_FIELDS);
 
 const WORD = 32;
 
-/**
- * abi.encode of the fields. All of them are static, one word each: bytesN at the start of the word, numbers and addresses at
- * its end. Written out because a batch of 50,000 receipts takes seconds with a general encoder.
- */
+/** Where each field's bytes stand: bytesN at the start of its 32-byte word, addresses and numbers at the end. */
+const LAYOUT = (Object.entries(RECEIPT_FIELDS) as [keyof ReceiptLeaf, string][]).map(([field, type], word) => {
+  const width = Number(/\d+$/.exec(type)?.[0] ?? 160);
+  const size = type.startsWith("bytes") ? width : width / 8;
+  return { field, type, size, at: WORD * word + (type.startsWith("bytes") ? 0 : WORD - size) };
+});
+
+/** abi.encode of the fields, all of which are static. Written out because a general encoder takes seconds for a batch. */
 function encode(receipt: ReceiptLeaf): Uint8Array {
-  const words = new Uint8Array(WORD * RECEIPT_TYPES.length);
-  let end = 0;
-  for (const [field, type] of Object.entries(RECEIPT_FIELDS) as [keyof ReceiptLeaf, string][]) {
-    end += WORD;
+  const words = new Uint8Array(WORD * LAYOUT.length);
+  for (const { field, type, size, at } of LAYOUT) {
     const value = receipt[field];
-    if (typeof value === "string") {
-      const size = type === "address" ? 20 : Number(type.slice("bytes".length));
-      const bytes = fromHex(value);
-      if (bytes.length !== size) throw new RangeError(`${field} has ${bytes.length} bytes instead of ${size}`);
-      words.set(bytes, type === "address" ? end - size : end - WORD);
-    } else {
-      const bits = Number(type.slice("uint".length));
-      let rest = BigInt(value);
-      if (rest < 0n || rest >> BigInt(bits) !== 0n) throw new RangeError(`${field} does not fit ${type}`);
-      for (let at = end - 1; rest > 0n; rest >>= 8n) words[at--] = Number(rest & 255n);
-    }
+    const digits =
+      typeof value === "string"
+        ? value.slice(2)
+        : BigInt(value)
+            .toString(16)
+            .padStart(2 * size, "0");
+    if (digits.length !== 2 * size || digits.includes("-")) throw new RangeError(`${field} does not fit ${type}`);
+    words.set(fromHex(`0x${digits}`), at);
   }
   return words;
 }
