@@ -15,7 +15,7 @@ export type TaskState = "queued" | "running" | "cancelling" | "verified" | "fail
 /** From which states a task may go where. Every write is guarded by it and by the task's version. */
 const TRANSITIONS: Record<TaskState, readonly TaskState[]> = {
   queued: ["running", "cancelled", "failed"],
-  running: ["queued", "cancelling", "verified", "failed", "cancelled"],
+  running: ["queued", "cancelling", "verified", "failed"],
   cancelling: ["cancelled", "verified", "failed"],
   verified: [],
   failed: [],
@@ -85,7 +85,7 @@ export function isFinal(task: Task): boolean {
 type Change = Partial<Omit<Task, "id" | "version">> & { readonly state: TaskState };
 
 function move(task: Task, change: Change): Task {
-  if (task.state !== change.state && !TRANSITIONS[task.state].includes(change.state)) {
+  if (!TRANSITIONS[task.state].includes(change.state)) {
     throw new ComputeError("CONFLICT", `a ${task.state} task cannot become ${change.state}`);
   }
   return { ...task, ...change, version: task.version + 1 };

@@ -1,0 +1,264 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ComputeError } from "./errors.ts";
+import type { Receipt } from "./receipt.ts";
+import {
+  accept,
+  assign,
+  cancel,
+  type Ending,
+  endAssignment,
+  expire,
+  isFinal,
+  liveAssignment,
+  type Task,
+  type TaskState,
+} from "./task.ts";
+
+const WALLET: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const hex = (n: number): Hex => `0x${n.toString(16).padStart(32, "0")}`;
+
+const queued: Task = {
+  id: hex(1),
+  version: 1,
+  requester: WALLET,
+  kind: "matmul",
+  spec: Uint8Array.of(1, 2, 3),
+  state: "queued",
+  createdAt: 100,
+  deadline: 1_000,
+  notBefore: 100,
+  attempts: 0,
+  assignments: {},
+};
+
+function receiptOf(assignmentId: Hex): Receipt {
+  return {
+    receiptId: assignmentId,
+    taskId: queued.id,
+    nodeId: hex(7),
+    provider: WALLET,
+    requester: WALLET,
+    kind: "matmul",
+    assurance: "proven",
+    specDigest: hex(2),
+    resultDigest: hex(3),
+    units: 1n,
+    acceptedAt: 300,
+    proof: { signature: hex(4), index: 0, size: 1, path: [] },
+  };
+}
+
+const give = (task: Task, assignmentId: number, node = 7) =>
+  assign(task, { id: hex(assignmentId), nodeId: hex(node), wallet: WALLET, assignedAt: 200 });
+const end = (task: Task, assignmentId: number, state: Ending["state"], maxAttempts = 3) =>
+  endAssignment(task, hex(assignmentId), { state, reason: "because", at: 250 }, { maxAttempts, notBefore: 400 });
+
+const running = give(queued, 10);
+const cancelling = cancel(running);
+const STATES: Record<TaskState, Task> = {
+  queued,
+  running,
+  cancelling,
+  verified: accept(running, receiptOf(hex(10))),
+  failed: expire(running, 1_001),
+  cancelled: cancel(queued),
+};
+
+const ACTIONS: Record<string, (task: Task) => Task> = {
+  assign: (task) => give(task, 11),
+  accept: (task) => accept(task, receiptOf(hex(10))),
+  "task error": (task) => end(task, 10, "failed"),
+  "last task error": (task) => end(task, 10, "failed", 1),
+  rejected: (task) => end(task, 10, "rejected"),
+  declined: (task) => end(task, 10, "declined"),
+  lost: (task) => end(task, 10, "lost", 1),
+  cancel: (task) => cancel(task),
+  expire: (task) => expire(task, 1_001),
+};
+
+/** From each state, what an action makes of it; an upper-case word is the code of the refusal. */
+const TABLE: Record<TaskState, Record<string, TaskState | "CONFLICT" | "NOT_CANCELLABLE">> = {
+  queued: {
+    assign: "running",
+    accept: "CONFLICT",
+    "task error": "CONFLICT",
+    "last task error": "CONFLICT",
+    rejected: "CONFLICT",
+    declined: "CONFLICT",
+    lost: "CONFLICT",
+    cancel: "cancelled",
+    expire: "failed",
+  },
+  running: {
+    assign: "CONFLICT",
+    accept: "verified",
+    "task error": "queued",
+    "last task error": "failed",
+    rejected: "queued",
+    declined: "queued",
+    lost: "queued",
+    cancel: "cancelling",
+    expire: "failed",
+  },
+  cancelling: {
+    assign: "CONFLICT",
+    accept: "verified",
+    "task error": "cancelled",
+    "last task error": "cancelled",
+    rejected: "cancelled",
+    declined: "cancelled",
+    lost: "cancelled",
+    cancel: "NOT_CANCELLABLE",
+    expire: "failed",
+  },
+  verified: refusing(),
+  failed: refusing(),
+  cancelled: refusing(),
+};
+
+function refusing(): Record<string, "CONFLICT" | "NOT_CANCELLABLE"> {
+  const names = Object.keys(ACTIONS);
+  return Object.fromEntries(names.map((name) => [name, name === "cancel" ? "NOT_CANCELLABLE" : "CONFLICT"]));
+}
+
+const cases = Object.entries(TABLE).flatMap(([state, row]) =>
+  Object.entries(row).map(([action, outcome]) => [state as TaskState, action, outcome] as const),
+);
+
+describe("a task's states", () => {
+  test("each action from each state is in the table", () => {
+    expect(cases).toHaveLength(Object.keys(STATES).length * Object.keys(ACTIONS).length);
+  });
+
+  test.each(cases)("%s, %s: %s", (state, action, outcome) => {
+    const before = STATES[state];
+    const frozen = structuredClone(before);
+    const act = () => ACTIONS[action]!(before);
+    if (outcome === "CONFLICT" || outcome === "NOT_CANCELLABLE") {
+      expect(act).toThrow(expect.objectContaining({ code: outcome }));
+    } else {
+      expect(act()).toMatchObject({ state: outcome, version: before.version + 1 });
+    }
+    expect(before).toEqual(frozen);
+  });
+
+  test.each(Object.entries(STATES))("%s is final when nothing leads out of it", (state, task) => {
+    const leads = Object.values(TABLE[state as TaskState]).some((outcome) => outcome in STATES);
+    expect(isFinal(task)).toBe(!leads);
+  });
+});
+
+describe("an assignment", () => {
+  test("is live from its assignment to its end", () => {
+    expect(liveAssignment(queued)).toBeUndefined();
+    expect(liveAssignment(running)).toMatchObject({ id: hex(10), nodeId: hex(7), state: "live", assignedAt: 200 });
+    expect(liveAssignment(cancelling)?.id).toBe(hex(10));
+    expect(liveAssignment(end(running, 10, "lost"))).toBeUndefined();
+  });
+
+  test("keeps how and why it ended, and the task waits for its retry", () => {
+    const task = end(running, 10, "rejected");
+    expect(task).toMatchObject({ notBefore: 400, attempts: 0 });
+    expect(task.assignments[hex(10)]).toMatchObject({ state: "rejected", reason: "because", endedAt: 250 });
+  });
+
+  test("carries its receipt once accepted", () => {
+    const receipt = receiptOf(hex(10));
+    expect(accept(running, receipt).assignments[hex(10)]).toMatchObject({ state: "accepted", endedAt: 300, receipt });
+  });
+
+  test("that ended, or is another's, cannot bring a result", () => {
+    const retried = give(end(running, 10, "lost"), 11);
+    expect(() => accept(retried, receiptOf(hex(10)))).toThrow(ComputeError);
+    expect(() => accept(retried, receiptOf(hex(12)))).toThrow(ComputeError);
+    expect(accept(retried, receiptOf(hex(11))).state).toBe("verified");
+  });
+
+  test("ends as cancelled when the deadline passes", () => {
+    const task = expire(running, 1_001);
+    expect(task.error).toMatchObject({ code: "DEADLINE_PASSED" });
+    expect(task.assignments[hex(10)]).toMatchObject({ state: "cancelled", reason: "DEADLINE_PASSED", endedAt: 1_001 });
+  });
+});
+
+test("only task errors from different nodes count as attempts", () => {
+  const onNode = (task: Task, n: number, node: number, state: Ending["state"]) => end(give(task, n, node), n, state);
+  let task = onNode(queued, 20, 1, "failed");
+  task = onNode(task, 21, 1, "failed");
+  task = onNode(task, 22, 2, "lost");
+  task = onNode(task, 23, 3, "rejected");
+  task = onNode(task, 24, 4, "declined");
+  expect(task).toMatchObject({ state: "queued", attempts: 1 });
+  task = onNode(task, 25, 2, "failed");
+  expect(task).toMatchObject({ state: "queued", attempts: 2 });
+  task = onNode(task, 26, 3, "failed");
+  expect(task).toMatchObject({ state: "failed", attempts: 3, error: { code: "TOO_MANY_ATTEMPTS" } });
+  expect(Object.keys(task.assignments)).toHaveLength(7);
+});
+
+describe("any walk", () => {
+  const step = fc.record({
+    action: fc.constantFrom("assign", "accept", "end", "cancel", "expire"),
+    node: fc.nat(3),
+    state: fc.constantFrom<Ending["state"]>("rejected", "failed", "declined", "lost", "cancelled"),
+    /** Which assignment is meant: mostly the live one, else any number. */
+    stray: fc.option(fc.nat(12), { nil: undefined }),
+  });
+  type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+  function take(task: Task, { action, node, state, stray }: Step): Task {
+    const count = Object.keys(task.assignments).length;
+    const meant = stray ?? count - 1;
+    if (action === "assign") return give(task, count, node);
+    if (action === "accept") return accept(task, receiptOf(hex(meant)));
+    if (action === "end") return end(task, meant, state);
+    if (action === "cancel") return cancel(task);
+    return expire(task, 1_001);
+  }
+
+  const reachable: Record<TaskState, readonly TaskState[]> = {
+    queued: ["running", "cancelled", "failed"],
+    running: ["queued", "cancelling", "verified", "failed"],
+    cancelling: ["cancelled", "verified", "failed"],
+    verified: [],
+    failed: [],
+    cancelled: [],
+  };
+
+  test("keeps to the table and to what is counted", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
+        let task = queued;
+        for (const next of steps) {
+          const before = task;
+          try {
+            task = take(task, next);
+          } catch (error) {
+            expect(error).toBeInstanceOf(ComputeError);
+            continue;
+          }
+          expect(reachable[before.state]).toContain(task.state);
+          expect(task.version).toBe(before.version + 1);
+          const assignments = Object.values(task.assignments);
+          const live = assignments.filter(({ state }) => state === "live");
+          expect(live).toHaveLength(task.state === "running" || task.state === "cancelling" ? 1 : 0);
+          const receipts = assignments.filter(({ receipt }) => receipt !== undefined);
+          expect(receipts).toHaveLength(task.state === "verified" ? 1 : 0);
+          expect(receipts).toEqual(assignments.filter(({ state }) => state === "accepted"));
+          const failedOn = new Set(assignments.filter(({ state }) => state === "failed").map(({ nodeId }) => nodeId));
+          expect(task.attempts).toBe(failedOn.size);
+          expect({ ...task, ...changing(before) }).toEqual(before);
+          expect(Object.keys(task.assignments)).toEqual(expect.arrayContaining(Object.keys(before.assignments)));
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  /** What a step may change; all else of a task stays. */
+  function changing({ version, state, attempts, notBefore, assignments, error }: Task) {
+    return { version, state, attempts, notBefore, assignments, error };
+  }
+});
