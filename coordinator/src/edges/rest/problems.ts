@@ -98,10 +98,14 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (status >= 500) request.log[code === "INTERNAL" ? "error" : "warn"]({ err: error, code }, "request failed");
   const retryAfter = RETRY_AFTER_SECONDS[code];
   if (retryAfter !== undefined) reply.header("retry-after", retryAfter);
-  return reply
-    .code(status)
-    .type(PROBLEM_JSON)
-    .header("cache-control", "no-store")
-    .serializer((payload: unknown) => JSON.stringify(payload))
-    .send(problem(code, detail, request.id));
+  return (
+    reply
+      .code(status)
+      .type(PROBLEM_JSON)
+      // Here too, because Fastify's own errors pass no hook.
+      .header("x-request-id", request.id)
+      .header("cache-control", "no-store")
+      .serializer((payload: unknown) => JSON.stringify(payload))
+      .send(problem(code, detail, request.id))
+  );
 }

@@ -171,6 +171,8 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
   app.get(
     "/api/tasks/:id/events",
     {
+      // HEAD would hold a stream open that nobody can read.
+      exposeHeadRoute: false,
       schema: {
         summary: "The task as it changes (server-sent events)",
         description:
