@@ -6,8 +6,8 @@ import type { Identity } from "./identity.ts";
 import { type Judgement, judge } from "./refusals.ts";
 import { type Endpoint, type NodeMessage, Session, type SessionHandler } from "./session.ts";
 
-/** So many sessions in a row that another one of the same key replaced end the daemon. */
-const MAX_REPLACED = 3;
+/** So many sessions in a row that ended in what goes wrong again if repeated, such as SESSION_REPLACED, end the daemon. */
+const MAX_REPEATED = 3;
 
 /** Where the connection stands. */
 export type Connection =
@@ -39,7 +39,7 @@ export class Connector {
   #session: Session | undefined;
   #farewell: NodeMessage | undefined;
   #failures = 0;
-  #replaced = 0;
+  #repeated = 0;
 
   constructor(
     components: { readonly logger: Logger; readonly identity: Identity; readonly handler: SessionHandler },
@@ -123,8 +123,8 @@ export class Connector {
   #welcomed(endpoint: Endpoint, welcome: Welcome): void {
     this.#said.delete(endpoint);
     this.#refusedBy.clear();
-    // A key in two places: redialling soon would only take turns with the other daemon.
-    if (this.#replaced === 0) this.#failures = 0;
+    // A key in two places: redialling as soon as after a success would only take turns with the other daemon.
+    if (this.#repeated === 0) this.#failures = 0;
     this.#logger.info(
       { coordinator: endpoint.address, coordinatorId: welcome.coordinatorId, chainId: Number(welcome.chainId) },
       "online",
@@ -139,10 +139,10 @@ export class Connector {
     this.#set({ phase: "waiting", why: advice });
   }
 
-  #count(endpoint: Endpoint, { advice, final, replaced }: Judgement): void {
-    this.#replaced = replaced ? this.#replaced + 1 : 0;
-    if (final) this.#refusedBy.add(endpoint);
-    if (this.#replaced >= MAX_REPLACED || this.#refusedBy.size === this.#coordinators.length) {
+  #count(endpoint: Endpoint, { advice, final }: Judgement): void {
+    this.#repeated = final === "if repeated" ? this.#repeated + 1 : 0;
+    if (final === "yes") this.#refusedBy.add(endpoint);
+    if (this.#repeated >= MAX_REPEATED || this.#refusedBy.size === this.#coordinators.length) {
       throw new DaemonError("REFUSED", advice);
     }
   }

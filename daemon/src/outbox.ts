@@ -12,8 +12,6 @@ const FILE_THRESHOLD = 64 * 1024;
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 /** Outputs that are kept in memory besides, so that a short loss of the stream needs no disk. */
 const MEMORY_BYTES = 64 * 1024 * 1024;
-/** Between attempts to write to a disk that refuses. */
-const RETRY_MS = 5_000;
 
 /** A finished assignment. */
 export interface Finished extends ResultHead {
@@ -43,6 +41,7 @@ export class Outbox {
   readonly #logger: Logger;
   readonly #dir: string;
   readonly #maxBytes: number;
+  readonly #retryMs: number;
   readonly #entries = new Map<Hex, Entry>();
   readonly #segments = new Set<Segment>();
   readonly #stopping = new AbortController();
@@ -55,11 +54,18 @@ export class Outbox {
   #writer: Promise<void> | undefined;
   #diskProblem: string | undefined;
 
-  /** `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk. */
-  constructor(components: { readonly logger: Logger }, init: { readonly dir: string; readonly maxBytes: number }) {
+  /**
+   * `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk; `retryMs` (default 5,000) lies
+   * between attempts to write to a disk that refuses.
+   */
+  constructor(
+    components: { readonly logger: Logger },
+    init: { readonly dir: string; readonly maxBytes: number; readonly retryMs?: number },
+  ) {
     this.#logger = components.logger;
     this.#dir = init.dir;
     this.#maxBytes = init.maxBytes;
+    this.#retryMs = init.retryMs ?? 5_000;
   }
 
   /** Reads what an earlier process left. */
@@ -239,7 +245,7 @@ export class Outbox {
         }
         this.#diskProblem = problem;
         if (this.#stopping.signal.aborted) return;
-        await delay(RETRY_MS, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => {});
+        await delay(this.#retryMs, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => {});
       }
     }
   }

@@ -7,10 +7,8 @@ export interface Judgement {
   readonly key: string;
   /** One line for people: what is wrong and what to do. */
   readonly advice: string;
-  /** Another try cannot end otherwise. */
-  readonly final: boolean;
-  /** Another session of the same node took over. */
-  readonly replaced: boolean;
+  /** Whether another try would end the same way: certainly, only if some have in a row, or not. */
+  readonly final: "yes" | "if repeated" | "no";
 }
 
 /** What a coordinator's refusal asks of the provider, by the stable codes of docs/protocol.md. */
@@ -35,30 +33,32 @@ const REFUSING_STATUSES: readonly number[] = [
 export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   const { code, details } = end.status;
   const key = `${end.error ?? status[code]}`;
-  const say = (advice: string, final = false) => ({ key, advice, final, replaced: false });
+  const say = (advice: string, final: Judgement["final"] = "no") => ({ key, advice, final });
   const where = endpoint.address;
   if (end.error === "SESSION_REPLACED") {
-    return {
-      key,
-      advice: `the same key runs elsewhere: stop the other daemon, or give this one its own --data-dir (coordinator ${where})`,
-      final: false,
-      replaced: true,
-    };
+    return say(
+      `the same key runs elsewhere: stop the other daemon, or give this one its own --data-dir (coordinator ${where})`,
+      "if repeated",
+    );
   }
-  if (end.welcomed) return say(`lost the coordinator ${where} (${details || status[code]})`);
+  const advice = end.error === undefined ? undefined : ADVICE[end.error]?.(endpoint);
+  if (end.welcomed) {
+    if (advice !== undefined)
+      return say(`the coordinator ${where} ended the session: ${advice} (${details})`, "if repeated");
+    return say(`lost the coordinator ${where} (${details || status[code]})`);
+  }
   // Something on the way that speaks HTTP answered, not a coordinator: that may pass.
   if (details.startsWith("Received HTTP status code")) {
     return say(`${where} is no coordinator, or a proxy before it has trouble (${details}): check host and port`);
   }
-  const advice = end.error === undefined ? undefined : ADVICE[end.error]?.(endpoint);
-  if (advice !== undefined) return say(`the coordinator ${where} refused: ${advice}`, true);
+  if (advice !== undefined) return say(`the coordinator ${where} refused: ${advice} (${details})`, "yes");
   if (code === status.UNIMPLEMENTED) {
     return say(
       `${where} offers no proofofcompute.node.v1.NodeService: check host and port, or update the older side`,
-      true,
+      "yes",
     );
   }
-  if (REFUSING_STATUSES.includes(code)) return say(`the coordinator ${where} refused: ${details}`, true);
+  if (REFUSING_STATUSES.includes(code)) return say(`the coordinator ${where} refused: ${details}`, "yes");
   if (/certificate|SSL|TLS|wrong version number|packet length/i.test(details)) {
     return say(
       `no TLS connection to ${where} (${reason(details)}): check --tls-ca, or --insecure where it offers no TLS`,

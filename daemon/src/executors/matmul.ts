@@ -55,15 +55,7 @@ export class MatmulExecutor implements Executor {
   }
 
   plan(spec: TaskSpec): Plan {
-    const { n, k } = matmulOf(spec);
-    const units = matmulUnits(n, k);
-    return {
-      title: `matmul n=${n} k=${k}`,
-      units,
-      outputBytes: n * n,
-      memoryBytes: n * n * BYTES_PER_ELEMENT,
-      tiny: units <= TINY_UNITS,
-    };
+    return planMatmul(spec);
   }
 
   execute(work: Work): Execution {
@@ -151,6 +143,19 @@ export class MatmulExecutor implements Executor {
       this.#dispatchSoon();
     }
   }
+}
+
+/** What a matmul task will take; throws {@link UnsupportedError}. */
+export function planMatmul(spec: TaskSpec): Plan {
+  const { n, k } = matmulOf(spec);
+  const units = matmulUnits(n, k);
+  return {
+    title: `matmul n=${n} k=${k}`,
+    units,
+    outputBytes: n * n,
+    memoryBytes: n * n * BYTES_PER_ELEMENT,
+    tiny: units <= TINY_UNITS,
+  };
 }
 
 function matmulOf(spec: TaskSpec): MatmulSpec {

@@ -185,15 +185,6 @@ export class ScriptedSession {
     return this.#received.map((message) => message.$case);
   }
 
-  /** Reads nothing more until {@link resume}, so that the node's stream fills up. */
-  pause(): void {
-    this.#stream.pause();
-  }
-
-  resume(): void {
-    this.#stream.resume();
-  }
-
   /** Closes the stream with a status. */
   end(how: { readonly code: status; readonly error?: string; readonly details: string }): void {
     const metadata = new Metadata();

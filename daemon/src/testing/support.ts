@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Address } from "@proof-of-compute/proto";
+import type { Welcome } from "@proof-of-compute/proto/node";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
@@ -28,11 +29,9 @@ export async function temporaryFolder(): Promise<string> {
   return folder;
 }
 
-/** A scripted coordinator that ends with the test. */
-export async function scriptedCoordinator(
-  ...init: ConstructorParameters<typeof ScriptedCoordinator>
-): Promise<ScriptedCoordinator> {
-  const coordinator = await new ScriptedCoordinator(...init).start();
+/** A scripted coordinator, on any port by default, that ends with the test. */
+export async function scriptedCoordinator(welcome: Partial<Welcome> = {}, port = 0): Promise<ScriptedCoordinator> {
+  const coordinator = await new ScriptedCoordinator(welcome).start(port);
   onTestFinished(() => coordinator.stop());
   return coordinator;
 }

@@ -1,0 +1,120 @@
+import { createHash, randomBytes } from "node:crypto";
+import { toHex } from "@proof-of-compute/proto";
+import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
+import { describe, expect, test } from "vitest";
+import { Courier } from "./courier.ts";
+import { newIdentity } from "./identity.ts";
+import type { Finished } from "./outbox.ts";
+import type { Link, NodeMessage } from "./session.ts";
+
+/** A stream that takes `room` messages, then none until its test makes room again. */
+class ScriptedLink implements Link {
+  readonly welcome = { inlineOutputBytes: 65536 } as Link["welcome"];
+  readonly sent: NodeMessage[] = [];
+  open = true;
+  room = Number.POSITIVE_INFINITY;
+  #drain = Promise.withResolvers<void>();
+
+  send(message: NodeMessage): boolean {
+    this.sent.push(message);
+    return this.sent.length < this.room;
+  }
+
+  writable(): Promise<void> {
+    return this.#drain.promise;
+  }
+
+  makeRoom(room: number): void {
+    this.room = this.sent.length + room;
+    this.#drain.resolve();
+    this.#drain = Promise.withResolvers();
+  }
+
+  of<C extends NodeMessage["$case"]>($case: C) {
+    return this.sent.filter((message) => message.$case === $case).map(({ value }) => value);
+  }
+}
+
+async function courier() {
+  const link = new ScriptedLink();
+  const kept = new Map<string, Uint8Array>();
+  const outbox = {
+    has: (id: string) => kept.has(id),
+    output: async (id: string) => kept.get(id) ?? null,
+  };
+  const errors: unknown[] = [];
+  const sender = new Courier(
+    { identity: await newIdentity(), outbox, link },
+    { wallet: new Uint8Array(20), onError: (error) => errors.push(error) },
+  );
+  const send = (bytes: number) => {
+    const output = randomBytes(bytes);
+    const finished: Finished = {
+      assignmentId: randomBytes(16),
+      taskId: randomBytes(16),
+      specDigest: randomBytes(32),
+      outputDigest: createHash("sha256").update(output).digest(),
+      outputBytes: bytes,
+      output,
+    };
+    kept.set(toHex(finished.assignmentId), output);
+    sender.send(finished);
+    return finished;
+  };
+  return { link, kept, send, errors };
+}
+
+const frames = (link: ScriptedLink) => (link.of("results") as Results[]).map(({ results }) => results);
+
+describe("the courier", () => {
+  test("puts at most 256 results and a mebibyte into a frame, every result once", async () => {
+    const { link, send } = await courier();
+    const small = Array.from({ length: 600 }, () => send(16));
+    const middle = Array.from({ length: 40 }, () => send(65536));
+    await expect.poll(() => frames(link).flat().length).toBe(640);
+    for (const results of frames(link)) {
+      expect(results.length).toBeLessThanOrEqual(256);
+      expect(results.reduce((bytes, { output }) => bytes + output.length, 0)).toBeLessThanOrEqual(1024 * 1024);
+    }
+    const sent = frames(link).flat();
+    expect(sent.map(({ assignmentId }) => assignmentId)).toEqual(
+      [...small, ...middle].map(({ assignmentId }) => assignmentId),
+    );
+  });
+
+  test("stops at a full stream, in the middle of an output too, and goes on when it drains", async () => {
+    const { link, send, errors } = await courier();
+    link.room = 3;
+    const { output } = send(10 * 65536 + 1);
+    await expect.poll(() => link.sent.length).toBe(3);
+    // Whatever was to come without room would have come by now.
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.sent).toHaveLength(3);
+    link.makeRoom(2);
+    await expect.poll(() => link.sent.length).toBe(5);
+    link.makeRoom(100);
+    await expect.poll(() => frames(link).length).toBe(1);
+    const chunks = link.of("outputChunk") as OutputChunk[];
+    expect(chunks.map(({ offset }) => Number(offset))).toEqual(Array.from({ length: 11 }, (_, i) => i * 65536));
+    expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
+    expect(errors).toEqual([]);
+  });
+
+  test("leaves out what was settled meanwhile", async () => {
+    const { link, kept, send } = await courier();
+    const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];
+    kept.delete(toHex(gone.assignmentId));
+    kept.delete(toHex(cut.assignmentId));
+    await expect.poll(() => frames(link).length).toBe(1);
+    expect(frames(link)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
+  });
+
+  test("sends nothing after the end of its session", async () => {
+    const { link, send } = await courier();
+    link.open = false;
+    send(16);
+    send(5 * 65536);
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.of("results")).toEqual([]);
+  });
+});
