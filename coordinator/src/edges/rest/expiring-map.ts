@@ -34,8 +34,4 @@ export class ExpiringMap<V> {
     this.#entries.delete(key);
     return value;
   }
-
-  clear(): void {
-    this.#entries.clear();
-  }
 }

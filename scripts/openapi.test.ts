@@ -1,0 +1,38 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { ERRORS } from "../coordinator/src/domain/errors.ts";
+import { generate } from "./openapi.ts";
+
+const generated = await generate();
+
+test.each(Object.keys(generated))("%s is current; if not, run `node scripts/openapi.ts`", async (file) => {
+  expect(await readFile(new URL(`../${file}`, import.meta.url), "utf8")).toBe(generated[file]);
+});
+
+test.each(Object.keys(ERRORS))("docs/errors.md has an entry for %s", (code) => {
+  expect(generated["docs/errors.md"]).toContain(`<a id="${code.toLowerCase()}"></a>\`${code}\``);
+});
+
+interface Operation {
+  readonly summary?: string;
+  readonly tags?: readonly string[];
+  readonly responses: Record<string, unknown>;
+}
+
+test("every operation of the document says what it does, and how its errors look", () => {
+  const { paths } = JSON.parse(generated["docs/openapi.json"]!) as { paths: Record<string, Record<string, Operation>> };
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
+  );
+  expect(operations.length).toBeGreaterThan(20);
+  expect(operations.filter(({ summary, tags }) => !summary || !tags?.length)).toEqual([]);
+  const withoutErrors = operations.filter(({ responses }) => !("default" in responses)).map(({ name }) => name);
+  expect(withoutErrors.sort()).toEqual(["get /healthz", "get /readyz"]);
+});
+
+test("every reference of the document leads somewhere, and nothing in it is unused", () => {
+  const text = generated["docs/openapi.json"]!;
+  const { schemas } = (JSON.parse(text) as { components: { schemas: object } }).components;
+  const used = new Set([...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name));
+  expect([...used].sort()).toEqual(Object.keys(schemas).sort());
+});
