@@ -128,6 +128,14 @@ describe("docs/protocol.md", () => {
     expect(given).toEqual([...made]);
   });
 
+  it("lists only error codes that there are", () => {
+    const errors = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
+    const table = page.slice(page.indexOf("## Errors"), page.indexOf("## FetchBlob"));
+    const codes = [...table.matchAll(/^\| `[A-Z_]+` \| `([A-Z_]+)`/gm)].map((row) => row[1]);
+    expect(codes.length).toBeGreaterThan(10);
+    for (const code of codes) expect(errors).toContain(`\`${code}\` |`);
+  });
+
   it("names every field of the messages that it tells how to fill", () => {
     const terms = HelloTerms.decode(bytes(signing.hello.terms));
     expect(terms.version).toBe("1.0");
