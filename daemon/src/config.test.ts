@@ -1,0 +1,118 @@
+import { writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { commandLine, readConfig, SETTINGS } from "./config.ts";
+import { EXITS } from "./errors.ts";
+import { temporaryFolder, WALLET } from "./testing/support.ts";
+
+const XDC = `xdc${WALLET.slice(2)}`;
+const given = (...args: string[]) => readConfig(["--wallet-address", WALLET, ...args])!;
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe("settings", () => {
+  test("have defaults for everything but the wallet", () => {
+    expect(given()).toMatchObject({
+      wallet: WALLET,
+      slots: availableParallelism(),
+      dataDir: ".data/daemon",
+      outboxMaxBytes: 2 ** 30,
+      drainTimeoutMs: 30_000,
+      log: "pretty",
+      logLevel: "info",
+    });
+    expect(given().coordinators).toMatchObject([{ address: "127.0.0.1:50051", audience: "127.0.0.1:50051" }]);
+  });
+
+  test.each([
+    ["--wallet-address", WALLET],
+    ["--wallet-address", XDC],
+    ["--roxonn-wallet-address", XDC],
+    ["--wallet-address", WALLET.toLowerCase()],
+  ])("take the wallet as %s %s", (flag, text) => {
+    expect(readConfig([flag, text])?.wallet).toBe(WALLET);
+  });
+
+  test("come from the environment too, and the command line goes before", () => {
+    vi.stubEnv("WALLET_ADDRESS", XDC);
+    vi.stubEnv("COORDINATOR", "one:1, [::1]:2");
+    vi.stubEnv("SLOTS", "3");
+    vi.stubEnv("DAEMON_INSECURE", "false");
+    vi.stubEnv("TASK_MEMORY", "1.5G");
+    expect(readConfig(["--slots", "4"])).toMatchObject({ wallet: WALLET, slots: 4, memoryBytes: 1.5 * 2 ** 30 });
+    expect(readConfig([])?.coordinators.map(({ address }) => address)).toEqual(["one:1", "[::1]:2"]);
+    expect(readConfig(["--coordinator", "three"])?.coordinators.map(({ address }) => address)).toEqual(["three:50051"]);
+  });
+
+  test("name more than one coordinator, and how all are called", () => {
+    const { coordinators } = given("--coordinator", "a:1", "--coordinator", "b", "--audience", "c:3");
+    expect(coordinators.map(({ address, audience }) => [address, audience])).toEqual([
+      ["a:1", "c:3"],
+      ["b:50051", "c:3"],
+    ]);
+  });
+
+  test("decide on TLS: none on this machine, TLS elsewhere, --insecure overrules", () => {
+    const isSecure = (...args: string[]) =>
+      given(...args).coordinators.map(({ credentials }) => credentials._isSecure());
+    const all = ["127.0.0.1:1", "localhost:1", "[::1]:1", "a.localhost:1", "compute.example.org:1", "10.0.0.1:1"];
+    const flags = all.flatMap((each) => ["--coordinator", each]);
+    expect(isSecure(...flags)).toEqual([false, false, false, false, true, true]);
+    expect(isSecure(...flags, "--insecure")).toEqual([false, false, false, false, false, false]);
+  });
+
+  test("read the wallet's authorization from a file", async () => {
+    const path = join(await temporaryFolder(), "authorization.json");
+    await writeFile(path, JSON.stringify({ issuedAt: 1, expiresAt: "2", signature: "0x0102" }));
+    expect(given("--authorization", path).authorization).toEqual({
+      issuedAt: 1n,
+      expiresAt: 2n,
+      signature: Buffer.of(1, 2),
+    });
+  });
+
+  test.each([
+    [[], /^--wallet-address is missing: give the wallet that earns, 0x… or xdc…$/],
+    [["--wallet-address", "me"], /^--wallet-address "me" is no wallet address: an address starts with 0x or xdc$/],
+    [["--wallet-address", "0x12"], /has 40 hex digits after its prefix, this one has 2$/],
+    [["--wallet-address", WALLET.replace("C", "c")], /checksum.*wrong/],
+    [["--wallet-address", `0x${"0".repeat(40)}`], /zero address/],
+    [["--wallet-address"], /argument missing/],
+    [["--walet-address", WALLET], /unknown option.*--wallet-address/s],
+    [["--wallet-address", WALLET, "extra"], /too many arguments/],
+    [
+      ["--wallet-address", WALLET, "--coordinator", "http://a:1"],
+      /^--coordinator "http:\/\/a:1" is not host:port \(no http/,
+    ],
+    [["--wallet-address", WALLET, "--coordinator", "a:70000"], /a port is a number from 1 to 65535/],
+    [["--wallet-address", WALLET, "--slots", "0"], /^--slots is at least 1$/],
+    [["--wallet-address", WALLET, "--slots", "many"], /^--slots is a whole number/],
+    [["--wallet-address", WALLET, "--memory", "lots"], /^--memory "lots" is not a size such as 512M/],
+    [["--wallet-address", WALLET, "--drain-timeout", "30"], /^--drain-timeout "30" is not a time such as 30s/],
+    [["--wallet-address", WALLET, "--tls-ca", "/nowhere.pem"], /^--tls-ca cannot be read/],
+    [["--wallet-address", WALLET, "--rpc-url", "127.0.0.1"], /^--rpc-url is an http/],
+    [["--wallet-address", WALLET, "--log", "xml"], /^--log is one of pretty, json$/],
+    [["--wallet-address", WALLET, "--log-level", "loud"], /^--log-level is one of/],
+  ])("%j are refused in one line", (args, message) => {
+    expect(() => readConfig(args)).toThrow(
+      expect.objectContaining({ exit: "USAGE", message: expect.stringMatching(message) }),
+    );
+  });
+
+  test("are all in the help, with their variables and the exit codes", () => {
+    let help = "";
+    commandLine()
+      .configureOutput({
+        writeOut: (text) => {
+          help += text;
+        },
+      })
+      .outputHelp();
+    for (const { flag, env } of SETTINGS) {
+      expect(help).toContain(flag);
+      expect(help.replace(/\s+/g, " ")).toContain(`env: ${env})`);
+    }
+    for (const { code, meaning } of Object.values(EXITS)) expect(help).toContain(`${code}  ${meaning}`);
+  });
+});
