@@ -12,10 +12,12 @@ interface Row {
   readonly document: string;
 }
 
-const SELECT = "SELECT CAST(units AS TEXT) AS units, batch_id, document FROM receipts";
+const SELECT =
+  "SELECT CAST(units AS TEXT) AS units, batch_id, document FROM receipts JOIN receipt_documents USING (number)";
 /** The receipts: what is credited, each once. */
 export class Receipts {
   readonly #insert: StatementSync;
+  readonly #insertDocument: StatementSync;
   readonly #byId: StatementSync;
   readonly #unbatched: StatementSync;
   readonly #stamp: StatementSync;
@@ -23,9 +25,10 @@ export class Receipts {
 
   constructor(database: DatabaseSync) {
     this.#insert = database.prepare(
-      `INSERT INTO receipts (_id, provider, accepted_at, units, document) VALUES (?, ?, ?, ?, ?)
+      `INSERT INTO receipts (_id, provider, accepted_at, units) VALUES (?, ?, ?, ?)
        ON CONFLICT (_id) DO NOTHING`,
     );
+    this.#insertDocument = database.prepare("INSERT INTO receipt_documents VALUES (?, ?)");
     this.#byId = database.prepare(`${SELECT} WHERE _id = ?`);
     this.#unbatched = database.prepare(`${SELECT} WHERE batch_id IS NULL ORDER BY accepted_at, _id LIMIT ?`);
     this.#stamp = database.prepare(
@@ -37,7 +40,8 @@ export class Receipts {
 
   /** Adds a receipt; the same one twice is one. */
   insert({ units, batchId: _, ...rest }: Receipt): void {
-    this.#insert.run(toBlob(rest.receiptId), rest.provider, rest.acceptedAt, units, JSON.stringify(rest));
+    const added = this.#insert.run(toBlob(rest.receiptId), rest.provider, rest.acceptedAt, units);
+    if (added.changes === 1) this.#insertDocument.run(added.lastInsertRowid, JSON.stringify(rest));
   }
 
   get(id: Hex): Receipt | null {

@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync, StatementSync } from "node:sqlite";
+import { pino } from "pino";
+import { expect, test, vi } from "vitest";
+import { SqliteStore } from "./store.ts";
+
+const WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const ID = "0x00000000000000000000000000000001";
+
+/** Lists sort nothing and pass over nothing, which would hold up the event loop once there are a million tasks. */
+test("every query that lists is answered from an index, in order", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plans-"));
+  const store = new SqliteStore({ logger: pino({ level: "silent" }) }, { path: join(folder, "store.db") });
+  await store.start();
+  const texts = new Set<string>();
+  const all = vi.spyOn(StatementSync.prototype, "all").mockImplementation(function (this: StatementSync) {
+    texts.add(this.sourceSQL);
+    return [];
+  });
+  const cursors = { task: [1, ID], id: ID, batch: 1 };
+  const after = (position: unknown) => ({ cursor: Buffer.from(JSON.stringify(position)).toString("base64url") });
+  for (const cursor of [{}, after(cursors.task)]) {
+    await store.tasks({ limit: 5, ...cursor });
+    await store.tasks({ limit: 5, requester: WALLET, ...cursor });
+    await store.tasks({ limit: 5, requester: WALLET, states: ["failed"], ...cursor });
+  }
+  for (const cursor of [{}, after(cursors.id)]) {
+    await store.receipts({ limit: 5, ...cursor });
+    await store.receipts({ limit: 5, provider: WALLET, ...cursor });
+    await store.receipts({ limit: 5, batchId: 1, ...cursor });
+    await store.nodes({ limit: 5, ...cursor });
+    await store.nodes({ limit: 5, wallet: WALLET, ...cursor });
+    await store.nodes({ limit: 5, status: "online", ...cursor });
+  }
+  await store.batches({ limit: 5, ...after(cursors.batch) });
+  await store.queuedTasks({ now: 1, limit: 5, excluded: [ID] });
+  await store.liveTasks();
+  await store.overdueTasks(1, 5);
+  await store.unbatchedReceipts(5);
+  await store.unrecordedBatches();
+  all.mockRestore();
+  await store.stop();
+  expect(texts.size).toBe(24);
+
+  const database = new DatabaseSync(join(folder, "store.db"));
+  for (const text of texts) {
+    const steps = database
+      .prepare(`EXPLAIN QUERY PLAN ${text}`)
+      .all()
+      .map(({ detail }) => `${detail}`);
+    const sorts = steps.filter((step) => step.includes("TEMP B-TREE"));
+    const scans = steps.filter(
+      (step) => /^SCAN (?!json_each)(?!.* USING INDEX)/.test(step) && !text.includes("WHERE TRUE"),
+    );
+    expect({ text, steps, sorts, scans }).toEqual({ text, steps, sorts: [], scans: [] });
+  }
+  database.close();
+  await rm(folder, { recursive: true });
+});
