@@ -70,7 +70,8 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     {
       address: { host: "127.0.0.1", port: 0 },
       trustProxy: false,
-      publicOrigins: [ORIGIN],
+      // As an operator may write it.
+      publicOrigins: [`${ORIGIN.toUpperCase()}/`],
       sessionSecret: randomBytes(32),
       hubDirectory: join(directory, "no-hub"),
       network: {

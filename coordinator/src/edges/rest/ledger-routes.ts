@@ -3,7 +3,7 @@ import { receiptLeaf, toHex } from "@proof-of-compute/proto";
 import { leafOf } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Receipt } from "../../domain/receipt.ts";
-import { receiptsOf } from "./batch-proofs.ts";
+import { receiptPages } from "./batch-proofs.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "./context.ts";
 import { readWallet } from "./problems.ts";
 import {
@@ -19,9 +19,9 @@ import {
 } from "./schemas.ts";
 import { batchSummary, batchView, explorerLink, receiptView } from "./views.ts";
 
-/** One receipt a line. */
-async function* jsonLines(receipts: AsyncIterable<Receipt>): AsyncGenerator<string> {
-  for await (const receipt of receipts) yield `${JSON.stringify(receiptView(receipt))}\n`;
+/** One receipt a line, a page of lines at a time. */
+async function* jsonLines(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
+  for await (const page of pages) yield page.map((receipt) => `${JSON.stringify(receiptView(receipt))}\n`).join("");
 }
 
 /** What was credited and why: public, so that anybody can check any unit. */
@@ -148,7 +148,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       const etag = `"${batch.root.slice(2)}"`;
       reply.header("etag", etag).header("cache-control", "no-cache");
       if (request.headers["if-none-match"] === etag) return reply.code(304).send();
-      return reply.type("application/jsonl").send(Readable.from(jsonLines(receiptsOf(store, batch.id))));
+      return reply.type("application/jsonl").send(Readable.from(jsonLines(receiptPages(store, batch.id))));
     },
   );
 }

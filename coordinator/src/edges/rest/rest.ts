@@ -33,7 +33,7 @@ const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 /** Origins of this site: those that were given, else those of the address that it listens on. */
 function originsOf(app: FastifyInstance, { address, publicOrigins }: RestInit): readonly string[] {
-  if (publicOrigins.length > 0) return publicOrigins;
+  if (publicOrigins.length > 0) return publicOrigins.map((origin) => new URL(origin).origin);
   const listening = app.server.address();
   const port = listening !== null && typeof listening === "object" ? listening.port : address.port;
   const hosts = LOOPBACK.has(address.host) ? ["127.0.0.1", "localhost", "[::1]"] : [address.host];
