@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { ago, coins, elapsed, grouped, isLoopback, middle, span } from "./format.ts";
+
+describe("format", () => {
+  it.each([
+    [middle("0x0123456789abcdef0123456789abcdef"), "0x012345…abcdef"],
+    [middle("0x1234"), "0x1234"],
+    [grouped("20938752000000000001"), "20,938,752,000,000,000,001"],
+    [grouped(0n), "0"],
+    [span(0), "0 s"],
+    [span(59_999), "59 s"],
+    [span(60_000), "1 min"],
+    [span(3 * 86_400_000), "3 d"],
+    [ago(10_000, 11_000), "just now"],
+    [ago(10_000, 9_000), "just now"],
+    [ago(10_000, 75_000), "1 min ago"],
+    [elapsed(420), "0.4 s"],
+    [elapsed(-5), "0.0 s"],
+    [elapsed(61_000), "1 min"],
+    [coins("9999998712345678901234"), "9,999.9987"],
+    [coins("1"), "0.0000"],
+  ])("%s", (written, expected) => {
+    expect(written).toBe(expected);
+  });
+
+  it.each([
+    ["127.0.0.1:50051", true],
+    ["localhost:50051", true],
+    ["[::1]:50051", true],
+    ["localhost.example.org:50051", false],
+    ["192.168.1.4:50051", false],
+  ])("%s is loopback: %s", (address, expected) => {
+    expect(isLoopback(address)).toBe(expected);
+  });
+});

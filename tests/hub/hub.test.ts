@@ -1,0 +1,470 @@
+import axe from "axe-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { SiweMessage } from "siwe";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launchBrowser } from "../support/browser.ts";
+import { type Call, problem, ScriptedApi } from "./scripted-api.ts";
+import { batch, chain, config, goesWell, hex, network, node, OTHER_WALLET, stages } from "./scripts.ts";
+
+const api = new ScriptedApi();
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+/** What no page may do: throw, break its content security policy, complain. */
+let complaints: string[];
+
+beforeAll(async () => {
+  await api.start();
+  browser = await launchBrowser();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await api.stop();
+});
+
+async function openContext(options: Parameters<Browser["newContext"]>[0] = {}) {
+  await context?.close();
+  context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(15_000);
+  page = await context.newPage();
+  complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    // The browser itself reports refused requests, which some of these tests script.
+    const refused = /^Failed to load resource/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !refused) complaints.push(message.text());
+  });
+}
+
+beforeEach(async () => {
+  goesWell(api);
+  await openContext();
+});
+
+afterEach(async () => {
+  const found = complaints;
+  await context.close();
+  expect(found).toEqual([]);
+});
+
+const button = (name: string) => page.getByRole("button", { name, exact: true });
+const taskState = (state: string) => page.locator(`[data-testid=task-state][data-state=${state}]`);
+
+async function connectLocal(): Promise<string> {
+  await page.goto(api.url);
+  await button("Connect wallet").click();
+  await button("Local wallet").click();
+  await page.getByTestId("units").waitFor();
+  return (await page.locator("header [title^='0x']").getAttribute("title")) ?? "";
+}
+
+async function signIn(): Promise<string> {
+  const wallet = await connectLocal();
+  await button("Sign in").click();
+  await button("Sign out").waitFor();
+  return wallet;
+}
+
+/** Scripts a task that is dispatched, and gives what sends its next view to the page. */
+function scriptTask(wallet: string) {
+  const views = stages(wallet);
+  let send: (view: unknown) => void = () => {};
+  let current: unknown = views.queued;
+  const requests: Call[] = [];
+  api
+    .on("POST /api/node/dispatch-task", (call) => {
+      requests.push(call);
+      return { status: 202, body: current };
+    })
+    .on("GET /api/tasks/*", () => ({ body: current }))
+    .on("GET /api/tasks/*/events", () => ({
+      events: (write) => {
+        send = write;
+        write(current);
+      },
+    }));
+  return {
+    views,
+    requests,
+    become(view: unknown) {
+      current = view;
+      send(view);
+    },
+  };
+}
+
+describe("wallet and session", () => {
+  it("signs in with a message that siwe accepts, stays signed in over a reload, and signs out", async () => {
+    let signed: { message: string; signature: string } | undefined;
+    const accept = api.routes.get("POST /api/auth/sign-in")!;
+    api.on("POST /api/auth/sign-in", (call) => {
+      signed = call.body as typeof signed;
+      return accept(call);
+    });
+    const wallet = await signIn();
+
+    const message = new SiweMessage(signed!.message);
+    const { success } = await message.verify({
+      signature: signed!.signature,
+      nonce: "k3m9x2v8q1z7w5t4",
+      domain: new URL(api.url).host,
+    });
+    expect(success).toBe(true);
+    expect(message).toMatchObject({ address: wallet, uri: api.url, chainId: 31337 });
+
+    await page.reload();
+    await button("Sign out").waitFor();
+    expect(await page.locator("header [title^='0x']").getAttribute("title")).toBe(wallet);
+    await button("Sign out").click();
+    await button("Connect wallet").waitFor();
+    expect(api.calls).toContain("POST /api/auth/sign-out");
+  });
+
+  it("says why a sign-in was refused, and lets one try again", async () => {
+    const accept = api.routes.get("POST /api/auth/sign-in")!;
+    api.on("POST /api/auth/sign-in", () => problem(401, "SIGN_IN_REFUSED", "The nonce is no longer valid."));
+    await connectLocal();
+    await button("Sign in").click();
+    await page.getByRole("alert").getByText("The nonce is no longer valid.").waitFor();
+    api.on("POST /api/auth/sign-in", accept);
+    await button("Sign in").click();
+    await button("Sign out").waitFor();
+  });
+
+  it("offers no local wallet elsewhere than on the local network", async () => {
+    api.on("GET /api/config", () => ({
+      body: config(api.url, {
+        network: "apothem",
+        chainId: 51,
+        localWallet: false,
+        explorerUrl: "https://testnet.xdcscan.com",
+      }),
+    }));
+    await page.goto(api.url);
+    await page.getByText("Test network").waitFor();
+    await button("Connect wallet").click();
+    await page.getByText("No wallet announced itself").waitFor();
+    expect(await button("Local wallet").count()).toBe(0);
+    await page.keyboard.press("Escape");
+    expect(await page.getByRole("dialog").count()).toBe(0);
+    expect((await page.locator(":focus").textContent())?.trim()).toBe("Connect wallet");
+  });
+
+  it("connects an announced wallet (EIP-6963), takes a no for a no, and follows a change of account", async () => {
+    await context.exposeFunction("approves", () => approves);
+    let approves = false;
+    await page.addInitScript(
+      ({ first }) => {
+        const target = globalThis as unknown as EventTarget;
+        const listeners: Record<string, (argument: unknown) => void> = {};
+        let account = first.toLowerCase();
+        const provider = {
+          async request({ method }: { method: string }) {
+            if (method === "eth_accounts" || method === "eth_requestAccounts") return [account];
+            if (await (globalThis as unknown as { approves(): Promise<boolean> }).approves())
+              return `0x${"12".repeat(65)}`;
+            throw Object.assign(new Error("User rejected the request."), { code: 4001 });
+          },
+          on: (event: string, listener: (argument: unknown) => void) => {
+            listeners[event] = listener;
+          },
+          removeListener: (event: string) => delete listeners[event],
+        };
+        const detail = Object.freeze({
+          info: { uuid: "1", name: "Test Wallet", rdns: "org.example.wallet", icon: "data:image/svg+xml,<svg/>" },
+          provider,
+        });
+        const announce = () => target.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
+        target.addEventListener("eip6963:requestProvider", announce);
+        announce();
+        Object.assign(globalThis, {
+          changeAccount(next: string) {
+            account = next.toLowerCase();
+            listeners.accountsChanged?.([account]);
+          },
+        });
+      },
+      { first: OTHER_WALLET },
+    );
+    await page.goto(api.url);
+    await button("Connect wallet").click();
+    await button("Test Wallet").click();
+    await page.getByTestId("units").waitFor();
+    // A wallet gives its address in lower case; EIP-4361 and people want the checksum.
+    expect(await page.locator("header [title^='0x']").getAttribute("title")).toBe(OTHER_WALLET);
+
+    await button("Sign in").click();
+    await page.getByText("The wallet declined.").waitFor();
+    approves = true;
+    await button("Sign in").click();
+    await button("Sign out").waitFor();
+
+    const next = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+    await page.evaluate(
+      (account) => (globalThis as unknown as Record<string, (a: string) => void>).changeAccount!(account),
+      next,
+    );
+    await page.locator(`header [title="${next}"]`).waitFor();
+    await button("Sign in").waitFor();
+    expect(api.calls).toContain("POST /api/auth/sign-out");
+  });
+
+  it("asks to sign in again when the session is over", async () => {
+    await signIn();
+    api.on("POST /api/node/dispatch-task", () => problem(401, "UNAUTHENTICATED", "Sign in with your wallet first."));
+    await button("Request compute task").click();
+    await button("Sign in").waitFor();
+  });
+});
+
+describe("compute units", () => {
+  it("are read at a final block, apart from what the coordinator says", async () => {
+    const rpcMethods = new Set<string>();
+    const answer = chain(1_294_336n, 4711);
+    api.on("POST /rpc", (call) => {
+      for (const { method } of [call.body].flat() as { method: string }[]) rpcMethods.add(method);
+      return answer(call);
+    });
+    let credited = "";
+    api
+      .on("GET /api/batches", () => ({ body: { items: [batch(13, { state: "included" }), batch(12)] } }))
+      .on("GET /api/batches/*", ({ params }) => ({
+        body: {
+          ...batch(Number(params[0])),
+          receipts: 2,
+          credits: [
+            { provider: credited, units: "16384" },
+            { provider: OTHER_WALLET, units: "7" },
+          ],
+        },
+      }));
+    credited = await connectLocal();
+    await page.reload();
+    expect(await page.getByTestId("units").textContent()).toBe("1,294,336");
+    await page.getByText("final block 4,711").waitFor();
+    await page.getByText("+16,384 units").waitFor();
+    expect([...rpcMethods].sort()).toEqual(["eth_call", "eth_getBlockByNumber"]);
+  });
+
+  it("say so when the chain is away, and come back", async () => {
+    await connectLocal();
+    api.on("POST /rpc", () => ({ status: 502 }));
+    await page.reload();
+    await page.getByText("The contract could not be read").waitFor();
+    expect(await page.getByTestId("units").count()).toBe(0);
+    api.on("POST /rpc", chain(5n));
+    await button("Read again").click();
+    expect(await page.getByTestId("units").textContent()).toBe("5");
+  });
+
+  it("say so when no chain is configured", async () => {
+    api.on("GET /api/config", () => ({
+      body: config(api.url, { network: "none", chainId: null, rpcUrl: null, contractAddress: null }),
+    }));
+    await page.goto(api.url);
+    await button("Connect wallet").click();
+    await button("Local wallet").click();
+    await page.getByText("No chain is configured here").waitFor();
+  });
+});
+
+describe("a task", () => {
+  it("is followed from the click to its recording, when the units are read again", async () => {
+    const wallet = await signIn();
+    const { views, requests, become } = scriptTask(wallet);
+    await button("Request compute task").click();
+    await taskState("queued").waitFor();
+    await page.getByText("No online node serves kind matmul.").waitFor();
+    expect(requests[0]?.body).toEqual({ kind: "matmul", n: 1024, k: 5 });
+
+    become(views.running);
+    await taskState("running").waitFor();
+    expect(await page.getByRole("progressbar").getAttribute("aria-valuenow")).toBe("42");
+    become(views.verified);
+    await taskState("verified").waitFor();
+    await page.getByText("Freivalds").waitFor();
+    become(views.batched);
+    await taskState("batched").waitFor();
+    api.on("POST /rpc", chain(1_310_720n));
+    become(views.recorded);
+    await taskState("recorded").waitFor();
+    await page.getByText("1,310,720").waitFor();
+    expect(await button("Cancel task").count()).toBe(0);
+  });
+
+  it("is not made twice when an answer is lost", async () => {
+    const wallet = await signIn();
+    const { requests } = scriptTask(wallet);
+    const accept = api.routes.get("POST /api/node/dispatch-task")!;
+    api.on("POST /api/node/dispatch-task", async (call) => {
+      await accept(call);
+      return problem(503, "UNAVAILABLE", "The store does not answer.");
+    });
+    await button("Request compute task").click();
+    await page.getByText("The task was not accepted").waitFor();
+    api.on("POST /api/node/dispatch-task", accept);
+    await button("Try again").click();
+    await taskState("queued").waitFor();
+    await button("Request compute task").click();
+    await expect.poll(() => requests.length).toBe(3);
+
+    const [first, again, next] = requests.map(({ headers }) => headers["idempotency-key"]);
+    expect(again).toBe(first);
+    expect(next).not.toBe(first);
+  });
+
+  it("can be cancelled", async () => {
+    const wallet = await signIn();
+    const { views, become } = scriptTask(wallet);
+    api.on("POST /api/tasks/*/cancel", () => {
+      become(views.cancelled);
+      return { body: views.cancelled };
+    });
+    await button("Request compute task").click();
+    await button("Cancel task").click();
+    await taskState("cancelled").waitFor();
+  });
+
+  it("says why it failed", async () => {
+    const wallet = await signIn();
+    const { views, become } = scriptTask(wallet);
+    await button("Request compute task").click();
+    await taskState("queued").waitFor();
+    become(views.failed);
+    await taskState("failed").waitFor();
+    await page.getByText("3 nodes failed; the last said: OUT_OF_MEMORY").waitFor();
+  });
+
+  it("survives a lost connection, and is shown again after a reload", async () => {
+    const wallet = await signIn();
+    const { views, become } = scriptTask(wallet);
+    api.on("GET /api/tasks", () => ({ body: { items: [views.running] } }));
+    await button("Request compute task").click();
+    await taskState("queued").waitFor();
+    api.dropConnections();
+    become(views.running);
+    await taskState("running").waitFor();
+    await page.reload();
+    await taskState("running").waitFor();
+  });
+
+  it("has a page with its evidence, for its requester only", async () => {
+    await connectLocal();
+    const { id } = stages(OTHER_WALLET).recorded;
+    await page.goto(`${api.url}/tasks/${id}`);
+    await page.getByText("A task is shown to its requester only.").waitFor();
+    await button("Sign in").click();
+    await taskState("recorded").waitFor();
+    for (const term of ["Spec digest", "Node", "Assignment", "Result digest", "Receipt", "Batch root", "Transaction"]) {
+      await page
+        .getByRole("term")
+        .filter({ hasText: new RegExp(`^${term}$`) })
+        .waitFor();
+    }
+  });
+
+  it("that does not exist is a page that says so", async () => {
+    await signIn();
+    api.on("GET /api/tasks/*", () => problem(404, "NOT_FOUND", "there is no such task"));
+    await page.goto(`${api.url}/tasks/${hex(16, "00")}`);
+    await page.getByText("No task has this id, or it is kept no longer.").waitFor();
+  });
+});
+
+describe("when the coordinator is away", () => {
+  it("says so, and goes on by itself", async () => {
+    api.on("GET /api/config", () => problem(503, "UNAVAILABLE", "The store does not answer."));
+    await page.goto(api.url);
+    await page.getByRole("heading", { name: "The coordinator is away" }).waitFor();
+    api.on("GET /api/config", () => ({ body: config(api.url) }));
+    await button("Connect wallet").waitFor();
+  });
+
+  it("keeps what was read and says what is missing", async () => {
+    await signIn();
+    await page.getByText("No node has connected with this wallet yet.").waitFor();
+    api.on("GET /api/node/status", () => problem(503, "UNAVAILABLE", "The store does not answer."));
+    await page.getByText("Nodes could not be read").waitFor();
+    await page.getByTestId("units").waitFor();
+  });
+});
+
+describe("every page, at every size and colour", () => {
+  const sizes = [360, 1280];
+  const colours = ["light", "dark"] as const;
+
+  async function inspect(where: string) {
+    const overflow = await page.evaluate(
+      `(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.documentElement)`,
+    );
+    expect(overflow, `${where}: horizontal scroll`).toBe(0);
+    await page.evaluate(axe.source);
+    const { violations } = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run());
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+    expect(found, `${where}: accessibility`).toEqual([]);
+  }
+
+  it.each(sizes.flatMap((width) => colours.map((colorScheme) => ({ width, colorScheme }))))(
+    "fits and is accessible: $width px, $colorScheme",
+    async ({ width, colorScheme }) => {
+      await openContext({ viewport: { width, height: 800 }, colorScheme, reducedMotion: "reduce" });
+      await page.goto(api.url);
+      await page.getByText("21,037,056").waitFor();
+      await inspect("welcome");
+      await button("Connect wallet").click();
+      await inspect("choice of a wallet");
+      await page.keyboard.press("Escape");
+
+      const wallet = await connectLocal();
+      await inspect("connected");
+      await button("Sign in").click();
+      await page.getByText("Nothing requested yet.").waitFor();
+      await inspect("signed in, with nothing yet");
+
+      const { views, become } = scriptTask(wallet);
+      const nodes = [node("a1f3", wallet), node("77e0", wallet, { status: "offline", live: undefined })];
+      api
+        .on("GET /api/node/status", () => ({ body: { wallet, xdcWallet: "", nodes } }))
+        .on("GET /api/tasks", () => ({ body: { items: Object.values(views), cursor: "older" } }));
+      await button("Request compute task").click();
+      become(views.running);
+      await taskState("running").waitFor();
+      await inspect("running");
+      become(views.failed);
+      await taskState("failed").waitFor();
+      await page.getByText("unconfirmed").or(page.getByText("confirmed by its wallet")).first().waitFor();
+      await inspect("failed");
+
+      become(views.recorded);
+      await page.goto(`${api.url}/tasks/${views.recorded.id}`);
+      await taskState("recorded").waitFor();
+      await inspect("task");
+      await page.goto(`${api.url}/network`);
+      await page
+        .getByText("awaits finality")
+        .or(page.getByText("recorded", { exact: true }))
+        .first()
+        .waitFor();
+      await inspect("network");
+      const reason = "The recorder has 0.02 XDC left; a batch costs about 0.05.";
+      api.on("GET /api/network", () => ({
+        body: network({ settlement: { state: "stopped", reason, openBatches: 4 } }),
+      }));
+      await page.getByText(reason).waitFor();
+      await inspect("network, settlement stopped");
+      await page.goto(`${api.url}/nowhere`);
+      await page.getByText("No page of the hub has this address.").waitFor();
+      await inspect("not found");
+    },
+  );
+
+  it("keeps a chosen colour over a reload, from the first paint on", async () => {
+    await page.goto(api.url);
+    await page.getByRole("radio", { name: "Dark" }).check({ force: true });
+    await page.locator("html.dark").waitFor();
+    await page.reload({ waitUntil: "commit" });
+    await page.waitForSelector("body");
+    expect(await page.locator("html.dark").count()).toBe(1);
+  });
+});
