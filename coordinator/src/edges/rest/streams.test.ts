@@ -67,10 +67,13 @@ async function follow(id: Hex, cookie: string, lastEventId?: string): Promise<Ev
 /** Lets the clock run in small steps until the condition holds. */
 async function until(condition: () => boolean): Promise<void> {
   await expect
-    .poll(async () => {
-      await rest.clock.run(50);
-      return condition();
-    })
+    .poll(
+      async () => {
+        await rest.clock.run(50);
+        return condition();
+      },
+      { interval: 5, timeout: 10_000 },
+    )
     .toBe(true);
 }
 
