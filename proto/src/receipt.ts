@@ -94,21 +94,6 @@ export function receiptLeaf(receipt: ReceiptLeaf): Hex {
   return toHex(leafHash(receipt));
 }
 
-/** The nodes of a tree over sorted leaves, root first; see {@link receiptTree}. */
-function nodesOver(sorted: readonly Uint8Array[]): Uint8Array[] {
-  const count = sorted.length;
-  if (count === 0) throw new RangeError("a batch has receipts");
-  const tree = new Array<Uint8Array>(2 * count - 1);
-  for (const [rank, hash] of sorted.entries()) tree[tree.length - 1 - rank] = hash;
-  for (let node = count - 2; node >= 0; node--) tree[node] = parent(tree[2 * node + 1]!, tree[2 * node + 2]!);
-  return tree;
-}
-
-/** The root of {@link receiptTree}, from leaves that were made a few at a time. Throws a RangeError when there are none. */
-export function rootOfLeaves(leaves: readonly Hex[]): Hex {
-  return toHex(nodesOver(leaves.map(fromHex).sort(compare))[0]!);
-}
-
 /**
  * The tree of a batch: its root, and the proof of the receipt at a place in the list. Node for node it is OpenZeppelin's
  * StandardMerkleTree: in an array with the root first, node i has the children 2i + 1 and 2i + 2, and the sorted leaves
@@ -119,16 +104,23 @@ export function receiptTree(receipts: readonly ReceiptLeaf[]): {
   readonly root: Hex;
   proof(index: number): Hex[];
 } {
+  const count = receipts.length;
+  if (count === 0) throw new RangeError("a batch has receipts");
   const leaves = receipts.map((receipt, index) => ({ index, hash: leafHash(receipt) }));
   leaves.sort((a, b) => compare(a.hash, b.hash));
-  const tree = nodesOver(leaves.map(({ hash }) => hash));
-  const places = new Array<number>(leaves.length);
-  for (const [rank, { index }] of leaves.entries()) places[index] = tree.length - 1 - rank;
+  const tree = new Array<Uint8Array>(2 * count - 1);
+  const places = new Array<number>(count);
+  for (const [rank, { index, hash }] of leaves.entries()) {
+    const place = tree.length - 1 - rank;
+    tree[place] = hash;
+    places[index] = place;
+  }
+  for (let node = count - 2; node >= 0; node--) tree[node] = parent(tree[2 * node + 1]!, tree[2 * node + 2]!);
   return {
     root: toHex(tree[0]!),
     proof(index) {
       const first = places[index];
-      if (first === undefined) throw new RangeError(`there is no receipt ${index} in a batch of ${leaves.length}`);
+      if (first === undefined) throw new RangeError(`there is no receipt ${index} in a batch of ${count}`);
       const path: Hex[] = [];
       for (let place = first; place > 0; place = (place - 1) >> 1) {
         path.push(toHex(tree[place % 2 === 1 ? place + 1 : place - 1]!));
