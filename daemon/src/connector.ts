@@ -134,7 +134,7 @@ export class Connector {
   }
 
   #say(endpoint: Endpoint, { key, advice }: Judgement): void {
-    if (this.#said.get(endpoint) !== key) this.#logger.warn({ coordinator: endpoint.address, code: key }, advice);
+    if (this.#said.get(endpoint) !== key) this.#logger.warn({ coordinator: endpoint.address }, advice);
     this.#said.set(endpoint, key);
     this.#set({ phase: "waiting", why: advice });
   }

@@ -417,6 +417,21 @@ describe("draining", () => {
     expect(daemon.snapshot().counts.accepted).toBe(1);
   });
 
+  test("waits for nobody when no coordinator can be reached", async () => {
+    const coordinator = await scriptedCoordinator();
+    const { daemon, executor } = await startDaemon([coordinator]);
+    const session = await coordinator.nextSession();
+    session.assign(assignment());
+    await expect.poll(() => executor.executions.length).toBe(1);
+    executor.executions[0]!.finish(randomBytes(4096));
+    await session.next("results");
+    coordinator.stop();
+    await expect.poll(() => daemon.connection.phase).toBe("waiting");
+    await daemon.drain("SIGTERM");
+    await daemon.ended;
+    expect(daemon.snapshot().unacknowledged).toBe(1);
+  });
+
   test("stops what is not done in time, without blame", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator], { drainTimeoutMs: 10 });

@@ -179,7 +179,10 @@ export class Daemon extends EventEmitter<{ change: [] }> {
       kinds: executors.map((executor) => executor.kind),
       slots,
       hardware: {
-        cpuModel: (cpus()[0]?.model ?? "").slice(0, 40),
+        cpuModel: (cpus()[0]?.model ?? "")
+          .replace(/[^ -~]/g, "")
+          .trim()
+          .slice(0, 128),
         cpuCores: availableParallelism(),
         memoryBytes: BigInt(totalmem()),
         platform: `${process.platform}-${process.arch}`,

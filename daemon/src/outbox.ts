@@ -32,6 +32,9 @@ interface Entry {
   place?: { readonly segment: Segment; readonly offset: number };
 }
 
+/** A settled result is noted on disk with the next one that is written, or after so long: the note only saves a re-send. */
+const SETTLED_MS = 1_000;
+
 /**
  * Finished results, on disk until the coordinator's word on them, whatever happens to stream or process. Records of one
  * turn are appended in one write; nothing is synced, because a machine that loses power loses work that its lease
@@ -49,6 +52,7 @@ export class Outbox {
   #nextSegment = 1;
   #unwritten = new Set<Entry>();
   #settled: Buffer[] = [];
+  #noteSettled: NodeJS.Timeout | undefined;
   #memoryBytes = 0;
   #fileBytes = 0;
   #writer: Promise<void> | undefined;
@@ -85,6 +89,7 @@ export class Outbox {
   /** Writes what waits and closes. Safe to repeat. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    if (this.#settled.length > 0) this.#write();
     while (this.#writer) await this.#writer;
     await this.#active?.file.close();
     this.#active = undefined;
@@ -138,7 +143,7 @@ export class Outbox {
     if (entry.output !== null) this.#memoryBytes -= entry.output.length;
     if (!this.#unwritten.delete(entry)) {
       this.#settled.push(entry.head.assignmentId);
-      this.#write();
+      this.#noteSettled ??= setTimeout(() => this.#write(), SETTLED_MS).unref();
     }
     if (entry.place) this.#release(entry, entry.place.segment);
     return entry.head;
@@ -230,6 +235,8 @@ export class Outbox {
   }
 
   async #writeAll(): Promise<void> {
+    clearTimeout(this.#noteSettled);
+    this.#noteSettled = undefined;
     while (this.#unwritten.size > 0 || this.#settled.length > 0) {
       try {
         await this.#append();

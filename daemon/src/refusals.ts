@@ -32,7 +32,7 @@ const REFUSING_STATUSES: readonly number[] = [
 /** Says what the end of a session at `endpoint` means. */
 export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   const { code, details } = end.status;
-  const key = `${end.error ?? status[code]}`;
+  const key = `${end.welcomed ? "LOST" : "REFUSED"} ${end.error ?? status[code]}`;
   const say = (advice: string, final: Judgement["final"] = "no") => ({ key, advice, final });
   const where = endpoint.address;
   if (end.error === "SESSION_REPLACED") {

@@ -86,7 +86,7 @@ export class UnitsReader {
         if (signal.aborted) break;
         const problem = `cannot read from ${url}`;
         if (this.#recorded.problem !== problem)
-          this.#logger.warn({ error, rpcUrl: url }, "cannot read units from the chain");
+          this.#logger.warn({ rpcUrl: url, why: (error as Error).message }, "cannot read units from the chain");
         this.#recorded = { units: this.#recorded.units, chain, problem };
       }
       await delay(INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});

@@ -1,0 +1,68 @@
+import { describe, expect, test } from "vitest";
+import type { Connection } from "./connector.ts";
+import type { DaemonSnapshot } from "./daemon.ts";
+import { render } from "./status.ts";
+import { WALLET } from "./testing/support.ts";
+
+const owner = { nodeId: `0x${"ab".repeat(32)}`, wallet: WALLET };
+const online: Connection = { phase: "online", coordinator: "host:1", welcome: { coordinatorId: "c1" } as never };
+const idle: DaemonSnapshot = {
+  connection: online,
+  slots: 2,
+  tasks: [],
+  counts: { accepted: 0, rejected: 0, late: 0, failed: 0, units: 0n },
+  unacknowledged: 0,
+  refusal: undefined,
+  draining: false,
+};
+const unread = { units: undefined, chain: undefined, problem: undefined };
+const view = (snapshot: Partial<DaemonSnapshot>, recorded: Parameters<typeof render>[2] = unread) =>
+  render(owner, { ...idle, ...snapshot }, recorded, 10_000, (_, text) => text);
+
+describe("the live view", () => {
+  test("shows who runs, in both notations", () => {
+    expect(view({})).toContain(owner.nodeId);
+    expect(view({})).toContain(`${WALLET}  xdc${WALLET.slice(2)}`);
+  });
+
+  test.each<[Partial<DaemonSnapshot>, RegExp]>([
+    [{}, /● online +host:1 c1/],
+    [{}, /idle: no task waits for this node/],
+    [{ connection: { phase: "connecting", coordinator: "host:1" } }, /● connecting host:1/],
+    [{ connection: { phase: "waiting", why: "cannot reach it" } }, /● offline +cannot reach it; trying again/],
+    [{ connection: { phase: "waiting", why: "cannot reach it" } }, /idle: no coordinator/],
+    [{ draining: true }, /● draining/],
+    [{ refusal: "the outbox is full" }, /declined the last one: the outbox is full/],
+    [{ unacknowledged: 3 }, /3 awaiting a verdict/],
+    [
+      { counts: { accepted: 1234, rejected: 1, late: 2, failed: 3, units: 5678n } },
+      /1,234 accepted, 1 rejected, 2 late, 3 failed; 5,678 units/,
+    ],
+  ])("says why %#", (snapshot, text) => {
+    expect(view(snapshot)).toMatch(text);
+  });
+
+  test("draws a bar for each task, and a line for many more", () => {
+    const task = {
+      taskId: "0x00",
+      title: "matmul n=1024 k=5",
+      units: 16384n,
+      fraction: 0.5,
+      startedAt: 7_000,
+    } as const;
+    expect(view({ tasks: [task] })).toContain("██████████░░░░░░░░░░  50 %  matmul n=1024 k=5  16,384 units  3 s");
+    const many = view({ tasks: Array.from({ length: 9 }, () => task), slots: 16 });
+    expect(many).toContain("9 of 16 slots busy");
+    expect(many).toContain("and 3 more");
+  });
+
+  test.each([
+    [unread, /known once a coordinator names its chain/],
+    [{ units: undefined, chain: "XDC", problem: undefined }, /XDC {2}reading/],
+    [{ units: 12345n, chain: "XDC", problem: undefined }, /12,345 units {2}XDC$/],
+    [{ units: 12345n, chain: "XDC", problem: "cannot read" }, /12,345 units {2}XDC {2}cannot read$/],
+    [{ units: undefined, chain: undefined, problem: "records on no chain" }, /records on no chain$/],
+  ])("says what is recorded: %#", (recorded, text) => {
+    expect(view({}, recorded)).toMatch(text);
+  });
+});
