@@ -108,6 +108,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     });
     fleet.start(scheduler);
     closing.push(() => fleet.stop());
+    await fleet.recover();
     await scheduler.start();
     closing.push(() => scheduler.stop());
 

@@ -1,7 +1,7 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
-import type { NodeStatus } from "../domain/node.ts";
+import type { Node, NodeStatus } from "../domain/node.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
@@ -11,6 +11,8 @@ import { LiveNode, type NodeLink, type Offer } from "./live-node.ts";
 const SUSPECT_AFTER = 2.5;
 /** Longest pause after failed checks. */
 const MAX_PAUSE_MS = 300_000;
+/** Nodes read at once when an earlier process's are taken up. */
+const PAGE = 500;
 /** Random nodes that are looked at before all of them are. */
 const PROBES = 6;
 
@@ -84,6 +86,20 @@ export class Fleet {
     node.lastSeen = this.#components.clock.now();
     this.#nodes.set(nodeId, node);
     return node;
+  }
+
+  /**
+   * Expects back the nodes that an earlier process left online, before the first node dials: those that stay away for the
+   * lease time become offline instead of showing as online for ever.
+   */
+  async recover(): Promise<void> {
+    for (const status of ["online", "suspect"] as const) {
+      for (const stored of await this.#stored(status)) {
+        const node = this.expect(stored.id, { ...stored, nodeId: stored.id, runningAssignmentIds: [] });
+        node.lastSeen = stored.lastSeen;
+        await this.#setStatus(node, "suspect");
+      }
+    }
   }
 
   /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
@@ -247,6 +263,17 @@ export class Fleet {
       }
     }
     void this.#flush();
+  }
+
+  async #stored(status: NodeStatus): Promise<readonly Node[]> {
+    const nodes: Node[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.#components.store.nodes({ status, limit: PAGE, ...(cursor !== undefined && { cursor }) });
+      nodes.push(...page.items);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return nodes;
   }
 
   #drop(node: LiveNode): void {

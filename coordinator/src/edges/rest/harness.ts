@@ -52,6 +52,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     },
   );
   fleet.start(scheduler);
+  await fleet.recover();
   await scheduler.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
   const app = await createRest(
