@@ -6,7 +6,7 @@ import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
 
 /** The n-th of a fixed sequence of byte strings in no particular order. */
-export function bytesOf(n: number, length: number): Uint8Array {
+function bytesOf(n: number, length: number): Uint8Array {
   return createHash("shake256", { outputLength: length }).update(`${n}`).digest();
 }
 

@@ -120,7 +120,7 @@ test("leaves the mode of a folder that was there to its owner", async () => {
   expect((await stat(dirname(path))).mode & 0o777).toBe(0o750);
 });
 
-test("refuses what a newer version wrote, and what is no database", async () => {
+test("refuses what a newer version wrote", async () => {
   const path = await newPath();
   await (await open(path)).stop();
   const database = new DatabaseSync(path);
@@ -130,7 +130,20 @@ test("refuses what a newer version wrote, and what is no database", async () => 
     code: "UNAVAILABLE",
     message: expect.stringContaining("newer version"),
   });
-  const other = join(root, "other.db");
-  await writeFile(other, "this is a letter to my aunt, and rather a long one, so that SQLite looks at it".repeat(20));
-  await expect(new SqliteStore({ logger }, { path: other }).start()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+});
+
+test("says which file cannot be opened, and why", async () => {
+  const letter = join(root, "letter.txt");
+  await writeFile(letter, "Dear aunt, this is a rather long letter, so that SQLite takes a look at it. ".repeat(20));
+  const reasons: [path: string, reason: string][] = [
+    [letter, "file is not a database"],
+    [root, "unable to open database file"],
+    [join(letter, "data", "store.db"), "ENOTDIR"],
+  ];
+  for (const [path, reason] of reasons) {
+    await expect(new SqliteStore({ logger }, { path }).start()).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining(`${path} cannot be opened: ${reason}`),
+    });
+  }
 });

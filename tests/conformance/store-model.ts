@@ -195,7 +195,7 @@ export function describeModel(make: MakeStore): void {
         expect(await snapshot(reopened)).toEqual(wanted);
         await reopened.stop();
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 }

@@ -29,16 +29,17 @@ export function storeError(error: unknown): unknown {
 
 /**
  * Opens the database file, made with its folder for the owner's eyes only if absent, locks it and brings its schema up
- * to date. Throws UNAVAILABLE when another process holds it.
+ * to date. Throws UNAVAILABLE, saying why, when another process holds it or it cannot be used.
  *
  * The lock is SQLite's own exclusive mode: the system drops it with the process, however that ends, so there is no stale
  * lock file to judge; and a WAL that is not shared needs no shared memory. The price is that `sqlite3` can look at the
  * file only while the coordinator is down.
  */
 export function openDatabase(path: string): DatabaseSync {
-  createPrivately(path);
-  const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
+  let database: DatabaseSync | undefined;
   try {
+    createPrivately(path);
+    database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
     database.exec(`
       PRAGMA locking_mode = EXCLUSIVE;
       PRAGMA journal_mode = WAL;
@@ -49,11 +50,14 @@ export function openDatabase(path: string): DatabaseSync {
     `);
     migrate(database);
     return database;
-  } catch (error) {
-    database.close();
-    if (resultCode(error) !== SQLITE_BUSY) throw storeError(error);
-    const message = `another coordinator uses this data directory: ${dirname(path)}`;
-    throw new ComputeError("UNAVAILABLE", message, { cause: error });
+  } catch (cause) {
+    database?.close();
+    if (cause instanceof ComputeError) throw cause;
+    const message =
+      resultCode(cause) === SQLITE_BUSY
+        ? `another coordinator uses this data directory: ${dirname(path)}`
+        : `the store ${path} cannot be opened: ${(cause as Error).message}`;
+    throw new ComputeError("UNAVAILABLE", message, { cause });
   }
 }
 
