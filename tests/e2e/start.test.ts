@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+const SCRIPT = fileURLToPath(new URL("../../scripts/local.ts", import.meta.url));
+const UP = "Ctrl-C ends all of it";
+const TIMEOUT = { timeout: 60_000, interval: 100 };
+
+let dataDir: string;
+let ports: number[];
+let child: ChildProcess | undefined;
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "proof-of-compute-start-"));
+  const servers = await Promise.all([listen(), listen(), listen()]);
+  ports = servers.map(portOf);
+  await Promise.all(servers.map(close));
+});
+
+afterEach(() => void child?.kill("SIGKILL"));
+afterAll(() => rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+
+async function listen(port = 0): Promise<Server> {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+function portOf(server: Server): number {
+  return (server.address() as { port: number }).port;
+}
+
+async function close(server: Server): Promise<void> {
+  await new Promise((resolve) => server.close(resolve));
+}
+
+/** Whether nothing listens on any of the ports: no program of the network is left. */
+async function allFree(): Promise<boolean> {
+  try {
+    for (const port of ports) await close(await listen(port));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Starts the network; `output` gives what it has printed so far. */
+function start(...options: string[]) {
+  const [http, grpc, chain] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string];
+  const flags = ["--data-dir", dataDir, "--http-address", http, "--grpc-address", grpc, "--chain-address", chain];
+  const env = { ...process.env, XDC_RPC_URL: "", PROOF_OF_COMPUTE_ADDRESS: "" };
+  child = spawn(process.execPath, [SCRIPT, ...flags, ...options], { env, stdio: ["ignore", "pipe", "pipe"] });
+  let text = "";
+  const keep = (chunk: Buffer) => {
+    text += chunk;
+  };
+  child.stdout!.on("data", keep);
+  child.stderr!.on("data", keep);
+  return { process: child, exit: once(child, "exit"), output: () => text };
+}
+
+describe("npm start", () => {
+  test("shows the evidence of one task from request to on-chain unit, serves the hub, and ends with Ctrl-C", async () => {
+    const network = start();
+    await expect.poll(network.output, TIMEOUT).toContain(UP);
+    const output = network.output();
+    const evidence = [/node +0x[0-9a-f]{64}/, /task +0x[0-9a-f]{32}/, /assignment +0x[0-9a-f]{32}/, /at most 2\^-112/];
+    for (const each of evidence) expect(output).toMatch(each);
+    expect(output).toMatch(/batch +1\n/);
+    expect(output).toMatch(/root 0x[0-9a-f]{64}\n.*tx 0x[0-9a-f]{64}/);
+    expect(output).toMatch(/computeUnits +16,384, read from the contract/);
+    expect((await fetch(`http://127.0.0.1:${ports[0]}/`)).status).toBe(200);
+
+    network.process.kill("SIGINT");
+    expect(await network.exit).toEqual([0, null]);
+    expect(await allFree()).toBe(true);
+  });
+
+  test("goes on with the same data: the units are on the new chain again; and leaves nothing behind when killed", async () => {
+    const network = start("--no-task");
+    await expect.poll(network.output, TIMEOUT).toContain(UP);
+    expect(network.output()).toMatch(/restored +16,384 units of 0x/);
+
+    network.process.kill("SIGKILL");
+    await network.exit;
+    await expect.poll(allFree, TIMEOUT).toBe(true);
+  });
+
+  test("says which flag helps when a port is taken", async () => {
+    const server = await listen(ports[0]);
+    try {
+      const network = start();
+      expect(await network.exit).toEqual([1, null]);
+      expect(network.output()).toMatch(/in use by another program.*npm start -- --http-address 127\.0\.0\.1:\d+/s);
+    } finally {
+      await close(server);
+    }
+  });
+});
