@@ -8,19 +8,23 @@ export async function readRecorderKey(
 ): Promise<string> {
   const file = settings.RECORDER_KEYSTORE;
   if (file === undefined) return settings.RECORDER_PRIVATE_KEY!;
+  return readKeystore("RECORDER_KEYSTORE", file, settings.RECORDER_KEYSTORE_PASSWORD);
+}
+
+/** The private key in a file that the setting `name` names: as such, or in a Web3 keystore under `${name}_PASSWORD`. */
+export async function readKeystore(name: string, file: string, password: string | undefined): Promise<string> {
   const { mode } = await stat(file).catch((cause: unknown) => {
-    throw new ConfigError(`RECORDER_KEYSTORE: cannot read ${file}`, { cause });
+    throw new ConfigError(`${name}: cannot read ${file}`, { cause });
   });
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-    throw new ConfigError(`RECORDER_KEYSTORE: others may read ${file}; chmod 600 it`);
+    throw new ConfigError(`${name}: others may read ${file}; chmod 600 it`);
   }
   const text = (await readFile(file, "utf8")).trim();
   if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text;
-  const password = settings.RECORDER_KEYSTORE_PASSWORD;
-  if (password === undefined) throw new ConfigError("RECORDER_KEYSTORE is encrypted: set RECORDER_KEYSTORE_PASSWORD");
+  if (password === undefined) throw new ConfigError(`${name} is encrypted: set ${name}_PASSWORD`);
   try {
     return (await Wallet.fromEncryptedJson(text, password)).privateKey;
   } catch (cause) {
-    throw new ConfigError(`RECORDER_KEYSTORE: ${file} is neither a key nor a keystore of that password`, { cause });
+    throw new ConfigError(`${name}: ${file} is neither a key nor a keystore of that password`, { cause });
   }
 }

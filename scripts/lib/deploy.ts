@@ -1,6 +1,6 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { ContractFactory, JsonRpcProvider, type Signer, Wallet } from "ethers";
-import { readFee } from "../../coordinator/src/adapters/fees.ts";
+import { feePerGas, readFee } from "../../coordinator/src/adapters/fees.ts";
 import { proofOfComputeArtifact } from "./artifact.ts";
 
 /** Where the contract goes and whom it obeys. */
@@ -8,7 +8,7 @@ export interface Deployment {
   readonly rpcUrl: string;
   /** Private key that pays; or `signer`. */
   readonly deployerKey?: string;
-  /** Wallet of a tool that pays instead of `deployerKey`; used with its own provider if it has one. */
+  /** Pays instead of `deployerKey`; used with its own provider if it has one. */
   readonly signer?: Signer;
   /** May record batches. */
   readonly recorder: Address;
@@ -28,7 +28,7 @@ const INCLUSION_TIMEOUT_MS = 180_000;
 
 /** Deploys ProofOfCompute and resolves once a block holds it. Rejects when it is not included within three minutes. */
 export async function deployProofOfCompute(deployment: Deployment): Promise<Deployed> {
-  const provider = new JsonRpcProvider(deployment.rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
+  const provider = openRpc(deployment.rpcUrl);
   try {
     const signer = signerOf(deployment, provider);
     const { abi, bytecode } = proofOfComputeArtifact();
@@ -45,6 +45,25 @@ export async function deployProofOfCompute(deployment: Deployment): Promise<Depl
   } finally {
     provider.destroy();
   }
+}
+
+/** The most that the deployment can cost now, in wei; rejects when the contract would refuse its arguments. */
+export async function deploymentCost(
+  provider: JsonRpcProvider,
+  from: Address,
+  owner: Address,
+  recorder: Address,
+): Promise<bigint> {
+  const { abi, bytecode } = proofOfComputeArtifact();
+  const transaction = await new ContractFactory(abi, bytecode).getDeployTransaction(owner, recorder);
+  // No price in the call: some nodes then refuse it for want of coins instead of telling the gas.
+  const [gas, fee] = await Promise.all([provider.estimateGas({ ...transaction, from }), readFee(provider)]);
+  return gas * feePerGas(fee);
+}
+
+/** A provider that remembers nothing, and asks for the chain id once. The caller destroys it. */
+export function openRpc(rpcUrl: string): JsonRpcProvider {
+  return new JsonRpcProvider(rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
 }
 
 function signerOf({ signer, deployerKey }: Deployment, provider: JsonRpcProvider): Signer {

@@ -1,0 +1,18 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+
+/**
+ * Sets variables in a `.env` file, made when absent, and leaves every other line as it is. The file is for its owner only
+ * afterwards, because keys stand in it.
+ */
+export function updateEnvFile(file: string, values: Readonly<Record<string, string>>): void {
+  const lines = existsSync(file) ? readFileSync(file, "utf8").replace(/\n$/, "").split("\n") : [];
+  for (const [name, value] of Object.entries(values)) {
+    const line = `${name}=${value}`;
+    const at = lines.findLastIndex((candidate) => new RegExp(`^\\s*(?:export\\s+)?${name}\\s*=`).test(candidate));
+    if (at === -1) lines.push(line);
+    else lines[at] = line;
+  }
+  const draft = `${file}.${process.pid}.new`;
+  writeFileSync(draft, `${lines.join("\n")}\n`, { mode: 0o600 });
+  renameSync(draft, file);
+}

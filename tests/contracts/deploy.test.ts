@@ -1,0 +1,145 @@
+import { execFile } from "node:child_process";
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PROOF_OF_COMPUTE_ABI, toXdcAddress } from "@proof-of-compute/proto";
+import { Contract, Wallet } from "ethers";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
+import { someWallet } from "../support/settling.ts";
+
+const SCRIPT = fileURLToPath(new URL("../../scripts/deploy_proof_of_compute.ts", import.meta.url));
+
+let chain: LocalChain;
+let directory: string;
+let envFile: string;
+
+beforeAll(async () => {
+  chain = await startLocalChain();
+});
+afterAll(async () => {
+  await chain.stop();
+});
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "deploy-"));
+  envFile = join(directory, ".env");
+  return () => rm(directory, { recursive: true });
+});
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+}
+
+/** Runs the script as people do, with nothing in its environment but `variables`. */
+function run(flags: readonly string[], variables: Record<string, string> = {}): Promise<Outcome> {
+  const all = ["--network", "local", "--rpc-url", chain.url, "--dotenv", envFile, ...flags];
+  return new Promise((resolve) => {
+    const env = { PATH: process.env.PATH, ...variables };
+    execFile(process.execPath, [SCRIPT, ...all], { env }, (error, out, text) => {
+      resolve({ code: error ? Number(error.code) : 0, out, error: text });
+    });
+  });
+}
+
+async function written(): Promise<Record<string, string>> {
+  const lines = (await readFile(envFile, "utf8")).trim().split("\n");
+  return Object.fromEntries(lines.filter((line) => line.includes("=")).map((line) => line.split("=")));
+}
+
+const at = (address: string) => new Contract(address, PROOF_OF_COMPUTE_ABI, chain.provider);
+
+test("deploys, names the recorder, and keeps every other line of .env", async () => {
+  const recorder = someWallet();
+  await writeFile(envFile, "# mine\nHTTP_ADDRESS=127.0.0.1:4000\nPROOF_OF_COMPUTE_ADDRESS=\nLAST=1");
+  const outcome = await run([], { DEPLOYER_PRIVATE_KEY: chain.key(3), RECORDER_ADDRESS: toXdcAddress(recorder) });
+  expect(outcome).toMatchObject({ code: 0, error: "" });
+  const { PROOF_OF_COMPUTE_ADDRESS: address, PROOF_OF_COMPUTE_BLOCK: block, ...others } = await written();
+  expect(others).toEqual({ HTTP_ADDRESS: "127.0.0.1:4000", LAST: "1" });
+  expect(await readFile(envFile, "utf8")).toMatch(/^# mine\nHTTP_ADDRESS/);
+  expect((await stat(envFile)).mode & 0o777).toBe(0o600);
+  const contract = at(address!);
+  expect(await contract.getFunction("recorder")()).toBe(recorder);
+  expect(await contract.getFunction("owner")()).toBe(new Wallet(chain.key(3)).address);
+  expect(Number(block)).toBe(await chain.provider.getBlockNumber());
+  expect(outcome.out).toContain(address);
+  expect(outcome.out).not.toContain(chain.key(3).slice(2));
+});
+
+test("takes the recorder from its key and the owner from a flag; else both are the deployer", async () => {
+  const owner = someWallet();
+  const keystore = join(directory, "recorder.key");
+  await writeFile(keystore, chain.key(5), { mode: 0o600 });
+  await run(["--owner", owner], { RECORDER_KEYSTORE: keystore });
+  const first = at((await written()).PROOF_OF_COMPUTE_ADDRESS!);
+  expect(await first.getFunction("recorder")()).toBe(new Wallet(chain.key(5)).address);
+  expect(await first.getFunction("owner")()).toBe(owner);
+  await run(["--again"]);
+  const second = at((await written()).PROOF_OF_COMPUTE_ADDRESS!);
+  expect(await second.getFunction("recorder")()).toBe(new Wallet(chain.key(0)).address);
+  expect(await second.getFunction("owner")()).toBe(new Wallet(chain.key(0)).address);
+});
+
+test("does not deploy twice by accident", async () => {
+  await run([]);
+  const before = await written();
+  const refused = await run([]);
+  expect(refused.code).toBe(1);
+  expect(refused.error).toContain(`${before.PROOF_OF_COMPUTE_ADDRESS}, a live contract`);
+  expect(refused.error).toContain("--again");
+  expect(await written()).toEqual(before);
+  expect((await run(["--again"])).code).toBe(0);
+  expect((await written()).PROOF_OF_COMPUTE_ADDRESS).not.toBe(before.PROOF_OF_COMPUTE_ADDRESS);
+});
+
+test("a contract of another chain in .env is no obstacle", async () => {
+  await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
+  expect((await run([])).code).toBe(0);
+});
+
+test("a dry run checks everything and changes nothing", async () => {
+  const block = await chain.provider.getBlockNumber();
+  const outcome = await run(["--dry-run"]);
+  expect(outcome.code).toBe(0);
+  expect(outcome.out).toMatch(/cost {7}at most 0\.\d+/);
+  expect(outcome.out).toContain("nothing was deployed");
+  expect(await chain.provider.getBlockNumber()).toBe(block);
+  await expect(stat(envFile)).rejects.toThrow("ENOENT");
+});
+
+test.each([
+  { wrong: "another chain", flags: ["--network", "apothem"], says: "serves chain 31337; XDC Apothem testnet is 51" },
+  { wrong: "nothing there", flags: ["--rpc-url", "http://127.0.0.1:1"], says: "nothing answers at 127.0.0.1:1" },
+  { wrong: "an unknown network", flags: ["--network", "rinkeby"], says: "Allowed choices are local, apothem, xdc" },
+  { wrong: "the owner", flags: ["--owner", "0x12"], says: "deploy: " },
+])("says what is wrong: $wrong", async ({ flags, says }) => {
+  const outcome = await run(flags);
+  expect(outcome.code).toBe(1);
+  expect(outcome.error).toContain(says);
+  expect(outcome.error).not.toContain("    at ");
+});
+
+test.each([
+  {
+    wrong: "a deployer without coins",
+    variables: { DEPLOYER_PRIVATE_KEY: Wallet.createRandom().privateKey },
+    says: "holds 0.0 and",
+  },
+  { wrong: "a bad key", variables: { DEPLOYER_PRIVATE_KEY: "0x12" }, says: "64 hex digits" },
+  { wrong: "a bad recorder", variables: { RECORDER_ADDRESS: "xdc12" }, says: "deploy: " },
+])("says what is wrong: $wrong", async ({ variables, says }) => {
+  const outcome = await run([], variables);
+  expect(outcome.code).toBe(1);
+  expect(outcome.error).toContain(says);
+  expect(outcome.error).not.toContain("    at ");
+});
+
+test("refuses a keystore that others can read", async () => {
+  const keystore = join(directory, "deployer.key");
+  await writeFile(keystore, chain.key(2));
+  await chmod(keystore, 0o644);
+  const outcome = await run([], { DEPLOYER_KEYSTORE: keystore });
+  expect(outcome).toMatchObject({ code: 1, error: expect.stringContaining("chmod 600") });
+});
