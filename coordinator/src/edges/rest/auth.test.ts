@@ -165,6 +165,31 @@ test.each([
   ).toBe(202);
 });
 
+test.each([
+  ["127.0.0.1", "http://localhost:3000", 202],
+  ["127.0.0.1", "http://127.0.0.1:3000", 202],
+  ["0.0.0.0", "http://[::1]:3000", 202],
+  ["127.0.0.1", "http://localhost:3001", 403],
+  ["2001:db8::1", "http://[2001:db8::1]:3000", 202],
+  ["2001:db8::1", "http://localhost:3000", 403],
+  ["hub.internal", "http://hub.internal:3000", 202],
+])("listening on %s:3000, a POST from %s is answered %i", async (host, origin, status) => {
+  const local = await startRest({ init: { publicOrigins: [], address: { host, port: 3000 } } });
+  try {
+    const { nonce, cookie } = await local.askNonce();
+    const [own] = status === 202 ? [origin] : ["http://127.0.0.1:3000"];
+    const site = host.startsWith("2001") ? "http://[2001:db8::1]:3000" : own!;
+    const body = await local.signed(Wallet.createRandom(), { nonce, domain: new URL(site).host, uri: site });
+    const url = "/api/auth/sign-in";
+    const signedIn = await local.app.inject({ method: "POST", url, headers: { cookie }, payload: body });
+    const headers = { cookie: cookies(signedIn.headers["set-cookie"]), origin };
+    const dispatched = await local.app.inject({ method: "POST", url: "/api/node/dispatch-task", headers, payload: {} });
+    expect(dispatched.statusCode).toBe(status);
+  } finally {
+    await local.stop();
+  }
+});
+
 test("without a chain the message names chain 1, as /api/config says", async () => {
   const local = await startRest({ init: { network: { name: "none" } } });
   try {

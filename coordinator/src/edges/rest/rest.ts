@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isIPv6 } from "node:net";
 import fastifyCookie from "@fastify/cookie";
 import fastifyRateLimit from "@fastify/rate-limit";
 import {
@@ -29,15 +30,15 @@ import { TaskStreams } from "./task-streams.ts";
 /** Addresses of one proxy or client kept by the rate limits. */
 const RATE_LIMIT_CACHE = 10_000;
 const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
-const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+/** Hosts to listen on that a browser on this machine reaches by any of its local names. */
+const LOCAL = new Set(["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"]);
 
-/** Origins of this site: those that were given, else those of the address that it listens on. */
-function originsOf(app: FastifyInstance, { address, publicOrigins }: RestInit): readonly string[] {
-  if (publicOrigins.length > 0) return publicOrigins.map((origin) => new URL(origin).origin);
+/** Origins of the address that it listens on, for when none were given. */
+function listeningOrigins(app: FastifyInstance, { host, port }: RestInit["address"]): readonly string[] {
   const listening = app.server.address();
-  const port = listening !== null && typeof listening === "object" ? listening.port : address.port;
-  const hosts = LOOPBACK.has(address.host) ? ["127.0.0.1", "localhost", "[::1]"] : [address.host];
-  return hosts.map((host) => `http://${host}:${port}`);
+  const bound = listening !== null && typeof listening === "object" ? listening.port : port;
+  const hosts = LOCAL.has(host) ? ["127.0.0.1", "localhost", "[::1]"] : [isIPv6(host) ? `[${host}]` : host];
+  return hosts.map((name) => new URL(`http://${name}:${bound}`).origin);
 }
 
 /**
@@ -93,7 +94,8 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
   app.removeContentTypeParser("text/plain");
 
-  const origins = () => originsOf(app, init);
+  const publicOrigins = init.publicOrigins.map((origin) => new URL(origin).origin);
+  const origins = () => (publicOrigins.length > 0 ? publicOrigins : listeningOrigins(app, init.address));
   const sessions = new Sessions(components, { origins, chainId: init.network.chainId ?? 1 });
   const batches = new BatchLookup(components);
   const proofs = new BatchProofs(components);
