@@ -8,6 +8,8 @@ import { type Endpoint, type NodeMessage, Session, type SessionHandler } from ".
 
 /** So many sessions in a row that ended in what goes wrong again if repeated, such as SESSION_REPLACED, end the daemon. */
 const MAX_REPEATED = 3;
+/** A session that lasted so long ends such a row. */
+const STABLE_MS = 60_000;
 
 /** Where the connection stands. */
 export type Connection =
@@ -71,9 +73,8 @@ export class Connector {
   async run(): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      for (let place = 0; !signal.aborted; ) {
-        const endpoint = this.#coordinators[place % this.#coordinators.length]!;
-        const waitMs = await this.#connect(endpoint, () => place++);
+      for (let place = 0; !signal.aborted; place++) {
+        const waitMs = await this.#connect(this.#coordinators[place % this.#coordinators.length]!);
         if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
       }
     } finally {
@@ -87,19 +88,17 @@ export class Connector {
     if (this.#connection.phase === "online") this.#session?.send(this.#farewell);
   }
 
-  /** Ends the session, politely unless `atOnce`, and dials no more. */
-  async stop(atOnce = false): Promise<void> {
+  /** Ends the session and dials no more. Safe to repeat. */
+  async stop(): Promise<void> {
     this.#stopping.abort();
-    const session = this.#session;
-    if (session === undefined) return;
-    if (atOnce) session.cancel();
-    else session.close();
-    await session.ended;
+    this.#session?.close();
+    await this.#session?.ended;
   }
 
-  /** One session; resolves to the wait before the next, in milliseconds. `next` moves on in the list. */
-  async #connect(endpoint: Endpoint, next: () => void): Promise<number> {
+  /** One session; resolves to the wait before the next, in milliseconds. */
+  async #connect(endpoint: Endpoint): Promise<number> {
     if (this.#connection.phase !== "waiting") this.#set({ phase: "connecting", coordinator: endpoint.address });
+    const dialledAt = performance.now();
     const session = new Session(
       { identity: this.#identity, handler: this.#handler },
       { endpoint, terms: this.#terms, onWelcome: (welcome) => this.#welcomed(endpoint, welcome) },
@@ -108,8 +107,8 @@ export class Connector {
     const end = await session.ended;
     this.#session = undefined;
     if (this.#stopping.signal.aborted) return 0;
+    if (end.welcomed && performance.now() - dialledAt > STABLE_MS) this.#repeated = 0;
     const judgement = judge(endpoint, end);
-    next();
     if (end.askedToLeave) {
       this.#set({ phase: "waiting", why: `the coordinator ${endpoint.address} asked to reconnect` });
     } else {

@@ -8,8 +8,9 @@ import { type Backoff, type Connection, Connector } from "./connector.ts";
 import type { Executor } from "./executors/executor.ts";
 import type { Identity } from "./identity.ts";
 import { Outbox } from "./outbox.ts";
-import { type Counts, Runner, type RunningTask } from "./runner.ts";
+import { Runner, type RunningTask } from "./runner.ts";
 import type { Endpoint } from "./session.ts";
+import type { Counts } from "./tally.ts";
 import { VERSION } from "./version.ts";
 
 /** After stopping them, running tasks get so long to come to their end. */

@@ -1,35 +1,23 @@
 import { hash } from "node:crypto";
 import { type Hex, toHex } from "@proof-of-compute/proto";
-import { type Assignment, type Cancel, FailureCode, type ResultAck, Verdict } from "@proof-of-compute/proto/node";
+import { type Assignment, type Cancel, FailureCode, type ResultAck } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { admit, Declined } from "./admission.ts";
 import { Courier } from "./courier.ts";
 import type { Execution, Executor, Output, Plan } from "./executors/executor.ts";
 import type { Identity } from "./identity.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Link } from "./session.ts";
+import type { Link, SessionHandler } from "./session.ts";
+import { type Counts, Tally } from "./tally.ts";
 
 /** How often running assignments are looked over for progress. */
 const SWEEP_MS = 250;
 /** At most one Progress of an assignment in this time (node.proto). */
 const PROGRESS_MS = 1_000;
-/** Verdicts of so long become one log line. */
-const REPORT_MS = 1_000;
 /** Most ids in Hello and Heartbeat (node.proto). */
 const HELD_IDS = 4096;
 /** Most bytes of Failure.detail are 1,024; a UTF-16 unit is at most 3. */
 const DETAIL_CHARACTERS = 340;
-
-/** What became of results since the daemon started. */
-export interface Counts {
-  readonly accepted: number;
-  readonly rejected: number;
-  readonly late: number;
-  /** Assignments that ended in a Failure of the task or the node; neither declined nor cancelled ones. */
-  readonly failed: number;
-  /** Units of the accepted results. */
-  readonly units: bigint;
-}
 
 /** A running assignment, for people. */
 export interface RunningTask {
@@ -56,7 +44,7 @@ interface Running {
 }
 
 /** Takes assignments up to the free slots, runs them, and sees their results through to the verdict. */
-export class Runner {
+export class Runner implements SessionHandler {
   readonly #logger: Logger;
   readonly #identity: Identity;
   readonly #executors: readonly Executor[];
@@ -65,13 +53,11 @@ export class Runner {
   readonly #slots: number;
   readonly #memoryBytes: number;
   readonly #onChange: () => void;
+  readonly #tally: Tally;
   readonly #running = new Map<Hex, Running>();
-  #counts: Counts = { accepted: 0, rejected: 0, late: 0, failed: 0, units: 0n };
-  #reported: Counts = this.#counts;
   #link: Link | undefined;
   #courier: Courier | undefined;
   #sweeps: NodeJS.Timeout | undefined;
-  #report: NodeJS.Timeout | undefined;
   #draining = false;
   #refusal: string | undefined;
 
@@ -98,10 +84,11 @@ export class Runner {
     this.#slots = init.slots;
     this.#memoryBytes = init.memoryBytes;
     this.#onChange = init.onChange;
+    this.#tally = new Tally(components);
   }
 
   get counts(): Counts {
-    return this.#counts;
+    return this.#tally.counts;
   }
 
   /** Why the last assignment that was declined was declined; undefined once one was taken again. */
@@ -173,8 +160,7 @@ export class Runner {
   /** Ends its timers. */
   stop(): void {
     clearInterval(this.#sweeps);
-    clearTimeout(this.#report);
-    this.#reportNow();
+    this.#tally.report();
   }
 
   assign(assignments: readonly Assignment[]): void {
@@ -204,21 +190,9 @@ export class Runner {
   }
 
   acknowledge(acks: readonly ResultAck[]): void {
-    for (const { assignmentId, verdict, reason, units } of acks) {
-      const id = toHex(assignmentId);
-      if (this.#outbox.settle(id) === undefined) continue;
-      const counts = this.#counts;
-      if (verdict === Verdict.VERDICT_ACCEPTED) {
-        this.#counts = { ...counts, accepted: counts.accepted + 1, units: counts.units + units };
-      } else if (verdict === Verdict.VERDICT_LATE) {
-        this.#counts = { ...counts, late: counts.late + 1 };
-        this.#logger.info({ assignmentId: id, reason }, "a result came too late");
-      } else {
-        this.#counts = { ...counts, rejected: counts.rejected + 1 };
-        this.#logger.warn({ assignmentId: id, reason }, "a result was rejected");
-      }
+    for (const ack of acks) {
+      if (this.#outbox.settle(toHex(ack.assignmentId)) !== undefined) this.#tally.add(ack);
     }
-    this.#report ??= setTimeout(() => this.#reportNow(), REPORT_MS).unref();
     this.#onChange();
   }
 
@@ -294,8 +268,7 @@ export class Runner {
     if (stopping) {
       this.#fail(assignment.assignmentId, stopping.code, stopping.detail);
     } else {
-      this.#counts = { ...this.#counts, failed: this.#counts.failed + 1 };
-      this.#logger.error({ error, assignmentId: id }, "a task failed on this node");
+      this.#tally.addFailure(id, error);
       this.#fail(assignment.assignmentId, FailureCode.FAILURE_CODE_INTERNAL, messageOf(error));
     }
     this.#onChange();
@@ -333,17 +306,6 @@ export class Runner {
       $case: "progress",
       value: { assignmentId: running.assignment.assignmentId, fraction },
     });
-  }
-
-  #reportNow(): void {
-    this.#report = undefined;
-    const [now, before] = [this.#counts, this.#reported];
-    this.#reported = now;
-    if (now.accepted === before.accepted) return;
-    this.#logger.info(
-      { results: now.accepted - before.accepted, units: `${now.units - before.units}`, totalUnits: `${now.units}` },
-      "results accepted",
-    );
   }
 }
 

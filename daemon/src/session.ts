@@ -154,11 +154,6 @@ export class Session implements Link {
     this.#deadline = setTimeout(() => this.#abandon("closed by this node"), this.#welcome ? GOODBYE_MS : 0);
   }
 
-  /** Ends the stream at once. */
-  cancel(): void {
-    this.#abandon("closed by this node");
-  }
-
   #receive({ message }: CoordinatorFrame): void {
     this.#lastHeard = performance.now();
     switch (message?.$case) {
