@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { parseEnv } from "node:util";
 import { type Address, NETWORKS, type Network, networkByName, parseAddress } from "@proof-of-compute/proto";
 import { Command, Option } from "commander";
-import { parse } from "dotenv";
 import { formatEther, type JsonRpcProvider, type Signer, Wallet } from "ethers";
 import { readKeystore } from "../coordinator/src/recorder-key.ts";
 import { deploymentCost, deployProofOfCompute, openRpc } from "./lib/deploy.ts";
@@ -51,10 +51,13 @@ From the environment or the file, never from flags:
 
 async function deploy(options: Options): Promise<void> {
   const envFile = resolve(options.dotenv);
-  const environment: Environment = { ...(existsSync(envFile) && parse(readFileSync(envFile))), ...process.env };
+  const environment: Environment = {
+    ...(existsSync(envFile) && parseEnv(readFileSync(envFile, "utf8"))),
+    ...process.env,
+  };
   const network = networkByName(options.network)!;
   const rpcUrl = options.rpcUrl ?? network.rpcUrl;
-  const provider = openRpc(rpcUrl);
+  const provider = openRpc(rpcUrl, network.chainId);
   try {
     await checkChain(provider, network, rpcUrl);
     const signer = await deployerOf(environment, provider, network);

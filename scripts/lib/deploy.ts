@@ -61,9 +61,9 @@ export async function deploymentCost(
   return gas * feePerGas(fee);
 }
 
-/** A provider that remembers nothing, and asks for the chain id once. The caller destroys it. */
-export function openRpc(rpcUrl: string): JsonRpcProvider {
-  return new JsonRpcProvider(rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
+/** A provider that remembers nothing, and asks for the chain id once unless it is given. The caller destroys it. */
+export function openRpc(rpcUrl: string, chainId?: number): JsonRpcProvider {
+  return new JsonRpcProvider(rpcUrl, chainId, { staticNetwork: true, cacheTimeout: -1 });
 }
 
 function signerOf({ signer, deployerKey }: Deployment, provider: JsonRpcProvider): Signer {
