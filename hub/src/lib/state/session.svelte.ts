@@ -1,6 +1,6 @@
 import { type Address, parseAddress } from "@proof-of-compute/proto";
 import { createContext } from "svelte";
-import { ApiError, api, type Config, call } from "#lib/api/client.ts";
+import { ApiError, api, type Config, call, messageOf } from "#lib/api/client.ts";
 import { type Announced, connectInjected, discover } from "#lib/wallet/injected.ts";
 import { signInMessage } from "#lib/wallet/sign-in-message.ts";
 import type { Wallet } from "#lib/wallet/wallet.ts";
@@ -21,6 +21,8 @@ export class Session {
   signedInAs = $state<Address | null>(null);
   /** False until the session before a reload was looked for. */
   ready = $state(false);
+  /** Why the session could not be ended, if so. */
+  problem = $state<string>();
   /** The dialog that chooses a wallet is open. */
   choosing = $state(false);
   readonly address = $derived(this.signedInAs ?? this.wallet?.address ?? null);
@@ -79,8 +81,7 @@ export class Session {
 
   /** Ends the session and forgets the wallet. A wallet's own permission for this site stays, which only it can take back. */
   async signOut(): Promise<void> {
-    if (this.signedInAs) await this.#endSession();
-    this.#drop();
+    if (await this.#endSession()) this.#drop();
   }
 
   /** The coordinator says that the session is over: the next thing to do is to sign in again. */
@@ -92,9 +93,8 @@ export class Session {
     try {
       const { session } = await call(api.GET("/api/auth/session"));
       if (session) this.signedInAs = parseAddress(session.wallet);
-      if (localStorage.getItem(LAST_WALLET_KEY) === "local" && this.#config.localWallet) {
-        await this.connectLocal();
-      }
+      await this.#reconcile();
+      if (localStorage.getItem(LAST_WALLET_KEY) === "local" && this.#config.localWallet) await this.connectLocal();
     } catch (error) {
       // Not to be signed in is how everybody starts, and the pages say by themselves when the coordinator is away.
       if (!(error instanceof ApiError)) throw error;
@@ -113,8 +113,7 @@ export class Session {
     this.wallet = wallet;
     localStorage.setItem(LAST_WALLET_KEY, wallet.id);
     this.#unwatch = wallet.watch((address) => void this.#accountChanged(wallet, address));
-    // A session of another wallet would show one wallet's things under the other's name.
-    if (this.signedInAs && this.signedInAs !== wallet.address) await this.#endSession();
+    await this.#reconcile();
   }
 
   async #accountChanged(wallet: Wallet, address: Address | null): Promise<void> {
@@ -124,9 +123,23 @@ export class Session {
     if (announced) await this.#reconnect(announced);
   }
 
-  async #endSession(): Promise<void> {
-    this.signedInAs = null;
-    await call(api.POST("/api/auth/sign-out"));
+  /** A session of another wallet than the connected one would show one's things under the other's name. */
+  async #reconcile(): Promise<void> {
+    if (this.signedInAs && this.wallet && this.signedInAs !== this.wallet.address) await this.#endSession();
+  }
+
+  /** Whether there is no session any more. */
+  async #endSession(): Promise<boolean> {
+    this.problem = undefined;
+    if (!this.signedInAs) return true;
+    try {
+      await call(api.POST("/api/auth/sign-out"));
+      this.signedInAs = null;
+      return true;
+    } catch (error) {
+      this.problem = `You are still signed in. ${messageOf(error)}`;
+      return false;
+    }
   }
 
   #drop(): void {

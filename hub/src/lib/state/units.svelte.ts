@@ -1,6 +1,6 @@
 import type { Address } from "@proof-of-compute/proto";
 import { type Config, messageOf } from "#lib/api/client.ts";
-import type { UnitsReading } from "#lib/chain/units.ts";
+import type { ContractReader, UnitsReading } from "#lib/chain/contract.ts";
 
 /** A wallet's units as the contract has them, with what stood in the way of the last reading. */
 export class Units {
@@ -12,7 +12,7 @@ export class Units {
   readonly #config: Config;
   readonly #wallet: Address;
   #readings = 0;
-  #reader: Promise<(wallet: Address) => Promise<UnitsReading>> | undefined;
+  #reader: Promise<ContractReader> | undefined;
 
   constructor(config: Config, wallet: Address) {
     this.#config = config;
@@ -26,11 +26,11 @@ export class Units {
     const turn = ++this.#readings;
     try {
       // ethers is the largest part of the hub, and only this needs it: it is fetched when it is used.
-      this.#reader ??= import("#lib/chain/units.ts").then(({ unitsReader }) =>
-        unitsReader({ rpcUrl, chainId, contractAddress }),
+      this.#reader ??= import("#lib/chain/contract.ts").then(({ contractReader }) =>
+        contractReader({ rpcUrl, chainId, contractAddress }),
       );
-      const read = await this.#reader;
-      const reading = await read(this.#wallet);
+      const reader = await this.#reader;
+      const reading = await reader.computeUnits(this.#wallet);
       // A reading that was asked for later is newer, whichever answer comes first.
       if (turn !== this.#readings) return;
       this.reading = reading;

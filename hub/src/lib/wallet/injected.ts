@@ -1,5 +1,5 @@
-import { type Address, type Hex, parseAddress, toHex } from "@proof-of-compute/proto";
-import { DeclinedError, type Wallet } from "./wallet.ts";
+import { type Address, type Hex, networkByChainId, parseAddress, toHex } from "@proof-of-compute/proto";
+import { DeclinedError, type Wallet, WalletError } from "./wallet.ts";
 
 /** What EIP-1193 asks of a provider, as far as it is used here. */
 export interface Provider {
@@ -30,6 +30,15 @@ export function discover(onFound: (wallet: Announced) => void): () => void {
 
 /** EIP-1193: the user rejected the request. */
 const REJECTED = 4001;
+/** EIP-3326: the wallet does not know the chain. */
+const UNKNOWN_CHAIN = 4902;
+
+const DOMAIN_FIELDS = [
+  { name: "name", type: "string" },
+  { name: "version", type: "string" },
+  { name: "chainId", type: "uint256" },
+  { name: "verifyingContract", type: "address" },
+];
 
 async function ask(provider: Provider, method: string, params: readonly unknown[] = []): Promise<unknown> {
   try {
@@ -37,7 +46,27 @@ async function ask(provider: Provider, method: string, params: readonly unknown[
   } catch (cause) {
     const { code, message } = cause as { code?: number; message?: string };
     if (code === REJECTED) throw new DeclinedError("The wallet declined.", { cause });
-    throw new Error(message ?? "The wallet did not answer.", { cause });
+    throw new WalletError(message ?? "The wallet did not answer.", code, { cause });
+  }
+}
+
+/** Puts the wallet on a chain, which many demand before they sign typed data of it. */
+async function useChain(provider: Provider, id: number): Promise<void> {
+  const chainId = `0x${id.toString(16)}`;
+  try {
+    await ask(provider, "wallet_switchEthereumChain", [{ chainId }]);
+  } catch (error) {
+    const network = networkByChainId(id);
+    if (!(error instanceof WalletError) || error.code !== UNKNOWN_CHAIN || !network) throw error;
+    await ask(provider, "wallet_addEthereumChain", [
+      {
+        chainId,
+        chainName: network.title,
+        rpcUrls: [network.rpcUrl],
+        nativeCurrency: { name: "XDC", symbol: "XDC", decimals: 18 },
+        ...(network.explorerUrl && { blockExplorerUrls: [network.explorerUrl] }),
+      },
+    ]);
   }
 }
 
@@ -59,6 +88,13 @@ export async function connectInjected({ info, provider }: Announced, silent = fa
     address,
     async sign(message) {
       return (await ask(provider, "personal_sign", [toHex(new TextEncoder().encode(message)), address])) as Hex;
+    },
+    async signTypedData({ domain, types, value }) {
+      await useChain(provider, Number(domain.chainId));
+      const [primaryType] = Object.keys(types);
+      const data = { domain, types: { EIP712Domain: DOMAIN_FIELDS, ...types }, primaryType, message: value };
+      const text = JSON.stringify(data, (_, item) => (typeof item === "bigint" ? item.toString() : item));
+      return (await ask(provider, "eth_signTypedData_v4", [address, text])) as Hex;
     },
     watch(onAccount) {
       const changed = (accounts: never) => onAccount(firstOf(accounts));

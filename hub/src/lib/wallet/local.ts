@@ -17,6 +17,7 @@ export function connectLocal(): Wallet {
     name: "Local wallet",
     address: parseAddress(key.address),
     sign: async (message) => (await key.signMessage(message)) as Hex,
+    signTypedData: async ({ domain, types, value }) => (await key.signTypedData(domain, types, value)) as Hex,
     watch: () => () => {},
   };
 }

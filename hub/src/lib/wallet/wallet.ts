@@ -1,4 +1,7 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, nodeAuthorizationTypedData } from "@proof-of-compute/proto";
+
+/** Typed data of EIP-712: a domain, the types, and the value to sign. */
+export type TypedData = ReturnType<typeof nodeAuthorizationTypedData>;
 
 /** Something that holds one account's key and signs with it. */
 export interface Wallet {
@@ -8,6 +11,8 @@ export interface Wallet {
   readonly address: Address;
   /** Signs a text by EIP-191 (`personal_sign`). Rejects when its owner declines. */
   sign(message: string): Promise<Hex>;
+  /** Signs typed data by EIP-712; the wallet is on the domain's chain then. Rejects when its owner declines. */
+  signTypedData(data: TypedData): Promise<Hex>;
   /** Reports another account (`null`: none any more) until the returned function is called. */
   watch(onAccount: (address: Address | null) => void): () => void;
 }
@@ -15,4 +20,16 @@ export interface Wallet {
 /** The wallet's owner said no. */
 export class DeclinedError extends Error {
   override readonly name = "DeclinedError";
+}
+
+/** The wallet failed; the message is its own. */
+export class WalletError extends Error {
+  override readonly name = "WalletError";
+  /** By EIP-1193 and its successors, where the wallet gave one. */
+  readonly code: number | undefined;
+
+  constructor(message: string, code: number | undefined, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
 }

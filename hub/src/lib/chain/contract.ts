@@ -1,0 +1,72 @@
+import { type Address, type Hex, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
+import { Contract, FetchRequest, isError, JsonRpcProvider, Network } from "ethers";
+
+/** Units of a wallet as one block of the chain has them. */
+export interface UnitsReading {
+  readonly units: bigint;
+  /** Number of the final block that they were read at. */
+  readonly block: number;
+}
+
+/** The contract, asked through an RPC of the chain itself, with no coordinator between. Throws {@link ChainError}. */
+export interface ContractReader {
+  computeUnits(wallet: Address): Promise<UnitsReading>;
+  /** Root of a recorded batch; null where a final block holds none. */
+  rootOf(batchId: number): Promise<Hex | null>;
+}
+
+/** Where the contract is. */
+export interface ContractLocation {
+  readonly rpcUrl: string;
+  readonly chainId: number;
+  readonly contractAddress: string;
+}
+
+/** The chain could not be read; the message says what to look at. */
+export class ChainError extends Error {
+  override readonly name = "ChainError";
+}
+
+const TIMEOUT_MS = 8_000;
+
+/** Makes a reader of the contract at the chain's final block. */
+export function contractReader({ rpcUrl, chainId, contractAddress }: ContractLocation): ContractReader {
+  const request = new FetchRequest(rpcUrl);
+  request.timeout = TIMEOUT_MS;
+  const network = Network.from(chainId);
+  const provider = new JsonRpcProvider(request, network, { staticNetwork: network, cacheTimeout: -1 });
+  const contract = new Contract(contractAddress, PROOF_OF_COMPUTE_ABI, provider);
+
+  async function atFinalBlock<T>(read: (blockTag: number) => Promise<T>): Promise<T> {
+    try {
+      // By number, so that what is shown is what stands at the block shown.
+      const block = await provider.getBlock("finalized");
+      if (!block) throw new ChainError("The chain has no final block yet.");
+      return await read(block.number);
+    } catch (cause) {
+      if (cause instanceof ChainError) throw cause;
+      if (isError(cause, "BAD_DATA")) {
+        throw new ChainError(`No ProofOfCompute contract answers at ${contractAddress}.`, { cause });
+      }
+      throw new ChainError(`The chain does not answer at ${new URL(rpcUrl).origin}.`, { cause });
+    }
+  }
+
+  return {
+    computeUnits: (wallet) =>
+      atFinalBlock(async (block) => ({
+        units: await contract.getFunction("computeUnits")(wallet, { blockTag: block }),
+        block,
+      })),
+    rootOf: (batchId) =>
+      atFinalBlock(async (block) => {
+        try {
+          return await contract.getFunction("rootOf")(batchId, { blockTag: block });
+        } catch (error) {
+          // The contract refuses a batch that it does not have.
+          if (isError(error, "CALL_EXCEPTION")) return null;
+          throw error;
+        }
+      }),
+  };
+}
