@@ -26,7 +26,7 @@ export interface RestComponents {
   readonly scheduler: {
     /**
      * Stores a task and, when a node fits, leases it. `deadlineMs` counts from now. With an `id` that is taken nothing
-     * is written and the stored task comes back. Throws QUEUE_FULL, DRAINING, SELF_TASK, UNAVAILABLE.
+     * is written and the stored task comes back. Throws QUEUE_FULL, DRAINING, UNAVAILABLE.
      */
     submit(request: {
       readonly requester: Address;
