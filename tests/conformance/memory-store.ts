@@ -161,7 +161,8 @@ export class MemoryStore implements Store {
     this.#check();
     const batch = this.#batches[id - 1];
     if (!batch) throw new ComputeError("NOT_FOUND");
-    this.#batches[id - 1] = { ...batch, ...change };
+    const { block, ...changed } = { ...batch, ...change };
+    this.#batches[id - 1] = changed.state === "closed" || block === undefined ? changed : { ...changed, block };
   }
 
   async batch(id: number): Promise<Batch | null> {

@@ -104,8 +104,10 @@ export function describeSettling(make: MakeStore): void {
     await store.updateBatch(1, { state: "recorded" });
     expect(await store.batch(1)).toEqual({ ...batch, state: "recorded", ...sent });
     expect((await store.totals()).units.recorded).toBe(batch.units);
-    await store.updateBatch(1, { state: "closed", block: 13 });
-    expect(await store.batch(1)).toEqual({ ...batch, ...sent, block: 13 });
+    await store.updateBatch(1, { state: "included", block: 13 });
+    expect(await store.batch(1)).toEqual({ ...batch, state: "included", ...sent, block: 13 });
+    await store.updateBatch(1, { state: "closed" });
+    expect(await store.batch(1)).toEqual({ ...batch, transaction: sent.transaction });
     expect((await store.totals()).units.recorded).toBe(0n);
     await expect(store.updateBatch(2, { state: "closed" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });

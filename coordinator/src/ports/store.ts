@@ -91,7 +91,8 @@ export interface Store {
    */
   insertBatch(batch: Batch): Promise<boolean>;
   /**
-   * Updates what may change of a batch; its content never does. An absent `transaction` or `block` stays as it is.
+   * Updates what may change of a batch; its content never does. An absent `transaction` or `block` stays as it is,
+   * but that a `closed` batch is in no block.
    * Throws NOT_FOUND for an unknown id.
    */
   updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">): Promise<void>;

@@ -39,8 +39,8 @@ export class Batches {
     this.#receipts = receipts;
     this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#update = database.prepare(
-      `UPDATE batches SET state = ?, transaction_hash = coalesce(?, transaction_hash), block = coalesce(?, block)
-       WHERE _id = ?`,
+      `UPDATE batches SET state = ?1, transaction_hash = coalesce(?2, transaction_hash),
+       block = iif(?1 = 'closed', NULL, coalesce(?3, block)) WHERE _id = ?4`,
     );
     this.#lastId = database.prepare("SELECT coalesce(max(_id), 0) AS id FROM batches");
     this.#byId = database.prepare(`SELECT ${WHOLE} FROM batches WHERE _id = ?`);
