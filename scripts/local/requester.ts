@@ -46,6 +46,11 @@ export class Requester {
     return this.#json("GET", `/api/receipts/${id}`, signal);
   }
 
+  /** A task of this wallet. */
+  task(taskId: Hex, signal: AbortSignal): Promise<TaskView> {
+    return this.#json("GET", `/api/tasks/${taskId}`, signal);
+  }
+
   /** The output of a verified task. */
   async result(taskId: Hex, signal: AbortSignal): Promise<Uint8Array> {
     const response = await this.#fetch("GET", `/api/tasks/${taskId}/result`, signal);

@@ -8,7 +8,6 @@ export const ERRORS = {
   SIGN_IN_REFUSED: "The signed message is not the one that was asked for, or it is out of date; sign in again.",
   CROSS_SITE: "A request from another site was refused; use the hub's own origin.",
   IDEMPOTENCY_MISMATCH: "The same Idempotency-Key came with another body before; use a new key.",
-  SELF_TASK: "This network does not let a wallet's own nodes do its tasks, and no other node could.",
   CONFLICT: "The state changed in the meantime; read it again.",
   NOT_CANCELLABLE: "The task has ended already.",
   NO_RESULT: "The task has no result, or it is kept no longer.",

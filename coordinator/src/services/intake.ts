@@ -7,9 +7,9 @@ import {
   fromHex,
   type Hex,
   matmulUnits,
-  merkleRoot,
   resultMessage,
   resultsMessage,
+  rootFromPath,
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
@@ -99,9 +99,9 @@ export class Intake {
       }
       return resultMessage({ assignmentId, taskId, specDigest, outputDigest, wallet });
     });
-    if (!(await verifyAsync(resultsMessage(merkleRoot(messages)), key, signature)))
-      throw new ComputeError("BAD_SIGNATURE");
     const paths = auditPaths(messages);
+    const root = rootFromPath(messages[0]!, 0, messages.length, paths[0]!);
+    if (!(await verifyAsync(resultsMessage(root), key, signature))) throw new ComputeError("BAD_SIGNATURE");
     for (const [index, claim] of claims.entries()) {
       const path = paths[index]!.map(toHex);
       this.#follow(this.#judge(node, claim, { signature: toHex(signature), index, size: claims.length, path }));

@@ -1,4 +1,4 @@
-import { matmulSeed, sha256 } from "@proof-of-compute/proto";
+import { FIELD, matmulSeed, sha256 } from "@proof-of-compute/proto";
 import { checkProduct } from "@proof-of-compute/proto/kernel";
 
 /** One result to judge; all that the check needs, in bytes. */
@@ -23,7 +23,8 @@ export default function judge(jobs: readonly CheckJob[]): Refusal[] {
     const { output, outputDigest, n, k } = job;
     if (output.length !== n * n) return "WRONG_LENGTH";
     if (Buffer.compare(sha256(output), outputDigest) !== 0) return "DIGEST_MISMATCH";
-    if (output.some((element) => element >= 251)) return "OUT_OF_RANGE";
-    return checkProduct({ seed: matmulSeed(job), n, k }, output, outputDigest) ? undefined : "WRONG_PRODUCT";
+    if (checkProduct({ seed: matmulSeed(job), n, k }, output, outputDigest)) return undefined;
+    // The check looks at the range first of all; here it only tells the reasons apart.
+    return output.some((element) => element >= FIELD) ? "OUT_OF_RANGE" : "WRONG_PRODUCT";
   });
 }

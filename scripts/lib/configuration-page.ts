@@ -1,0 +1,45 @@
+import { SETTINGS as COORDINATOR, flagOf } from "../../coordinator/src/config.ts";
+import { SETTINGS as DAEMON } from "../../daemon/src/config.ts";
+
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|");
+}
+
+/** docs/configuration.md, made from the tables that the programs read their settings by. */
+export function renderConfiguration(): string {
+  const coordinator = Object.entries(COORDINATOR).map(([name, setting]) => {
+    // The number of cores of the machine that made the page is nobody's default.
+    const fallback = name === "VERIFIER_THREADS" ? "cores - 1" : setting.default;
+    const flag = "secret" in setting ? "environment only" : `\`${flagOf(name)}\``;
+    return `| \`${name}\` | ${flag} | ${fallback === undefined ? "unset" : `\`${fallback}\``} | ${cell(setting.description)} |`;
+  });
+  const daemon = DAEMON.map((setting) => {
+    const fallback = "default" in setting ? `\`${setting.default}\`` : "unset";
+    return `| \`${setting.env}\` | \`${cell(setting.flag)}\` | ${fallback} | ${cell(setting.description)} |`;
+  });
+  return `# Configuration
+
+Made by \`node scripts/openapi.ts\` from \`coordinator/src/config.ts\` and \`daemon/src/config.ts\`; change it there.
+
+A flag wins over the environment, and the environment over the coordinator's \`.env\`. Durations are written as \`500ms\`,
+\`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or \`xdc…\`. Secrets are read from the
+environment or from a file with mode 0600, never from a flag, because anybody on the machine can list those.
+
+## Coordinator: \`npm run coordinator -- [flags]\`
+
+Exit codes: 0 stopped as asked, 1 a fault, 2 settings that do not work, 3 something that it needs is taken or away (a port,
+the data folder, the chain).
+
+| variable | flag | default | meaning |
+| --- | --- | --- | --- |
+${coordinator.join("\n")}
+
+## Daemon: \`npm run daemon -- --wallet-address <address> [flags]\`
+
+\`--help\` lists the exit codes. \`--roxonn-wallet-address\` is another name of \`--wallet-address\`.
+
+| variable | flag | default | meaning |
+| --- | --- | --- | --- |
+${daemon.join("\n")}
+`;
+}

@@ -1,0 +1,169 @@
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Address, type Hex, matmulUnits, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
+import { Contract, Wallet } from "ethers";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
+import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
+import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
+import { Requester } from "../../scripts/local/requester.ts";
+import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
+import { freePort, Program, seededRandom } from "../support/process.ts";
+
+/** Kills of each kind of process. */
+const KILLS = Number(process.env.KILLS ?? 30);
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** Tasks on their way at once. */
+const OUTSTANDING = 6;
+const CHECKED: ReadonlySet<string> = new Set(["verified", "batched", "recorded"]);
+
+let chain: LocalChain;
+let contract: { address: Address; recorderKey: string };
+let folder: string;
+
+beforeAll(async () => {
+  chain = await startLocalChain();
+  contract = await chain.deploy();
+  folder = await mkdtemp(join(tmpdir(), "proof-of-compute-kills-"));
+  await writeFile(join(folder, "recorder.key"), contract.recorderKey, { mode: 0o600 });
+  await chmod(join(folder, "recorder.key"), 0o600);
+});
+
+afterAll(async () => {
+  await chain.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+it(`settles every task once while coordinator and daemons are killed ${KILLS} times each (SEED=${SEED})`, async () => {
+  const random = seededRandom(SEED);
+  const grpcAddress = `127.0.0.1:${await freePort()}`;
+  const httpAddress = `127.0.0.1:${await freePort()}`;
+  const coordinator = new Program("coordinator/src/main.ts", [], {
+    GRPC_ADDRESS: grpcAddress,
+    HTTP_ADDRESS: httpAddress,
+    DATA_DIR: join(folder, "coordinator"),
+    XDC_RPC_URL: chain.url,
+    PROOF_OF_COMPUTE_ADDRESS: contract.address,
+    RECORDER_KEYSTORE: join(folder, "recorder.key"),
+    BATCH_MAX_WAIT: "500ms",
+    CHAIN_POLL_INTERVAL: "200ms",
+    HEARTBEAT_INTERVAL: "500ms",
+    LEASE_TIME: "3s",
+    RECONNECT_SPREAD: "100ms",
+    LOG_LEVEL: "warn",
+  });
+  const wallets = [Wallet.createRandom().address, Wallet.createRandom().address];
+  const daemons = wallets.map(
+    (wallet, index) =>
+      new Program("daemon/src/main.ts", [
+        ...["--wallet-address", wallet],
+        ...["--coordinator", grpcAddress],
+        ...["--data-dir", join(folder, `daemon-${index}`)],
+        ...["--slots", "2"],
+        ...["--log", "json"],
+      ]),
+  );
+  const programs = [coordinator, ...daemons];
+  for (const program of programs) program.start();
+
+  const done = new AbortController();
+  const submitted = new Map<Hex, { readonly units: bigint; readonly read: () => Promise<TaskView> }>();
+  try {
+    const submitting = Array.from({ length: OUTSTANDING }, (_, lane) => submitAll(lane));
+    await Promise.race([Promise.all([killOften([coordinator]), killOften(daemons)]), Promise.all(submitting)]);
+    done.abort();
+    await Promise.all(submitting);
+    expect(submitted.size).toBeGreaterThan(OUTSTANDING);
+    for (const { read } of submitted.values()) {
+      const state = () => read().then((task) => task.state, String);
+      await expect.poll(state, { timeout: 90_000, interval: 200 }).toBe("recorded");
+    }
+    for (const program of programs.toReversed()) expect(await program.end("SIGTERM"), program.lastLines).toBe(0);
+  } finally {
+    done.abort();
+    for (const program of programs) await program.end("SIGKILL");
+  }
+  await compareStoreAndChain();
+
+  /** Kills one of the programs and starts it again, at moments that fall into its start as well as into its work. */
+  async function killOften(victims: readonly Program[]): Promise<void> {
+    for (let kill = 0; kill < KILLS; kill++) {
+      await sleep(200 + random() * 4_000);
+      const victim = victims[Math.floor(random() * victims.length)]!;
+      victim.assertAlive();
+      await victim.end("SIGKILL");
+      victim.start();
+    }
+  }
+
+  /** Submits until told to stop; a request that failed is repeated with its key until it is answered. */
+  async function submitAll(lane: number): Promise<void> {
+    const wallet = new Wallet(Wallet.createRandom().privateKey);
+    const requester = new Requester(`http://${httpAddress}`);
+    const limit = () => AbortSignal.timeout(5_000);
+    const signedIn = async <T>(ask: () => Promise<T>): Promise<T> => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (String(error).includes("401")) await requester.signIn(wallet, limit());
+        throw error;
+      }
+    };
+    for (let i = 0; !done.signal.aborted; i++) {
+      const [n, k] = [64 * (1 + Math.floor(random() * 8)), 2 + Math.floor(random() * 3)];
+      const key = `${SEED}-${lane}-${i}`;
+      const task = await persist(() => signedIn(() => requester.dispatch({ n, k }, key, limit())));
+      const id = task.id as Hex;
+      const read = () => persist(() => signedIn(() => requester.task(id, limit())));
+      submitted.set(id, { units: matmulUnits(n, k), read });
+      while (!done.signal.aborted && !CHECKED.has((await read()).state)) await sleep(100);
+    }
+  }
+
+  async function persist<T>(ask: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch {
+        for (const program of programs) program.assertAlive();
+        await sleep(100);
+      }
+    }
+  }
+
+  async function compareStoreAndChain(): Promise<void> {
+    const path = join(folder, "coordinator", "coordinator.sqlite");
+    const store = new SqliteStore({ logger: pino({ level: "silent" }) }, { path });
+    await store.start();
+    const receipts: Receipt[] = [];
+    for (let cursor: string | undefined; ; ) {
+      const page = await store.receipts({ limit: 100, ...(cursor && { cursor }) });
+      receipts.push(...page.items);
+      cursor = page.cursor;
+      if (!cursor) break;
+    }
+    expect(receipts.map(({ taskId }) => taskId).sort()).toEqual([...submitted.keys()].sort());
+    const batches = await Promise.all(
+      [...new Set(receipts.map(({ batchId }) => batchId!))].map((id) => store.batch(id)),
+    );
+    expect(batches.flatMap((batch) => batch!.receiptIds).sort()).toEqual(
+      receipts.map(({ receiptId }) => receiptId).sort(),
+    );
+    expect(new Set(batches.map((batch) => batch!.state))).toEqual(new Set(["recorded"]));
+    await store.stop();
+
+    const ledger = new Contract(contract.address, PROOF_OF_COMPUTE_ABI, chain.provider);
+    expect(await ledger.getFunction("nextBatchId")()).toBe(BigInt(batches.length + 1));
+    let total = 0n;
+    for (const wallet of wallets) {
+      const earned = receipts.filter(({ provider }) => provider === wallet).reduce((sum, { units }) => sum + units, 0n);
+      expect(await ledger.getFunction("computeUnits")(wallet)).toBe(earned);
+      total += earned;
+    }
+    expect(total).toBe([...submitted.values()].reduce((sum, { units }) => sum + units, 0n));
+    console.log(`${submitted.size} tasks, ${batches.length} batches, ${total} units: store and chain agree`);
+  }
+}, 600_000);
