@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { status } from "@grpc/grpc-js";
+import { credentials, ServerCredentials, status } from "@grpc/grpc-js";
 import { CancelReason, FailureCode, type OutputChunk, Verdict } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { parseEndpoint } from "./endpoint.ts";
 import { DaemonError } from "./errors.ts";
 import { newIdentity } from "./identity.ts";
+import { CERTIFICATE, CERTIFICATE_KEY } from "./testing/certificate.ts";
+import { ScriptedCoordinator } from "./testing/scripted-coordinator.ts";
 import { assignment, scriptedCoordinator, startDaemon, temporaryFolder, WALLET } from "./testing/support.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
@@ -350,6 +353,37 @@ describe("the connection", () => {
     await returned.nextSession();
     const said = lines.filter(({ msg }) => msg.startsWith("cannot reach"));
     expect(said).toHaveLength(1);
+  });
+
+  test("is encrypted and checked where an authority is given", async () => {
+    const coordinator = new ScriptedCoordinator();
+    onTestFinished(() => coordinator.stop());
+    const keys = [{ private_key: CERTIFICATE_KEY, cert_chain: CERTIFICATE }];
+    const { port } = await coordinator.start(0, ServerCredentials.createSsl(null, keys));
+    const address = `localhost:${port}`;
+    const plain = await startDaemon([coordinator]);
+    await expect.poll(() => plain.daemon.connection.phase).toBe("waiting");
+    const unknown = await startDaemon([], {
+      coordinators: [{ address, audience: address, credentials: credentials.createSsl() }],
+    });
+    await expect.poll(() => unknown.daemon.connection).toMatchObject({ why: /no TLS connection.*--tls-ca/ });
+    await startDaemon([], { coordinators: [parseEndpoint(address, { insecure: false, tlsCa: CERTIFICATE })] });
+    expect((await coordinator.nextSession()).helloVerifies(address)).toBe(true);
+  });
+
+  test("is given up when the coordinator is silent while verdicts are due", async () => {
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 20 });
+    const { executor } = await startDaemon([coordinator]);
+    const session = await coordinator.nextSession();
+    session.assign(assignment());
+    await expect.poll(() => executor.executions.length).toBe(1);
+    executor.executions[0]!.finish(randomBytes(4096));
+    const { results } = await session.next("results");
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + 60_000);
+    onTestFinished(() => clock.mockRestore());
+    const second = await coordinator.nextSession();
+    expect((await second.next("results")).results).toEqual(results);
   });
 
   test("Reconnect moves the node on to the next coordinator once its results are acknowledged", async () => {

@@ -52,10 +52,10 @@ export class ScriptedCoordinator {
     return `127.0.0.1:${this.port}`;
   }
 
-  /** Listens; `port` 0 is any. */
-  async start(port = 0): Promise<this> {
+  /** Listens, in plain text by default; `port` 0 is any. */
+  async start(port = 0, credentials = ServerCredentials.createInsecure()): Promise<this> {
     this.port = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) =>
+      this.#server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) =>
         error ? reject(error) : resolve(bound),
       );
     });
