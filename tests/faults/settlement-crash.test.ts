@@ -1,40 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Chain } from "../../coordinator/src/ports/chain.ts";
+import { Mortal } from "../support/mortal.ts";
 import { Settling, someWallet } from "../support/settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 5 };
-
-/** A process that dies at one of its calls to the store or the chain: that call and all later ones never return. */
-class Mortal {
-  calls = 0;
-  dead = false;
-  readonly #diesAt: number;
-  readonly #afterEffect: boolean;
-
-  constructor(diesAt: number, afterEffect: boolean) {
-    this.#diesAt = diesAt;
-    this.#afterEffect = afterEffect;
-  }
-
-  /** `port` as that process sees it. */
-  mortal<T extends object>(port: T): T {
-    return new Proxy(port, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name, target);
-        if (typeof value !== "function") return value;
-        return (...values: unknown[]) => this.#call(() => value.apply(target, values));
-      },
-    });
-  }
-
-  async #call(effect: () => unknown): Promise<unknown> {
-    if (this.dead) return new Promise(() => undefined);
-    if (this.calls++ !== this.#diesAt) return effect();
-    this.dead = true;
-    if (this.#afterEffect) await effect();
-    return new Promise(() => undefined);
-  }
-}
 
 describe.each([
   { name: "before its effect", afterEffect: false },
@@ -58,7 +27,6 @@ describe.each([
     for (; died; points++) {
       await it.verify(wallets);
       const process = new Mortal(points, afterEffect);
-      // A proxy of a class with private members must call them on the class itself, which Mortal does.
       const doomed = it.make(process.mortal<Chain>(it.ethers), process.mortal(it.store), init);
       const started = doomed.start();
       await Promise.race([started, vi.waitFor(() => expect(process.dead).toBe(true), WAIT)]);

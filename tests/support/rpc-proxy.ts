@@ -28,6 +28,8 @@ export interface RpcProxy {
   lag: number;
   /** Asked for every request. */
   fault: (request: RpcRequest) => RpcFault;
+  /** Changes the results that the chain gave. */
+  rewrite: (request: RpcRequest, result: unknown) => unknown;
   /** Every request so far, in order. */
   readonly calls: RpcRequest[];
   stop(): Promise<void>;
@@ -63,6 +65,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
       const at = BLOCK_PARAM[request.method];
       if (at !== undefined && params[at] === "finalized") params[at] = await finalized();
       reply = await upstream({ method: request.method, params });
+      if ("result" in reply) reply = { result: proxy.rewrite(request, reply.result) };
     }
     if (fault === "drop-response") return void response.destroy();
     response.setHeader("content-type", "application/json");
@@ -83,6 +86,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     target,
     lag: options.lag ?? 0,
     fault: () => undefined,
+    rewrite: (_request, result) => result,
     calls: [],
     async stop() {
       server.closeAllConnections();

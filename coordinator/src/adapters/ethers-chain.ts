@@ -228,7 +228,9 @@ function refusal(error: unknown): ContractRefusal | undefined {
   if (revert) return new ContractRefusal(revert.name, [...revert.args], { cause: error });
   // ethers takes every failed eth_call for a revert; only the RPC's words tell.
   const answer = rpcMessage(error);
-  return /revert|gas/i.test(answer) ? new ContractRefusal("unknown", [answer], { cause: error }) : undefined;
+  return /revert|out of gas|gas required/i.test(answer)
+    ? new ContractRefusal("unknown", [answer], { cause: error })
+    : undefined;
 }
 
 /** What the RPC itself said, where ethers wraps it. */

@@ -28,7 +28,7 @@ export const ERRORS = {
     "The NodeAuthorization is missing, expired, or not of this wallet; let the wallet sign a new one.",
   STORE_BOUND_ELSEWHERE: "The store belongs to another chain or contract; use another DATA_DIR or --rebind.",
   SETTLEMENT_STOPPED:
-    "What the chain holds contradicts the store, or the recorder lost its role; docs/operations.md says how to go on.",
+    "The chain contradicts the store, or the recorder lost its role; nothing is sent until that is put right and the coordinator restarts.",
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

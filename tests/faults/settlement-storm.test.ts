@@ -1,0 +1,107 @@
+import fc from "fast-check";
+import { expect, test, vi } from "vitest";
+import type { Settlement } from "../../coordinator/src/services/settlement.ts";
+import { Mortal } from "../support/mortal.ts";
+import type { RpcFault } from "../support/rpc-proxy.ts";
+import { Settling, someWallet } from "../support/settling.ts";
+
+/** Blocks that finality lies behind; no reorg goes deeper. */
+const LAG = 3;
+const STEPS = 60;
+const FAULTS: readonly RpcFault[] = ["drop", "drop-response", { code: -32000, message: "header not found" }];
+
+/** What happens next, and how much of it. */
+const step = fc.record({
+  does: fc.constantFrom(
+    "verify",
+    "verify",
+    "verify",
+    "mine",
+    "mine",
+    "reorg",
+    "reorg",
+    "kill",
+    "wipe",
+    "calm",
+    "storm",
+  ),
+  amount: fc.integer({ min: 1, max: 3 }),
+  diesAt: fc.integer({ min: 0, max: 60 }),
+  afterEffect: fc.boolean(),
+});
+
+test.each([1, 2, 3])("units are exact after reorgs, wipes, kills and a lossy RPC, seed %i", async (seed) => {
+  const it = await Settling.begin({ lag: LAG });
+  const wallets = Array.from({ length: 5 }, someWallet);
+  const steps = fc.sample(step, { seed, numRuns: STEPS });
+  let request = seed;
+  let lossy = false;
+  it.proxy.fault = () => (lossy && request++ % 7 === 0 ? FAULTS[request % FAULTS.length] : undefined);
+  /** States to go back to, each with its block. */
+  let snapshots: { readonly id: string; readonly block: number }[] = [];
+  let running: { readonly process: Mortal; readonly settlement: Settlement } | undefined;
+  const done = { reorg: 0, kill: 0, wipe: 0 };
+
+  const begin = async (diesAt: number, afterEffect: boolean) => {
+    const process = new Mortal(diesAt, afterEffect);
+    const settlement = it.make(process.mortal(it.ethers), process.mortal(it.store), { maxReceipts: 2, resendMs: 200 });
+    void settlement.start();
+    running = { process, settlement };
+  };
+  const kill = () => {
+    running!.process.dead = true;
+    void running!.settlement.stop();
+  };
+
+  try {
+    await it.mine(LAG);
+    await begin(Number.POSITIVE_INFINITY, false);
+    for (const { does, amount, diesAt, afterEffect } of steps) {
+      const { provider } = it.chain;
+      const head = await provider.getBlockNumber();
+      const back = snapshots.findLast(({ block }) => block < head);
+      if (does === "verify") {
+        await it.verify(wallets.slice(0, amount));
+        running!.settlement.nudge();
+      } else if (does === "mine") await it.mine(amount);
+      else if (does === "reorg" && back !== undefined && back.block >= head - LAG + 1) {
+        // A block stays in reserve for a transaction that comes in at this moment.
+        await provider.send("evm_revert", [back.id]);
+        snapshots = snapshots.slice(0, snapshots.indexOf(back));
+        done.reorg++;
+      } else if (does === "kill") {
+        kill();
+        await begin(diesAt, afterEffect);
+        done.kill++;
+      } else if (does === "wipe" && done.wipe === 0) {
+        await it.wipe();
+        await it.mine(LAG);
+        snapshots = [];
+        done.wipe++;
+      } else lossy = does === "storm";
+      const block = await it.chain.provider.getBlockNumber();
+      snapshots.push({ id: await it.chain.provider.send("evm_snapshot", []), block });
+      // Time for settlement to get somewhere, told by what it asked.
+      const asked = it.proxy.calls.length;
+      await vi.waitFor(() => expect(running!.process.dead || it.proxy.calls.length >= asked + 3).toBe(true), 10_000);
+    }
+    kill();
+    lossy = false;
+    const last = await it.settle({ maxReceipts: 2 });
+    await vi.waitFor(
+      async () => {
+        await it.mine(1);
+        const { unbatched, units } = await it.store.totals();
+        expect([unbatched.count, units.recorded]).toEqual([0, units.verified]);
+      },
+      { timeout: 60_000, interval: 20 },
+    );
+    expect(last.status().state).not.toBe("stopped");
+    await it.allRecorded();
+    await it.expectExactlyOnce();
+    expect(Math.min(done.reorg, done.kill), "the seed brings too little to happen").toBeGreaterThan(1);
+    expect(it.warnings.filter(({ msg }) => msg.startsWith("settlement stopped"))).toEqual([]);
+  } finally {
+    await it.end();
+  }
+});
