@@ -110,10 +110,12 @@ export class Connector {
     if (end.welcomed && performance.now() - dialledAt > STABLE_MS) this.#repeated = 0;
     const judgement = judge(endpoint, end);
     if (end.askedToLeave) {
-      this.#set({ phase: "waiting", why: `the coordinator ${endpoint.address} asked to reconnect` });
+      const why = "the coordinator asked this node to reconnect";
+      this.#logger.info({ coordinator: endpoint.address }, why);
+      this.#set({ phase: "waiting", why });
     } else {
-      this.#say(endpoint, judgement);
       this.#count(endpoint, judgement);
+      this.#say(endpoint, judgement);
     }
     const backoffMs = Math.min(this.#backoff.capMs, this.#backoff.baseMs * 2 ** Math.min(this.#failures++, 20));
     return Math.random() * Math.max(backoffMs, end.spreadMs ?? 0);

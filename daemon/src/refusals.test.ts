@@ -32,6 +32,7 @@ describe("the end of a session", () => {
     [status.UNAVAILABLE, "DRAINING", "shutting down", "no", /is not ready/],
     [status.RESOURCE_EXHAUSTED, "RATE_LIMITED", "too many nodes", "no", /is not ready/],
     [status.UNIMPLEMENTED, undefined, "Received HTTP status code 404", "no", /is no coordinator/],
+    [status.UNAVAILABLE, undefined, "No connection established. Last error: Protocol error", "no", /is no coordinator/],
     [
       status.UNIMPLEMENTED,
       undefined,

@@ -47,9 +47,11 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
       return say(`the coordinator ${where} ended the session: ${advice} (${details})`, "if repeated");
     return say(`lost the coordinator ${where} (${details || status[code]})`);
   }
-  // Something on the way that speaks HTTP answered, not a coordinator: that may pass.
-  if (details.startsWith("Received HTTP status code")) {
-    return say(`${where} is no coordinator, or a proxy before it has trouble (${details}): check host and port`);
+  // Something else answered, on this port or on the way, and that may pass.
+  if (/^Received HTTP status code|Protocol error/.test(details)) {
+    return say(
+      `${where} is no coordinator, or a proxy before it has trouble (${reason(details)}): check host and port`,
+    );
   }
   if (advice !== undefined) return say(`the coordinator ${where} refused: ${advice} (${details})`, "yes");
   if (code === status.UNIMPLEMENTED) {
