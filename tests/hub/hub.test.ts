@@ -1,10 +1,24 @@
+import { readFile } from "node:fs/promises";
+import { type Address, type Hex, recoverNodeAuthorization, sha256, toHex } from "@proof-of-compute/proto";
 import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { SiweMessage } from "siwe";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
 import { type Call, problem, ScriptedApi } from "./scripted-api.ts";
-import { batch, chain, config, goesWell, hex, network, node, OTHER_WALLET, stages } from "./scripts.ts";
+import {
+  batch,
+  CONTRACT,
+  chain,
+  computedTask,
+  config,
+  goesWell,
+  hex,
+  network,
+  node,
+  OTHER_WALLET,
+  stages,
+} from "./scripts.ts";
 
 const api = new ScriptedApi();
 let browser: Browser;
@@ -26,7 +40,7 @@ afterAll(async () => {
 async function openContext(options: Parameters<Browser["newContext"]>[0] = {}) {
   await context?.close();
   context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   page = await context.newPage();
   complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
@@ -63,6 +77,53 @@ async function signIn(): Promise<string> {
   const wallet = await connectLocal();
   await button("Sign in").click();
   await button("Sign out").waitFor();
+  return wallet;
+}
+
+interface WalletRequest {
+  readonly method: string;
+  readonly params?: readonly unknown[];
+}
+
+/** Puts a wallet into the browser that announces itself, knows no XDC chain, and signs when it `approves`. */
+async function announceWallet() {
+  const wallet = { approves: true, requests: [] as WalletRequest[] };
+  await context.exposeFunction("answer", (request: WalletRequest) => {
+    wallet.requests.push(request);
+    if (request.method === "wallet_switchEthereumChain") return { code: 4902, message: "Unknown chain." };
+    if (request.method === "wallet_addEthereumChain") return { result: null };
+    return wallet.approves ? { result: `0x${"12".repeat(65)}` } : { code: 4001, message: "User rejected the request." };
+  });
+  await page.addInitScript((first) => {
+    const target = globalThis as unknown as EventTarget & {
+      answer(request: WalletRequest): Promise<{ result?: unknown; code?: number; message?: string }>;
+    };
+    const listeners: Record<string, (argument: unknown) => void> = {};
+    let account = first.toLowerCase();
+    const provider = {
+      async request(request: WalletRequest) {
+        if (request.method === "eth_accounts" || request.method === "eth_requestAccounts") return [account];
+        const { result, code, message } = await target.answer(request);
+        if (code === undefined) return result;
+        throw Object.assign(new Error(message), { code });
+      },
+      on: (event: string, listener: (argument: unknown) => void) => {
+        listeners[event] = listener;
+      },
+      removeListener: (event: string) => delete listeners[event],
+    };
+    const info = { uuid: "1", name: "Test Wallet", rdns: "org.example.wallet", icon: "data:image/svg+xml,<svg/>" };
+    const announce = () =>
+      target.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider }) }));
+    target.addEventListener("eip6963:requestProvider", announce);
+    announce();
+    Object.assign(globalThis, {
+      changeAccount(next: string) {
+        account = next.toLowerCase();
+        listeners.accountsChanged?.([account]);
+      },
+    });
+  }, OTHER_WALLET);
   return wallet;
 }
 
@@ -152,41 +213,7 @@ describe("wallet and session", () => {
   });
 
   it("connects an announced wallet (EIP-6963), takes a no for a no, and follows a change of account", async () => {
-    await context.exposeFunction("approves", () => approves);
-    let approves = false;
-    await page.addInitScript(
-      ({ first }) => {
-        const target = globalThis as unknown as EventTarget;
-        const listeners: Record<string, (argument: unknown) => void> = {};
-        let account = first.toLowerCase();
-        const provider = {
-          async request({ method }: { method: string }) {
-            if (method === "eth_accounts" || method === "eth_requestAccounts") return [account];
-            if (await (globalThis as unknown as { approves(): Promise<boolean> }).approves())
-              return `0x${"12".repeat(65)}`;
-            throw Object.assign(new Error("User rejected the request."), { code: 4001 });
-          },
-          on: (event: string, listener: (argument: unknown) => void) => {
-            listeners[event] = listener;
-          },
-          removeListener: (event: string) => delete listeners[event],
-        };
-        const detail = Object.freeze({
-          info: { uuid: "1", name: "Test Wallet", rdns: "org.example.wallet", icon: "data:image/svg+xml,<svg/>" },
-          provider,
-        });
-        const announce = () => target.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
-        target.addEventListener("eip6963:requestProvider", announce);
-        announce();
-        Object.assign(globalThis, {
-          changeAccount(next: string) {
-            account = next.toLowerCase();
-            listeners.accountsChanged?.([account]);
-          },
-        });
-      },
-      { first: OTHER_WALLET },
-    );
+    const wallet = await announceWallet();
     await page.goto(api.url);
     await button("Connect wallet").click();
     await button("Test Wallet").click();
@@ -194,20 +221,59 @@ describe("wallet and session", () => {
     // A wallet gives its address in lower case; EIP-4361 and people want the checksum.
     expect(await page.locator("header [title^='0x']").getAttribute("title")).toBe(OTHER_WALLET);
 
+    wallet.approves = false;
     await button("Sign in").click();
     await page.getByText("The wallet declined.").waitFor();
-    approves = true;
+    wallet.approves = true;
     await button("Sign in").click();
     await button("Sign out").waitFor();
 
     const next = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
-    await page.evaluate(
-      (account) => (globalThis as unknown as Record<string, (a: string) => void>).changeAccount!(account),
-      next,
-    );
+    await page.evaluate(`changeAccount("${next}")`);
     await page.locator(`header [title="${next}"]`).waitFor();
     await button("Sign in").waitFor();
     expect(api.calls).toContain("POST /api/auth/sign-out");
+  });
+
+  it("confirms a node by a signature that the coordinator accepts", async () => {
+    const wallet = (await connectLocal()) as Address;
+    const id = hex(32, "a1f3") as Hex;
+    await button("Confirm a node").click();
+    await page.getByLabel("Node id").fill(id);
+    await button("Sign confirmation").click();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByText("Save it as").click()]);
+    expect(download.suggestedFilename()).toBe("node-authorization.json");
+    const { issuedAt, expiresAt, signature } = JSON.parse(await readFile(await download.path(), "utf8"));
+    const data = { node: id, wallet, issuedAt, expiresAt, chainId: 31337, contract: CONTRACT as Address };
+    expect(recoverNodeAuthorization(data, signature)).toBe(wallet);
+    expect(expiresAt - issuedAt).toBe(365 * 86_400);
+  });
+
+  it("puts an announced wallet on the contract's chain before it confirms a node", async () => {
+    const wallet = await announceWallet();
+    api.on("GET /api/config", () => ({ body: config(api.url, { chainId: 51, network: "apothem" }) }));
+    api.on("GET /api/node/status", () => ({
+      body: { wallet: OTHER_WALLET, xdcWallet: "", nodes: [node("a1f3", OTHER_WALLET, { confirmed: false })] },
+    }));
+    await page.goto(api.url);
+    await button("Connect wallet").click();
+    await button("Test Wallet").click();
+    await button("unconfirmed: confirm it").click();
+    await button("Sign confirmation").click();
+    await page.getByText("Save it as").waitFor();
+
+    const asked = wallet.requests.filter(({ method }) => !method.startsWith("eth_req"));
+    expect(asked.map(({ method }) => method)).toEqual([
+      "wallet_switchEthereumChain",
+      "wallet_addEthereumChain",
+      "eth_signTypedData_v4",
+    ]);
+    expect(asked[1]?.params).toMatchObject([{ chainId: "0x33", rpcUrls: ["https://erpc.apothem.network"] }]);
+    expect(JSON.parse(asked[2]?.params?.[1] as string)).toMatchObject({
+      primaryType: "NodeAuthorization",
+      domain: { name: "ProofOfCompute", version: "1", chainId: 51, verifyingContract: CONTRACT },
+      message: { node: hex(32, "a1f3"), wallet: OTHER_WALLET },
+    });
   });
 
   it("asks to sign in again when the session is over", async () => {
@@ -364,6 +430,37 @@ describe("a task", () => {
     }
   });
 
+  it("is checked again in the browser, which notices a wrong result, receipt or root", async () => {
+    const wallet = (await signIn()) as Address;
+    const { view, evidence, output, root } = computedTask(wallet);
+    api
+      .on("GET /api/tasks/*", () => ({ body: view }))
+      .on("GET /api/receipts/*", () => ({ body: evidence }))
+      .on("GET /api/tasks/*/result", () => ({ bytes: output }))
+      .on("POST /rpc", chain(5n, 4711, root));
+    await page.goto(`${api.url}/tasks/${view.id}`);
+    const outcomes = async (name: string) => {
+      await button(name).click();
+      await expect.poll(() => page.locator("[data-outcome]").count()).toBe(3);
+      await button("Check again").waitFor();
+      return page.locator("[data-outcome]").evaluateAll((items) => items.map((item) => item.dataset.outcome));
+    };
+    expect(await outcomes("Check here")).toEqual(["holds", "holds", "holds"]);
+
+    const wrong = output.slice();
+    wrong[0] = (wrong[0]! + 1) % 251;
+    const resultDigest = toHex(sha256(wrong));
+    api
+      .on("GET /api/tasks/*/result", () => ({ bytes: wrong }))
+      .on("GET /api/receipts/*", () => ({ body: { ...evidence, receipt: { ...evidence.receipt, resultDigest } } }));
+    expect(await outcomes("Check again")).toEqual(["fails", "fails", "holds"]);
+
+    api.on("GET /api/receipts/*", () => ({ body: evidence })).on("POST /rpc", chain(5n));
+    expect(await outcomes("Check again")).toEqual(["fails", "holds", "fails"]);
+    api.on("POST /rpc", () => ({ status: 502 }));
+    expect(await outcomes("Check again")).toEqual(["fails", "holds", "unknown"]);
+  });
+
   it("that does not exist is a page that says so", async () => {
     await signIn();
     api.on("GET /api/tasks/*", () => problem(404, "NOT_FOUND", "there is no such task"));
@@ -390,10 +487,7 @@ describe("when the coordinator is away", () => {
   });
 });
 
-describe("every page, at every size and colour", () => {
-  const sizes = [360, 1280];
-  const colours = ["light", "dark"] as const;
-
+describe("every page, narrow and wide, dark and light", () => {
   async function inspect(where: string) {
     const overflow = await page.evaluate(
       `(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.documentElement)`,
@@ -405,59 +499,59 @@ describe("every page, at every size and colour", () => {
     expect(found, `${where}: accessibility`).toEqual([]);
   }
 
-  it.each(sizes.flatMap((width) => colours.map((colorScheme) => ({ width, colorScheme }))))(
-    "fits and is accessible: $width px, $colorScheme",
-    async ({ width, colorScheme }) => {
-      await openContext({ viewport: { width, height: 800 }, colorScheme, reducedMotion: "reduce" });
-      await page.goto(api.url);
-      await page.getByText("21,037,056").waitFor();
-      await inspect("welcome");
-      await button("Connect wallet").click();
-      await inspect("choice of a wallet");
-      await page.keyboard.press("Escape");
+  it.each([
+    { width: 360, colorScheme: "dark" as const },
+    { width: 1280, colorScheme: "light" as const },
+  ])("fits and is accessible: $width px, $colorScheme", async ({ width, colorScheme }) => {
+    await openContext({ viewport: { width, height: 800 }, colorScheme, reducedMotion: "reduce" });
+    await page.goto(api.url);
+    await page.getByText("21,037,056").waitFor();
+    await inspect("welcome");
+    await button("Connect wallet").click();
+    await inspect("choice of a wallet");
+    await page.keyboard.press("Escape");
 
-      const wallet = await connectLocal();
-      await inspect("connected");
-      await button("Sign in").click();
-      await page.getByText("Nothing requested yet.").waitFor();
-      await inspect("signed in, with nothing yet");
+    const wallet = await connectLocal();
+    await inspect("connected");
+    await button("Sign in").click();
+    await page.getByText("Nothing requested yet.").waitFor();
+    await inspect("signed in, with nothing yet");
 
-      const { views, become } = scriptTask(wallet);
-      const nodes = [node("a1f3", wallet), node("77e0", wallet, { status: "offline", live: undefined })];
-      api
-        .on("GET /api/node/status", () => ({ body: { wallet, xdcWallet: "", nodes } }))
-        .on("GET /api/tasks", () => ({ body: { items: Object.values(views), cursor: "older" } }));
-      await button("Request compute task").click();
-      become(views.running);
-      await taskState("running").waitFor();
-      await inspect("running");
-      become(views.failed);
-      await taskState("failed").waitFor();
-      await page.getByText("unconfirmed").or(page.getByText("confirmed by its wallet")).first().waitFor();
-      await inspect("failed");
+    const { views, become } = scriptTask(wallet);
+    const nodes = [node("a1f3", wallet), node("77e0", wallet, { status: "offline", live: undefined })];
+    api
+      .on("GET /api/node/status", () => ({ body: { wallet, xdcWallet: "", nodes } }))
+      .on("GET /api/tasks", () => ({ body: { items: Object.values(views), cursor: "older" } }));
+    await button("Request compute task").click();
+    become(views.running);
+    await taskState("running").waitFor();
+    await inspect("running");
+    become(views.failed);
+    await taskState("failed").waitFor();
+    await page.getByText("unconfirmed").or(page.getByText("confirmed by its wallet")).first().waitFor();
+    await inspect("failed");
 
-      become(views.recorded);
-      await page.goto(`${api.url}/tasks/${views.recorded.id}`);
-      await taskState("recorded").waitFor();
-      await inspect("task");
-      await page.goto(`${api.url}/network`);
-      await page
-        .getByText("awaits finality")
-        .or(page.getByText("recorded", { exact: true }))
-        .first()
-        .waitFor();
-      await inspect("network");
-      const reason = "The recorder has 0.02 XDC left; a batch costs about 0.05.";
-      api.on("GET /api/network", () => ({
-        body: network({ settlement: { state: "stopped", reason, openBatches: 4 } }),
-      }));
-      await page.getByText(reason).waitFor();
-      await inspect("network, settlement stopped");
-      await page.goto(`${api.url}/nowhere`);
-      await page.getByText("No page of the hub has this address.").waitFor();
-      await inspect("not found");
-    },
-  );
+    become(views.recorded);
+    await page.goto(`${api.url}/tasks/${views.recorded.id}`);
+    await taskState("recorded").waitFor();
+    await inspect("task");
+    await page.goto(`${api.url}/network`);
+    await page
+      .getByText("awaits finality")
+      .or(page.getByText("recorded", { exact: true }))
+      .first()
+      .waitFor();
+    await inspect("network");
+    const reason = "The recorder has 0.02 XDC left; a batch costs about 0.05.";
+    api.on("GET /api/network", () => ({
+      body: network({ settlement: { state: "stopped", reason, openBatches: 4 } }),
+    }));
+    await page.getByText(reason).waitFor();
+    await inspect("network, settlement stopped");
+    await page.goto(`${api.url}/nowhere`);
+    await page.getByText("No page of the hub has this address.").waitFor();
+    await inspect("not found");
+  });
 
   it("keeps a chosen colour over a reload, from the first paint on", async () => {
     await page.goto(api.url);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, coins, elapsed, grouped, isLoopback, middle, span } from "./format.ts";
+import { ago, coins, elapsed, grouped, middle, span } from "./format.ts";
 
 describe("format", () => {
   it.each([
@@ -21,15 +21,5 @@ describe("format", () => {
     [coins("1"), "0.0000"],
   ])("%s", (written, expected) => {
     expect(written).toBe(expected);
-  });
-
-  it.each([
-    ["127.0.0.1:50051", true],
-    ["localhost:50051", true],
-    ["[::1]:50051", true],
-    ["localhost.example.org:50051", false],
-    ["192.168.1.4:50051", false],
-  ])("%s is loopback: %s", (address, expected) => {
-    expect(isLoopback(address)).toBe(expected);
   });
 });

@@ -31,11 +31,6 @@ export function elapsed(milliseconds: number): string {
   return milliseconds < 60_000 ? `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s` : span(milliseconds);
 }
 
-/** The host of an address that daemons dial is this machine. */
-export function isLoopback(hostAndPort: string): boolean {
-  return /^(localhost|127(?:\.\d+){3}|\[::1\])(:\d+)?$/.test(hostAndPort);
-}
-
 const WEI_DIGITS = 18;
 
 /** Writes an amount in wei as whole coins with four decimals, rounded down. */
