@@ -1,4 +1,5 @@
 import { toHex } from "@proof-of-compute/proto";
+import { toQuantity } from "ethers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Settling, someWallet } from "../support/settling.ts";
 
@@ -117,6 +118,20 @@ describe("settlement on the real contract", () => {
     await it.chain.provider.send("hardhat_setBalance", [recorder, "0xde0b6b3a7640000"]);
     await it.allRecorded();
     await it.expectExactlyOnce();
+  });
+
+  test("warns while the recorder can pay for few more batches", async () => {
+    const { recorder } = await it.ethers.identify();
+    const settlement = await it.settle();
+    await it.chain.provider.send("hardhat_setBalance", [recorder, toQuantity(10n ** 15n)]);
+    await it.verify([alice]);
+    await it.allRecorded();
+    await vi.waitFor(() => expect(settlement.status().reason).toContain(`${recorder} can pay for fewer than 10`), WAIT);
+    expect(settlement.status().state).toBe("running");
+    await it.chain.provider.send("hardhat_setBalance", [recorder, toQuantity(10n ** 18n)]);
+    await it.verify([alice]);
+    settlement.nudge();
+    await vi.waitFor(() => expect(settlement.status()).toMatchObject({ state: "running", reason: undefined }), WAIT);
   });
 
   test("waits while the RPC is away, says so once, and goes on", async () => {

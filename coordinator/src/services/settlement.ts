@@ -12,7 +12,7 @@ const LOCAL_CHAIN_ID = 31337;
 const MAX_PAUSE_MS = 30_000;
 /** Polls between looks at the chain while nothing waits; a receipt ends that at once. */
 const IDLE_POLLS = 10;
-/** How often the recorder's role and balance are read, in milliseconds. */
+/** How often the recorder's role and balance are read at least, in milliseconds; also after each batch. */
 const IDENTIFY_MS = 60_000;
 /** Batches that the recorder must be able to pay for, below which the log warns. */
 const LOW_BALANCE_BATCHES = 10n;
@@ -21,7 +21,7 @@ const PAGE = 100;
 
 /**
  * - `off`: no chain is configured; receipts accumulate.
- * - `running`: batches close and go out as they fall due.
+ * - `running`: batches close and go out as they fall due; a `reason` then warns that the recorder runs low.
  * - `waiting`: something outside is in the way, as `reason` says; it goes on by itself.
  * - `stopped`: the chain contradicts the store or the recorder lost its role; somebody has to look.
  */
@@ -80,8 +80,8 @@ export class Settlement {
   /** The one transaction on its way. */
   #inFlight: { readonly batchId: number; readonly sent: SentTransaction; readonly at: number } | undefined;
   #identifiedAt = Number.NEGATIVE_INFINITY;
-  /** The balance was low at the last look. */
-  #low = false;
+  /** What somebody should do soon although settlement runs. */
+  #warning: string | undefined;
 
   constructor(components: SettlementComponents, init: SettlementInit) {
     this.#components = components;
@@ -149,7 +149,7 @@ export class Settlement {
     if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
     // Last, so that an RPC that cannot tell what is final does not keep batches from going out.
     await this.#finalize(view, next, signal);
-    this.#set("running");
+    this.#set("running", this.#warning);
     if (progress) return 0;
     const { pollMs } = this.#init;
     if (this.#status.openBatches > 0 || dueIn === 0) return pollMs;
@@ -199,6 +199,7 @@ export class Settlement {
       if (before && clock.monotonic() - before.at < this.#init.resendMs) break;
       const sent = await abortable(chain.send(batch, before?.sent), signal);
       this.#inFlight = { batchId: batch.id, sent, at: clock.monotonic() };
+      this.#identifiedAt = Number.NEGATIVE_INFINITY;
       this.#log.info({ batchId: batch.id, transaction: sent.hash, again: before !== undefined }, "sent a batch");
       await store.updateBatch(batch.id, { state: "closed", transaction: sent.hash });
       if (!(await this.#holds(batch, "latest", signal))) break;
@@ -246,15 +247,10 @@ export class Settlement {
     this.#identifiedAt = clock.monotonic();
     this.#update({ recorder, recorderBalance: balance });
     if (!isRecorder) throw stopped(`${recorder} is not the contract's recorder; its owner calls setRecorder`);
-    const batchCost = this.#inFlight?.sent.maxCost ?? 0n;
-    const low = balance < LOW_BALANCE_BATCHES * batchCost;
-    if (low && !this.#low) {
-      this.#log.warn(
-        { recorder, balance: String(balance), batchCost: String(batchCost) },
-        "the recorder runs low: send it coins",
-      );
-    }
-    this.#low = low;
+    const poor = balance < LOW_BALANCE_BATCHES * (this.#inFlight?.sent.maxCost ?? 0n);
+    this.#warning = poor
+      ? `${recorder} can pay for fewer than ${LOW_BALANCE_BATCHES} more batches: send it coins`
+      : undefined;
   }
 
   #sleep(ms: number, signal: AbortSignal): Promise<void> {
@@ -289,7 +285,8 @@ export class Settlement {
     const before = this.#status;
     if (before.state === state && before.reason === reason) return;
     this.#update({ state, reason });
-    if (state === "running") this.#log.info("settlement runs");
+    if (state === "running" && reason === undefined) this.#log.info("settlement runs");
+    else if (state === "running") this.#log.warn({ reason }, "settlement runs, but not for long");
     else if (state === "stopped") this.#log.error({ reason }, "settlement stopped: somebody has to look");
     else if (error instanceof ComputeError) this.#log.warn({ reason }, "settlement waits");
     else this.#log.error({ reason, err: error }, "settlement waits");
