@@ -113,7 +113,8 @@ async function main(): Promise<void> {
       failed += outcome.failed;
       console.log(`    ${outcome.fault ? "FAILED" : "ok"}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
       if (outcome.fault) {
-        console.log(`\n${step.title} failed: ${outcome.fault}. To run this step alone: npx ${step.command}`);
+        const alone = step.command.startsWith("npm ") ? step.command : `npx ${step.command}`;
+        console.log(`\n${step.title} failed: ${outcome.fault}. To run this step alone: ${alone}`);
         break;
       }
     }
