@@ -30,6 +30,8 @@ export interface CloserInit {
 export class BatchCloser {
   readonly #components: CloserComponents;
   readonly #init: CloserInit;
+  /** The oldest unbatched receipt, and since when it is known, on the monotonic clock. */
+  #oldest = { acceptedAt: 0, since: 0 };
   /** Unbatched receipts when their providers were last counted. */
   #counted = 0;
   /** They were as many as one batch credits; stays true until one closes. */
@@ -54,7 +56,12 @@ export class BatchCloser {
       this.#counted = count;
     }
     if (this.#full) return 0;
-    return Math.max(0, oldestAcceptedAt + maxWaitMs - clock.now());
+    if (this.#oldest.acceptedAt !== oldestAcceptedAt) {
+      this.#oldest = { acceptedAt: oldestAcceptedAt, since: clock.monotonic() };
+    }
+    // By the monotonic clock too: a wall clock that was set back must not hold receipts for as long.
+    const age = Math.max(clock.now() - oldestAcceptedAt, clock.monotonic() - this.#oldest.since);
+    return Math.max(0, maxWaitMs - age);
   }
 
   /**
