@@ -2,7 +2,6 @@ import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.d.ts";
 
 type Schemas = components["schemas"];
-export type Batch = Schemas["Batch"];
 export type BatchSummary = Schemas["BatchSummary"];
 export type Config = Schemas["Config"];
 export type DispatchRequest = Extract<
