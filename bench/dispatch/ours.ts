@@ -24,19 +24,24 @@ const WARM_UP = 2 * SLOTS;
 const logger = pino({ level: "error" }, pino.destination(2));
 const folder = mkdtempSync(join(tmpdir(), "proof-of-compute-bench-"));
 
-/** Resolves once the task's receipt is durable. */
-function watchReceipts({ store }: Coordinator): (taskId: Hex) => Promise<void> {
+/** A function that resolves once the receipt of a task, which was submitted before, is durable. */
+function watchReceipts({ store }: Coordinator): (taskId: Hex) => Promise<void> | undefined {
   const waiting = new Map<Hex, () => void>();
+  const early = new Set<Hex>();
   const save = store.saveTask.bind(store);
   store.saveTask = async (task, made) => {
     const saved = await save(task, made);
     if (saved && made?.receipt) {
-      waiting.get(task.id)?.();
+      const resolve = waiting.get(task.id);
+      if (resolve) resolve();
+      else early.add(task.id);
       waiting.delete(task.id);
     }
     return saved;
   };
-  return (taskId) => new Promise((resolve) => waiting.set(taskId, resolve));
+  return (taskId) => {
+    if (!early.delete(taskId)) return new Promise((resolve) => waiting.set(taskId, resolve));
+  };
 }
 
 async function coordinate(): Promise<void> {
@@ -53,10 +58,8 @@ async function coordinate(): Promise<void> {
   const requester = addressFromBytes(randomBytes(20));
   const spec = { kind: "matmul", ...TASK } as const;
   const dispatch = async () => {
-    const id: Hex = `0x${randomBytes(16).toString("hex")}`;
-    const durable = receipt(id);
-    await coordinator.scheduler.submit({ id, requester, spec, deadlineMs: DEADLINE_MS });
-    await durable;
+    const { task } = await coordinator.scheduler.submit({ requester, spec, deadlineMs: DEADLINE_MS });
+    await receipt(task.id);
   };
   const { contender: nodes } = await Contender.start(new URL(import.meta.url), [
     "nodes",
