@@ -1,4 +1,4 @@
-import { createCipheriv, createHash, createSecretKey, hash } from "node:crypto";
+import { createCipheriv, createHash, createPublicKey, createSecretKey, hash, verify } from "node:crypto";
 import { WASM } from "../gen/keccak.kernel.ts";
 import { concat } from "./bytes.ts";
 
@@ -58,4 +58,10 @@ export function keccak256(bytes: Uint8Array): Uint8Array {
   keccakMemory.set(bytes, INPUT);
   keccak.keccak256(INPUT, bytes.length, DIGEST);
   return keccakMemory.slice(DIGEST, INPUT);
+}
+
+/** Whether the curve equation of RFC 8032 holds: encode(S B - k A) = R. The caller has checked lengths and ranges. */
+export function ed25519Equation(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  const x = Buffer.from(publicKey).toString("base64url");
+  return verify(null, message, createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" }), signature);
 }

@@ -3,6 +3,7 @@ export * from "./address.ts";
 export * from "./authorization.ts";
 export * from "./bytes.ts";
 export * from "./contract.ts";
+export * from "./ed25519.ts";
 export * from "./matmul.ts";
 export * from "./merkle.ts";
 export * from "./networks.ts";

@@ -2,6 +2,12 @@ import { keccak256 } from "#crypto";
 import type { Address } from "./address.ts";
 import { concat, equal, fromHex, type Hex, toHex } from "./bytes.ts";
 
+/** Kinds of task; the numbers stand in the leaf and equal the proto's TaskKind. */
+export const TASK_KINDS = { matmul: 1, wasm: 2, inference: 3 } as const;
+
+/** Why a receipt can be believed; the numbers stand in the leaf. */
+export const ASSURANCES = { proven: 1, replicated: 2, attested: 3 } as const;
+
 /** What the chain's leaf says of one checked result. */
 export interface ReceiptLeaf {
   /** The assignment id, 16 bytes. */

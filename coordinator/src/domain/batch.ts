@@ -1,5 +1,5 @@
-import type { Address, Hex, ReceiptLeaf } from "@proof-of-compute/proto";
-import { Assurance, type Receipt, TaskKind } from "./receipt.ts";
+import { type Address, ASSURANCES, type Hex, type ReceiptLeaf, TASK_KINDS } from "@proof-of-compute/proto";
+import type { Receipt } from "./receipt.ts";
 
 /**
  * - `closed`: stored, not known to the chain.
@@ -42,8 +42,8 @@ export function leafOf(receipt: Receipt): ReceiptLeaf {
     nodeId: receipt.nodeId,
     provider: receipt.provider,
     requester: receipt.requester,
-    kind: TaskKind[receipt.kind],
-    assurance: Assurance[receipt.assurance],
+    kind: TASK_KINDS[receipt.kind],
+    assurance: ASSURANCES[receipt.assurance],
     specDigest: receipt.specDigest,
     resultDigest: receipt.resultDigest,
     units: receipt.units,

@@ -1,14 +1,10 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, ASSURANCES, Hex, TASK_KINDS } from "@proof-of-compute/proto";
 
-/** Kinds of task; the numbers stand in the leaf and equal the proto's TaskKind. */
-export const TaskKind = { matmul: 1, wasm: 2, inference: 3 } as const;
 /** Name of a kind, as REST, the hub and the stores write it. */
-export type TaskKindName = keyof typeof TaskKind;
+export type TaskKindName = keyof typeof TASK_KINDS;
 
-/** Why a receipt can be believed; the numbers stand in the leaf. */
-export const Assurance = { proven: 1, replicated: 2, attested: 3 } as const;
 /** Name of an assurance, as REST, the hub and the stores write it. */
-export type AssuranceName = keyof typeof Assurance;
+export type AssuranceName = keyof typeof ASSURANCES;
 
 /** The node's signature over the frame that carried a result, and the way from the result to what was signed. */
 export interface SignatureProof {

@@ -3,6 +3,7 @@ import {
   type Address,
   addressFromBytes,
   helloMessage,
+  isSoundPublicKey,
   recoverNodeAuthorization,
   toHex,
   ZERO_ADDRESS,
@@ -119,6 +120,8 @@ function checkAuthorization(nodeId: Uint8Array, wallet: Address, terms: HelloTer
 }
 
 function publicKey(raw: Uint8Array): KeyObject {
+  // Under a key of small order anybody's signature can be made to hold, so receipts under it would prove nothing.
+  if (!isSoundPublicKey(raw)) throw new ComputeError("BAD_SIGNATURE", "node_id is not a sound ed25519 public key");
   try {
     const x = Buffer.from(raw).toString("base64url");
     return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });

@@ -1,0 +1,130 @@
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from "node:crypto";
+import { sha256 } from "#crypto";
+import { TaskSpec } from "../gen/proofofcompute/node/v1/task.ts";
+import { type Address, addressBytes, parseAddress } from "./address.ts";
+import { concat, fromHex, type Hex, toHex } from "./bytes.ts";
+import { computeProduct } from "./kernel.ts";
+import { matmulSeed } from "./matmul.ts";
+import { auditPaths, merkleRoot } from "./merkle.ts";
+import { type ReceiptLeaf, receiptLeaf, receiptTree } from "./receipt.ts";
+import { bytes } from "./testing.ts";
+import { resultMessage, resultsMessage } from "./transcript.ts";
+import type { ChainFacts, ReceiptFile, Sources } from "./verify.ts";
+import { leafFields, writeReceipt } from "./verify-format.ts";
+
+export const CHAIN = { chainId: 51, contract: parseAddress("0x71C7656EC7ab88b098defB751B7401B5f6d8976F") };
+export const REQUESTER = parseAddress("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A");
+export const PROVIDER = parseAddress("0xf8b060d02cfdb26594280f2dc5df7f07d7184e3d");
+export const BATCH = 12;
+const RECORDED = { transaction: `0x${"cd".repeat(32)}` as Hex, block: 1203 };
+
+/** An ed25519 key pair of a private key whose bytes are all the same. */
+export function keyPair(byte: number): { privateKey: KeyObject; nodeId: Hex } {
+  const pkcs8 = concat(bytes("302e020100300506032b657004220420"), new Uint8Array(32).fill(byte));
+  const privateKey = createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" });
+  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
+  return { privateKey, nodeId: toHex(Buffer.from(x!, "base64url")) };
+}
+
+/** Serialized matmul TaskSpec; right for the fixture unless `change` says otherwise. */
+export function makeSpec(change: { chainId?: bigint; contract?: Address; n?: number; k?: number } = {}): Uint8Array {
+  const { chainId = BigInt(CHAIN.chainId), contract = CHAIN.contract, n = 64, k = 3 } = change;
+  return TaskSpec.encode({
+    chainId,
+    contract: Buffer.from(chainId === 0n ? [] : addressBytes(contract)),
+    requester: Buffer.from(addressBytes(REQUESTER)),
+    deadlineUnixMs: 1795305600000n,
+    kind: { $case: "matmul", value: { n, k } },
+  }).finish();
+}
+
+/** A receipt of real work, with everything around it that can vouch for it. */
+export interface MadeReceipt {
+  readonly text: string;
+  readonly content: Omit<ReceiptFile, "format" | "checksum">;
+  readonly output: Uint8Array;
+  /** The tree that carries it. */
+  readonly tree: { readonly root: Hex; proof(index: number): Hex[] };
+  readonly neighbours: readonly ReceiptLeaf[];
+  readonly facts: ChainFacts;
+  /** Sources that give every fact as it is. */
+  readonly sources: Sources;
+}
+
+/** What may be otherwise than an honest coordinator and an honest node make it. */
+export interface Change {
+  readonly spec?: Uint8Array;
+  readonly output?: (right: Uint8Array) => Uint8Array;
+  readonly fields?: Partial<ReceiptFile["receipt"]>;
+  /** Private key that signs, as in {@link keyPair}; the node's own is 7. */
+  readonly signer?: number;
+  /** Wallet that the node signs for. */
+  readonly signedFor?: Address;
+}
+
+/** Computes, signs, batches and records one receipt: the third of five results in its frame, one of seven in its batch. */
+export function makeReceipt(change: Change = {}): MadeReceipt {
+  const { nodeId } = keyPair(7);
+  const spec = change.spec ?? makeSpec();
+  const [receiptId, taskId] = [`0x${"1d".repeat(16)}`, `0x${"7a".repeat(16)}`] as [Hex, Hex];
+  const ids = { assignmentId: fromHex(receiptId), taskId: fromHex(taskId), nodeId: fromHex(nodeId) };
+  const { n, k } = (TaskSpec.decode(spec).kind as { value: { n: number; k: number } }).value;
+  const right = computeProduct({ seed: matmulSeed({ ...ids, specDigest: sha256(spec) }), n, k })!;
+  const output = change.output?.(right) ?? right;
+  const receipt: ReceiptFile["receipt"] = {
+    receiptId,
+    taskId,
+    nodeId,
+    provider: PROVIDER,
+    requester: REQUESTER,
+    kind: "matmul",
+    assurance: "proven",
+    specDigest: toHex(sha256(spec)),
+    resultDigest: toHex(sha256(output)),
+    units: String((k - 1) * (n / 64) ** 3),
+    acceptedAt: 1795305500000,
+    ...change.fields,
+  };
+  const message = resultMessage({
+    ...ids,
+    specDigest: sha256(spec),
+    outputDigest: sha256(output),
+    wallet: addressBytes(change.signedFor ?? PROVIDER),
+  });
+  const frame = [1, 2, message, 3, 4].map((part) => (typeof part === "number" ? Uint8Array.of(part) : part));
+  const { privateKey } = keyPair(change.signer ?? 7);
+  const neighbours = Array.from({ length: 6 }, (_, i) => ({
+    ...leafFields(receipt),
+    receiptId: `0x${`${i}0`.repeat(16)}` as Hex,
+  }));
+  const tree = receiptTree([leafFields(receipt), ...neighbours]);
+  const content: MadeReceipt["content"] = {
+    receipt,
+    spec: toHex(spec),
+    signature: {
+      signature: toHex(sign(null, resultsMessage(merkleRoot(frame)), privateKey)),
+      index: 2,
+      size: 5,
+      path: auditPaths(frame)[2]!.map(toHex),
+    },
+    result: { available: true, url: "https://hub.example/api/receipts/1/result" },
+    leaf: receiptLeaf(leafFields(receipt)),
+    chain: CHAIN,
+    batch: { id: BATCH, root: tree.root, proof: tree.proof(0), recorded: RECORDED },
+  };
+  const facts: ChainFacts = {
+    chainId: CHAIN.chainId,
+    block: 1300,
+    root: tree.root,
+    transaction: { block: RECORDED.block, recorded: [{ batchId: BATCH, root: tree.root }] },
+  };
+  const sources: Sources = {
+    chain: (_, { id, transaction }) => ({
+      ...facts,
+      root: id === BATCH ? facts.root : null,
+      transaction: transaction === RECORDED.transaction ? facts.transaction! : null,
+    }),
+    result: () => output,
+  };
+  return { text: writeReceipt(content), content, output, tree, neighbours, facts, sources };
+}
