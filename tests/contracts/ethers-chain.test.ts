@@ -105,6 +105,22 @@ test("takes a fee of the old kind where blocks have no base fee, and never less 
   expect(dearer.maxFeePerGas).toBeGreaterThanOrEqual(20_000_000_000n);
 });
 
+test("replaces under the same nonce for more, but not for any price", async () => {
+  await local.provider.send("evm_setAutomine", [false]);
+  const first = await chain.send(batch(1));
+  let last = first;
+  for (let time = 0; time < 30; time++) last = await chain.send(batch(1), last);
+  expect(last.nonce).toBe(first.nonce);
+  expect(last.feePerGas).toBeGreaterThan(4n * first.feePerGas);
+  expect(last.feePerGas).toBeLessThanOrEqual(8n * first.feePerGas);
+  const { transactions } = await local.provider.send("eth_getBlockByNumber", ["pending", false]);
+  expect(transactions).toEqual([last.hash]);
+  await local.provider.send("evm_mine", []);
+  const fresh = await chain.send(batch(2), last);
+  expect(fresh.nonce).toBe(first.nonce + 1);
+  expect(fresh.feePerGas).toBeLessThan(last.feePerGas);
+});
+
 test("says what is in the way", async () => {
   const nowhere = await open({ contract: someWallet() });
   await expect(nowhere.nextBatchId("latest")).rejects.toEqual(

@@ -20,7 +20,7 @@ import {
   ContractRefusal,
   type SentTransaction,
 } from "../ports/chain.ts";
-import { type Fee, feePerGas, raiseFee, readFee, tipPerGas } from "./fees.ts";
+import { type Fee, feePerGas, raiseFee, readFee, sameFee, tipPerGas } from "./fees.ts";
 
 /** Longer than any sound RPC takes, short enough to say soon that it is away. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -30,8 +30,8 @@ const LOG_CHUNK_BLOCKS = 2_000;
 const LOG_CHUNKS = 60;
 /** Between an estimate and inclusion others may touch the same slots. */
 const GAS_MARGIN_PERCENT = 20n;
-/** How often a fee is raised over an unknown transaction that holds the nonce: 1.125^12 is a fourfold fee. */
-const RAISES = 12;
+/** What a replacement may offer at most, in times the chain's price: a chain that stands still takes no fee whatever. */
+const MAX_FEE_FACTOR = 8n;
 
 const CONTRACT = new Interface(PROOF_OF_COMPUTE_ABI);
 
@@ -126,8 +126,14 @@ export class EthersChain implements Chain {
     ]);
     const nonce = Number(count);
     const gasLimit = (gas * (100n + GAS_MARGIN_PERCENT)) / 100n;
-    let fee = replacing?.nonce === nonce ? raiseFee(price, replacing) : price;
-    for (let raises = 0; ; raises++) {
+    const dearest = MAX_FEE_FACTOR * feePerGas(price);
+    let fee = price;
+    if (replacing?.nonce === nonce) {
+      const raised = raiseFee(price, replacing);
+      // At the limit the same is sent again, in case the pool has lost it.
+      fee = feePerGas(raised) <= dearest ? raised : sameFee(price, replacing);
+    }
+    for (;;) {
       // eth_estimateGas and eth_call never report an empty account.
       const maxCost = gasLimit * feePerGas(fee);
       if (BigInt(balance) < maxCost) throw this.#tooPoor(BigInt(balance), maxCost);
@@ -135,8 +141,8 @@ export class EthersChain implements Chain {
       const { raw, hash } = await this.#sign(batch, nonce, gasLimit, fee);
       if ((await this.#broadcast(raw)) === "taken") return { ...sent, hash };
       // A transaction from before a restart holds the nonce, at a fee that nobody remembers.
-      if (raises === RAISES) throw new ComputeError("UNAVAILABLE", `a dear pending transaction holds nonce ${nonce}`);
       fee = raiseFee(fee, sent);
+      if (feePerGas(fee) > dearest) throw new ComputeError("UNAVAILABLE", `a dear transaction holds nonce ${nonce}`);
       this.#log.info({ batchId: batch.id, nonce, feePerGas: String(feePerGas(fee)) }, "raised the fee to replace");
     }
   }

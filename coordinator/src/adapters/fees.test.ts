@@ -1,0 +1,33 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type Fee, feePerGas, raiseFee, sameFee, tipPerGas } from "./fees.ts";
+
+const wei = fc.bigInt({ min: 0n, max: 10n ** 15n });
+const fee: fc.Arbitrary<Fee> = fc.oneof(
+  fc.record({ type: fc.constant(0 as const), gasPrice: wei }),
+  fc.tuple(wei, wei).map(([base, tip]): Fee => ({ type: 2, maxFeePerGas: 2n * base + tip, maxPriorityFeePerGas: tip })),
+);
+const offer = (of: Fee) => ({ feePerGas: feePerGas(of), tipPerGas: tipPerGas(of) });
+
+test("a raised fee satisfies every pool, the chain's price of now, and is a valid fee", () => {
+  fc.assert(
+    fc.property(fee, fee, (now, before) => {
+      const raised = raiseFee(now, offer(before));
+      expect(raised.type).toBe(now.type);
+      expect(feePerGas(raised) * 10n).toBeGreaterThanOrEqual(feePerGas(before) * 11n);
+      expect(feePerGas(raised)).toBeGreaterThan(feePerGas(before));
+      expect(feePerGas(raised)).toBeGreaterThanOrEqual(feePerGas(now));
+      expect(tipPerGas(raised)).toBeGreaterThanOrEqual(tipPerGas(now));
+      expect(tipPerGas(raised)).toBeLessThanOrEqual(feePerGas(raised));
+      if (now.type === before.type) expect(tipPerGas(raised) * 10n).toBeGreaterThanOrEqual(tipPerGas(before) * 11n);
+    }),
+  );
+});
+
+test("the same fee is what was offered", () => {
+  fc.assert(
+    fc.property(fee, (before) => {
+      expect(sameFee(before, offer(before))).toEqual(before);
+    }),
+  );
+});
