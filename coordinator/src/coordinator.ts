@@ -131,6 +131,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
         heartbeatMs,
         leaseMs,
         reconnectSpreadMs,
+        // Room for nodes that dial again before their old stream is known to be dead.
+        maxStreams: 2 * settings.MAX_NODES,
         audiences,
         contract,
         requireAuthorization: settings.REQUIRE_NODE_AUTHORIZATION,

@@ -29,6 +29,8 @@ export interface GrpcInit extends Omit<NodeStreamInit, "isDraining"> {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** Streams at once, those without a session included; more are refused before they cost anything. */
+  readonly maxStreams: number;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
 }
 
@@ -97,6 +99,10 @@ export class GrpcServer {
   }
 
   #connect(call: ServerDuplexStream<NodeFrame, CoordinatorFrame>): void {
+    if (this.#streams.size >= this.#init.maxStreams) {
+      call.emit("error", toServiceError(new ComputeError("RATE_LIMITED", "too many streams are open here")));
+      return;
+    }
     const stream = new NodeStream(call, this.#components, { ...this.#init, isDraining: () => this.#draining });
     this.#streams.add(stream);
     call.on("close", () => this.#streams.delete(stream));
