@@ -30,6 +30,11 @@ const hostPort = z.string().transform((text, context): HostPort => {
   return { host: (match[1] ?? match[2])!, port: Number(match[3]) };
 });
 
+/** `host:port`, with brackets around IPv6. */
+function render({ host, port }: HostPort): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 const address = z.string().transform((text, context): Address => {
   try {
     return parseAddress(text);
@@ -39,15 +44,26 @@ const address = z.string().transform((text, context): Address => {
   }
 });
 
-const flag = z.enum(["true", "false"]).transform((text) => text === "true");
-const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
-const list = z.string().transform((text) =>
-  text
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== ""),
-);
-const url = z.url({ protocol: /^https?$/ });
+const flag = z.enum(["true", "false"], { error: "true or false" }).transform((text) => text === "true");
+const count = (min: number, max: number) => {
+  const error = `a whole number from ${min} to ${max}`;
+  return z.coerce.number({ error }).refine((number) => Number.isInteger(number) && number >= min && number <= max, {
+    error,
+  });
+};
+const list = <T extends z.ZodType<unknown, string>>(item: T) =>
+  z
+    .string()
+    .transform((text) => text.split(",").flatMap((part) => part.trim() || []))
+    .pipe(z.array(item));
+const url = z.url({ protocol: /^https?$/, error: 'a URL such as "https://rpc.example"' });
+/** Scheme, host and port as browsers write them. */
+const origin = z.string().transform((text, context) => {
+  const { origin, protocol, href } = URL.parse(text) ?? {};
+  if (/^https?:$/.test(protocol ?? "") && href === `${origin}/`) return origin!;
+  context.addIssue({ code: "custom", message: `an origin such as "https://hub.example", not ${JSON.stringify(text)}` });
+  return z.NEVER;
+});
 
 interface Setting<T extends z.ZodType> {
   readonly schema: T;
@@ -86,7 +102,7 @@ export const SETTINGS = {
     true,
   ),
   COORDINATOR_ID: setting(
-    z.string().regex(/^[\w.-]{1,64}$/),
+    z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, dots, hyphens or underscores"),
     "coordinator-1",
     "Name of this coordinator, for logs and nodes.",
   ),
@@ -132,17 +148,17 @@ export const SETTINGS = {
   BATCH_RESEND_AFTER: setting(duration, "60s", "A batch that is not included by then is sent again with a higher fee."),
   CHAIN_POLL_INTERVAL: setting(duration, "2s", "How often settlement looks at the chain."),
   GRPC_AUDIENCES: setting(
-    list.optional(),
+    list(hostPort.transform(render)).optional(),
     undefined,
     "Names (host:port, comma-separated) that nodes may dial. Default: GRPC_ADDRESS, its localhost forms and PUBLIC_GRPC_ADDRESS.",
   ),
   PUBLIC_GRPC_ADDRESS: setting(
-    z.string().optional(),
+    hostPort.transform(render).optional(),
     undefined,
     "host:port that providers are told to dial. Default: GRPC_ADDRESS.",
   ),
   PUBLIC_ORIGINS: setting(
-    list.optional(),
+    list(origin).optional(),
     undefined,
     "Origins of the hub (https://hub.example, comma-separated). Default: HTTP_ADDRESS and its localhost forms.",
   ),
@@ -174,7 +190,12 @@ export const SETTINGS = {
     String(512 * 2 ** 20),
     "Memory for outputs that are being uploaded or checked.",
   ),
-  METRICS_TOKEN: setting(z.string().min(16).optional(), undefined, "Bearer token for /metrics beyond loopback.", true),
+  METRICS_TOKEN: setting(
+    z.string().min(16, "at least 16 characters").optional(),
+    undefined,
+    "Bearer token for /metrics beyond loopback.",
+    true,
+  ),
   LOG_LEVEL: setting(
     z.enum(["trace", "debug", "info", "warn", "error", "fatal"]),
     "info",
@@ -199,18 +220,21 @@ export function flagOf(name: string): string {
 }
 
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\./.test(host);
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 /** Validates settings in text form, fills defaults, and checks what only shows together. Throws {@link ConfigError}. */
 export function resolveSettings(text: Readonly<Record<string, string | undefined>>): Settings {
   const problems: string[] = [];
   const settings: Record<string, unknown> = {};
-  for (const [name, { schema, default: fallback }] of Object.entries(SETTINGS)) {
+  for (const [name, { schema, default: fallback, secret }] of Object.entries<Setting<z.ZodType>>(SETTINGS)) {
     const given = text[name];
     const parsed = schema.safeParse(given === undefined || given === "" ? fallback : given);
     if (parsed.success) settings[name] = parsed.data;
-    else problems.push(`${name} (${flagOf(name)}): ${parsed.error.issues.map((issue) => issue.message).join("; ")}`);
+    else {
+      const known = secret ? name : `${name} (${flagOf(name)})`;
+      problems.push(`${known}: ${parsed.error.issues.map((issue) => issue.message).join("; ")}`);
+    }
   }
   if (problems.length === 0) problems.push(...crossCheck(settings as Settings));
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
@@ -278,7 +302,7 @@ export function readSettings(argv: readonly string[], environment: NodeJS.Proces
 
 /** The other forms under which the same listener can be dialled from its own machine. */
 export function localForms({ host, port }: HostPort): string[] {
-  const bare = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const bare = render({ host, port });
   const anywhere = host === "0.0.0.0" || host === "::";
   return isLoopback(host) || anywhere ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`] : [bare];
 }
