@@ -6,7 +6,9 @@ import { defineConfig } from "vite";
 /** The coordinator that `npm run dev` talks to. */
 const coordinator = process.env.HUB_COORDINATOR ?? "http://127.0.0.1:3000";
 
-export default defineConfig({
+export default defineConfig(({ command }) => ({
+  // Where people sign in: this page, but for `npm run dev`, whose own address the coordinator does not know.
+  define: { SIGN_IN_ORIGIN: command === "serve" ? JSON.stringify(coordinator) : "location.origin" },
   plugins: [
     tailwindcss(),
     sveltekit({
@@ -32,6 +34,11 @@ export default defineConfig({
   ],
   server: {
     port: 5173,
-    proxy: Object.fromEntries(["/api", "/docs", "/openapi.json"].map((path) => [path, coordinator])),
+    proxy: Object.fromEntries(
+      ["/api", "/docs", "/openapi.json"].map((path) => [
+        path,
+        { target: coordinator, changeOrigin: true, headers: { origin: coordinator } },
+      ]),
+    ),
   },
-});
+}));

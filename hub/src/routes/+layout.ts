@@ -5,10 +5,10 @@ import type { LayoutLoad } from "./$types";
 export const ssr = false;
 
 /** Everything needs the configuration; without it the layout says what is wrong and asks again. */
-export const load: LayoutLoad = async ({ depends }): Promise<{ config: Config | null; problem: string }> => {
+export const load: LayoutLoad = async ({ depends, fetch }): Promise<{ config: Config | null; problem: string }> => {
   depends("hub:config");
   try {
-    return { config: await call(api.GET("/api/config")), problem: "" };
+    return { config: await call(api.GET("/api/config", { fetch })), problem: "" };
   } catch (error) {
     return { config: null, problem: messageOf(error) };
   }

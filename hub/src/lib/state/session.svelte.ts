@@ -67,7 +67,7 @@ export class Session {
     const { nonce } = await call(api.GET("/api/auth/nonce"));
     const issuedAt = Date.now();
     const message = signInMessage({
-      origin: location.origin,
+      origin: SIGN_IN_ORIGIN,
       address: wallet.address,
       chainId: this.#config.signIn.chainId,
       nonce,

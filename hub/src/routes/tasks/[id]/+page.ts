@@ -6,10 +6,15 @@ import type { PageLoad } from "./$types";
 export const load: PageLoad = async ({
   params,
   depends,
+  fetch,
 }): Promise<{ id: string; task: Task | null; refusal: string }> => {
   depends("hub:task");
   try {
-    return { id: params.id, task: await call(api.GET("/api/tasks/{id}", { params: { path: params } })), refusal: "" };
+    return {
+      id: params.id,
+      task: await call(api.GET("/api/tasks/{id}", { params: { path: params }, fetch })),
+      refusal: "",
+    };
   } catch (thrown) {
     if (!(thrown instanceof ApiError)) throw thrown;
     if (thrown.status === 401 || thrown.status === 403) return { id: params.id, task: null, refusal: thrown.message };
