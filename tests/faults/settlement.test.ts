@@ -194,12 +194,15 @@ describe("settlement before finality", () => {
     await it.reached(1, "included");
     const block = (await it.store.batch(1))!.block!;
     await it.mine(2);
-    expect(await it.ethers.rootOf(1, "finalized")).toBeNull();
+    await it.lookedAgain();
+    expect((await it.store.batch(1))?.state).toBe("included");
     await it.verify([bob]);
     await it.reached(2, "included");
     expect(await it.chain.provider.getBlockNumber()).toBe(block + 3);
     await it.reached(1, "recorded");
+    await it.lookedAgain();
     expect((await it.store.batch(2))?.state).toBe("included");
+    expect(it.changes).not.toContain("2 recorded");
     await it.mine(3);
     await it.allRecorded();
     await it.expectExactlyOnce();

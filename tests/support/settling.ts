@@ -157,6 +157,13 @@ export class Settling {
     }, WAIT);
   }
 
+  /** Resolves once settlement has gone through its steps twice more. */
+  async lookedAgain(): Promise<void> {
+    const finalized = () => this.proxy.calls.filter(({ params }) => params.includes("finalized")).length;
+    const before = finalized();
+    await vi.waitFor(() => expect(finalized()).toBeGreaterThan(before + 3), WAIT);
+  }
+
   /** Each wallet has on the chain what its receipts in the store say, and each batch was recorded by one event. */
   async expectExactlyOnce(): Promise<void> {
     const owed = new Map<Address, bigint>();
