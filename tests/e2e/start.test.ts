@@ -64,10 +64,16 @@ function start(...options: string[]) {
   return { process: child, exit: once(child, "exit"), output: () => text };
 }
 
+/** Waits until the network is up; fails with what it printed when it ends before. */
+async function untilUp(network: ReturnType<typeof start>): Promise<void> {
+  const ended = network.exit.then(() => expect.fail(network.output()));
+  await Promise.race([expect.poll(network.output, TIMEOUT).toContain(UP), ended]);
+}
+
 describe("npm start", () => {
   test("shows the evidence of one task from request to on-chain unit, serves the hub, and ends with Ctrl-C", async () => {
     const network = start();
-    await expect.poll(network.output, TIMEOUT).toContain(UP);
+    await untilUp(network);
     const output = network.output();
     const evidence = [/node +0x[0-9a-f]{64}/, /task +0x[0-9a-f]{32}/, /assignment +0x[0-9a-f]{32}/, /at most 2\^-112/];
     for (const each of evidence) expect(output).toMatch(each);
@@ -83,7 +89,7 @@ describe("npm start", () => {
 
   test("goes on with the same data: the units are on the new chain again; and leaves nothing behind when killed", async () => {
     const network = start("--no-task");
-    await expect.poll(network.output, TIMEOUT).toContain(UP);
+    await untilUp(network);
     expect(network.output()).toMatch(/restored +16,384 units of 0x/);
 
     network.process.kill("SIGKILL");
