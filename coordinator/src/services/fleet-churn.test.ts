@@ -49,7 +49,7 @@ const action: fc.Arbitrary<Step> = fc.oneof(
 
 test("whoever joins, leaves, works and fails: work goes to exactly the nodes that have room", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
+    fc.asyncProperty(fc.array(action, { minLength: 40, maxLength: 80 }), async (actions) => {
       const clock = new ManualClock();
       const store = new MemoryStore();
       await store.start();
