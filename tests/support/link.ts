@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { pipeline } from "node:stream";
 
 /** A TCP path to a server that a test can cut. While it is cut, whoever dials gets a connection on which nothing comes. */
 export class Link {
@@ -8,18 +7,22 @@ export class Link {
   readonly address: string;
   readonly #server: Server;
   readonly #target: { readonly host: string; readonly port: number };
-  readonly #sockets = new Set<Socket>();
-  readonly #waiting = new Set<Socket>();
+  /** Connections of whoever dialled, each with its other half once it is let through. */
+  readonly #connections = new Map<Socket, Socket | undefined>();
   #whole = true;
 
   private constructor(server: Server, target: { readonly host: string; readonly port: number }) {
     this.#server = server;
     this.#target = target;
     this.address = `127.0.0.1:${(server.address() as { port: number }).port}`;
-    server.on("connection", (socket) => {
-      this.#keep(socket);
-      if (this.#whole) this.#join(socket);
-      else this.#waiting.add(socket);
+    server.on("connection", (near) => {
+      this.#connections.set(near, undefined);
+      near.on("error", () => near.destroy());
+      near.on("close", () => {
+        this.#connections.get(near)?.destroy();
+        this.#connections.delete(near);
+      });
+      if (this.#whole) this.#join(near);
     });
   }
 
@@ -31,38 +34,35 @@ export class Link {
     return new Link(server, { host, port: Number(port) });
   }
 
+  /** From now on nothing of whoever dialled arrives; what the server says still does. */
+  mute(): void {
+    for (const [near, far] of this.#connections) if (far) near.unpipe(far);
+  }
+
   /** Ends every connection. */
   cut(): void {
     this.#whole = false;
-    for (const socket of this.#sockets) socket.destroy();
+    for (const near of this.#connections.keys()) near.destroy();
   }
 
   /** Lets through who waits and who dials. */
   mend(): void {
     this.#whole = true;
-    for (const socket of this.#waiting) this.#join(socket);
-    this.#waiting.clear();
+    for (const [near, far] of this.#connections) if (!far) this.#join(near);
   }
 
   async stop(): Promise<void> {
-    this.cut();
+    const closed = once(this.#server, "close");
     this.#server.close();
-    await once(this.#server, "close");
+    this.cut();
+    await closed;
   }
 
-  #join(socket: Socket): void {
+  #join(near: Socket): void {
     const far = connect(this.#target);
-    this.#keep(far);
-    // Either end may go at any time; its other half then goes as well.
-    pipeline(socket, far, socket, () => undefined);
-  }
-
-  #keep(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => {
-      this.#sockets.delete(socket);
-      this.#waiting.delete(socket);
-    });
+    this.#connections.set(near, far);
+    near.pipe(far).pipe(near);
+    far.on("error", () => far.destroy());
+    far.on("close", () => near.destroy());
   }
 }

@@ -18,6 +18,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ CHUNK_BYTES = 65_536
 FRAME_RESULTS = 16  # so many inline outputs of 64 KiB are the 1 MiB that a frame may have
 HANDSHAKE_SECONDS = 20
 GOODBYE_SECONDS = 5
+STABLE_SECONDS = 60  # a session so long ends a row of replaced ones
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -284,11 +286,14 @@ class Node:
         failed = replaced = 0
         while coordinators:
             address = coordinators.pop(0)
+            dialled = time.monotonic()
             opened, ending, detail = await self.visit(address)
             if self.draining and self.empty.is_set():
                 return 0
             log.warning("session with %s ended: %s %s", address, ending, detail)
-            replaced = replaced + 1 if ending == "SESSION_REPLACED" else 0
+            if time.monotonic() - dialled > STABLE_SECONDS or ending != "SESSION_REPLACED":
+                replaced = 0
+            replaced += ending == "SESSION_REPLACED"
             if replaced == 3:
                 return 4
             if ending not in REFUSALS:
@@ -379,7 +384,7 @@ class Session:
             node_id=node_id, audience=audience, terms=terms, signature=signature))
         self.welcome = (await self.receive()).welcome
         self.node.spread = self.welcome.reconnect_spread_ms / 1000
-        log.info("session %s", self.welcome.session_id.hex())
+        log.info("opened session %s", self.welcome.session_id.hex())
 
     async def run(self) -> None:
         """Serves until the stream ends, beginning with the results that have no ack."""
