@@ -9,6 +9,7 @@ import { ERRORS, type ErrorCode } from "../coordinator/src/domain/errors.ts";
 import type { RestComponents } from "../coordinator/src/edges/rest/components.ts";
 import { STATUS } from "../coordinator/src/edges/rest/problems.ts";
 import { createRest } from "../coordinator/src/edges/rest/rest.ts";
+import { receiptSchema } from "../proto/src/verify-format.ts";
 import { renderConfiguration } from "./lib/configuration-page.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
@@ -59,6 +60,7 @@ export async function generate(): Promise<Record<string, string>> {
   return {
     "docs/openapi.json": `${JSON.stringify(document, null, 2)}\n`,
     "docs/errors.md": renderErrors(),
+    "docs/receipt.schema.json": `${JSON.stringify(receiptSchema(), null, 2)}\n`,
     "docs/configuration.md": renderConfiguration(),
     "hub/src/lib/api/schema.d.ts": COMMENT_HEADER + astToString(types),
   };

@@ -1,13 +1,18 @@
 import { sha256 } from "#crypto";
-import { addressBytes, addressFromBytes } from "./address.ts";
-import { equal, fromHex, type Hex, toHex } from "./bytes.ts";
-import { verifySignature } from "./ed25519.ts";
+import { fromHex, type Hex, toHex } from "./bytes.ts";
 import { checkProduct } from "./kernel.ts";
-import { FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed, matmulUnits } from "./matmul.ts";
-import { rootFromPath } from "./merkle.ts";
+import { FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed } from "./matmul.ts";
 import { type ReceiptLeaf, receiptLeaf, verifyReceiptProof } from "./receipt.ts";
 import { type MatmulTaskSpec, readTaskSpec } from "./spec.ts";
-import { resultMessage, resultsMessage } from "./transcript.ts";
+import {
+  asked,
+  Broken,
+  checkNodeSignature,
+  checkSpecDigest,
+  checkSpecFields,
+  Open,
+  outcomeOf,
+} from "./verify-checks.ts";
 import { hasChecksum, leafFields, type ReceiptFile, readReceipt } from "./verify-format.ts";
 
 export * from "./verify-format.ts";
@@ -79,11 +84,6 @@ export interface Sources {
   product?(task: MatmulTask, output: Uint8Array, outputDigest: Uint8Array): boolean | Promise<boolean>;
 }
 
-/** The link does not hold. */
-class Broken extends Error {}
-/** Whether the link holds cannot be said. */
-class Open extends Error {}
-
 /** What links hand on. */
 class Check {
   readonly #text: string;
@@ -107,12 +107,14 @@ class Check {
       return this.file.format;
     },
     "spec digest": () => {
-      const digest = toHex(sha256(fromHex(this.file.spec)));
-      if (digest !== this.file.receipt.specDigest) throw new Broken(`the spec's SHA-256 is ${digest}`);
-      return digest;
+      checkSpecDigest(this.file.receipt, this.file.spec);
+      return this.file.receipt.specDigest;
     },
     "spec fields": () => this.#specFields(),
-    "node signature": () => this.#nodeSignature(),
+    "node signature": () => {
+      checkNodeSignature(this.file.receipt, this.file.signature);
+      return `node ${this.file.receipt.nodeId}`;
+    },
     leaf: () => {
       const leaf = receiptLeaf(this.leaf);
       if (leaf !== this.file.leaf) throw new Broken(`the receipt's fields make the leaf ${leaf}`);
@@ -155,41 +157,11 @@ class Check {
   }
 
   #specFields(): string {
-    const { receipt, chain, spec: bytes } = this.file;
-    const spec = readTaskSpec(fromHex(bytes));
-    this.#spec = spec;
-    const { n, k } = spec;
-    const units = matmulUnits(n, k);
-    if (receipt.kind !== "matmul") throw new Broken(`the spec is of kind matmul, the receipt says ${receipt.kind}`);
-    if (receipt.assurance !== "proven") throw new Broken(`matmul is proven, the receipt says ${receipt.assurance}`);
-    if (receipt.units !== String(units)) throw new Broken(`the spec is worth ${units} units, not ${receipt.units}`);
-    const requester = addressFromBytes(spec.requester);
-    if (requester !== receipt.requester) throw new Broken(`the spec was asked for by ${requester}`);
-    if (spec.chainId === 0n && spec.contract.length === 0) {
-      if (chain) throw new Open("the task was asked for before a chain was known: nothing binds it to this one");
-    } else {
-      if (!chain) throw new Broken(`the spec is for chain ${spec.chainId}, the receipt names none`);
-      if (spec.chainId !== BigInt(chain.chainId)) throw new Broken(`the spec is for chain ${spec.chainId}`);
-      if (!equal(spec.contract, addressBytes(chain.contract))) throw new Broken("the spec is for another contract");
-    }
-    return `${k} matrices of ${n} x ${n} over F_251, ${units} units`;
-  }
-
-  #nodeSignature(): string {
-    const { receiptId, taskId, specDigest, resultDigest, provider, nodeId } = this.leaf;
-    const message = resultMessage({
-      assignmentId: fromHex(receiptId),
-      taskId: fromHex(taskId),
-      specDigest: fromHex(specDigest),
-      outputDigest: fromHex(resultDigest),
-      wallet: addressBytes(provider),
-    });
-    const { signature, index, size, path } = this.file.signature;
-    const root = rootFromPath(message, index, size, path.map(fromHex));
-    if (!verifySignature(fromHex(nodeId), resultsMessage(root), fromHex(signature))) {
-      throw new Broken("it is not the node's signature of this result");
-    }
-    return `node ${nodeId}`;
+    const { receipt, chain, spec } = this.file;
+    this.#spec = readTaskSpec(fromHex(spec));
+    const { n, k } = this.#spec;
+    checkSpecFields(receipt, this.#spec, chain);
+    return `${k} matrices of ${n} x ${n} over F_251, ${receipt.units} units`;
   }
 
   async #rootOnChain(): Promise<string> {
@@ -249,15 +221,6 @@ class Check {
   }
 }
 
-/** Awaits a fact; that it could not be had breaks nothing. */
-async function asked<T>(fact: () => T | Promise<T>): Promise<T> {
-  try {
-    return await fact();
-  } catch (cause) {
-    throw new Open(cause instanceof Error ? cause.message : String(cause), { cause });
-  }
-}
-
 /**
  * Checks a receipt's text link by link, in the order of {@link LINKS}, and yields each as it is known. After the first
  * broken link the others stay unchecked, and nobody is asked for facts any more.
@@ -273,9 +236,9 @@ export async function* verifyReceipt(text: string, sources: Sources = {}): Async
     try {
       yield { name, status: "ok", detail: await check.links[name]() };
     } catch (error) {
-      const status = error instanceof Open ? "unchecked" : "failed";
-      if (status === "failed") broken = name;
-      yield { name, status, detail: error instanceof Error ? error.message : String(error) };
+      const outcome = outcomeOf(error);
+      if (outcome.status === "failed") broken = name;
+      yield { name, ...outcome };
     }
   }
 }

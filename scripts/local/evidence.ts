@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { fromHex, type Hex, matmulSeed } from "@proof-of-compute/proto";
-import { checkProduct } from "@proof-of-compute/proto/kernel";
+import type { Hex } from "@proof-of-compute/proto";
+import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
+import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
+import { JsonRpcProvider } from "ethers";
 import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
 import { type ChainFacts, type LocalNetwork, type Say, until } from "./network.ts";
@@ -90,22 +92,26 @@ async function showRecorded(
   time: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { receipt, batch, proof } = await user.receipt(task.receiptId!, signal);
-  say("recorded", `after ${time}: root ${batch!.root}`, `in block ${batch!.block}, tx ${batch!.transaction}`);
+  const text = await user.receipt(task.receiptId!, signal);
+  const { root, recorded } = readReceipt(text).batch!;
+  say("recorded", `after ${time}: root ${root}`, `in block ${recorded?.block}, tx ${recorded?.transaction}`);
 
-  // What anybody can do who believes nobody: the check from public facts, and the inclusion asked of the contract.
-  const seed = matmulSeed({
-    assignmentId: fromHex(receipt.receiptId),
-    taskId: fromHex(receipt.taskId),
-    nodeId: fromHex(receipt.nodeId),
-    specDigest: fromHex(receipt.specDigest),
-  });
-  const output = await user.result(task.id, signal);
-  const right = checkProduct({ seed, n: task.n, k: task.k }, output, fromHex(receipt.resultDigest));
-  const leaf = { ...receipt, kind: 1, assurance: 1 };
-  const included = await chain.contract.getFunction("verifyReceipt")(batch!.id, leaf, proof!);
-  if (!right || !included) throw new LocalError("the receipt does not stand up to an independent check");
-  say("re-checked", "the product again from public facts, and the receipt by the contract: both hold");
+  // What anybody can do who believes nobody: every link of the receipt, from its bytes to the chain and the product.
+  const rpc = new JsonRpcProvider(chain.rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
+  const links = await Array.fromAsync(
+    verifyReceipt(text, {
+      chain: (where, batch) => readChainFacts(rpc, where, batch),
+      result: () => user.result(task.id, signal),
+    }),
+  ).finally(() => rpc.destroy());
+  if (verdictOf(links) !== "verified") {
+    const open = links.filter(({ status }) => status !== "ok").map(({ name, detail }) => `${name}: ${detail}`);
+    throw new LocalError(`the receipt does not stand up to an independent check (${open.join("; ")})`);
+  }
+  say(
+    "re-checked",
+    `all ${links.length} links of the receipt, the product from public facts and the root on the chain`,
+  );
 
   const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
   say("computeUnits", `${number.format(units)}, read from the contract for ${network.provider.address}`);

@@ -7,7 +7,6 @@ import type {
   ConfigView,
   NodeView,
   Problem,
-  ReceiptEvidence,
   TaskView,
 } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
@@ -42,8 +41,9 @@ export class Requester {
     return (await this.#json<{ items: BatchSummary[] }>("GET", "/api/batches?limit=1", signal)).items[0];
   }
 
-  receipt(id: Hex, signal: AbortSignal): Promise<ReceiptEvidence> {
-    return this.#json("GET", `/api/receipts/${id}`, signal);
+  /** The receipt's file, as anybody gets it. */
+  async receipt(id: Hex, signal: AbortSignal): Promise<string> {
+    return (await this.#fetch("GET", `/api/receipts/${id}`, signal)).text();
   }
 
   /** A task of this wallet. */

@@ -1,5 +1,5 @@
 import { hash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../domain/errors.ts";
@@ -43,6 +43,25 @@ export class FsBlobs implements Blobs {
     }
     if (digestOf(bytes) !== sha256) throw new ComputeError("UNAVAILABLE", `the blob ${sha256} is damaged on disk`);
     return bytes;
+  }
+
+  async has(sha256: Hex): Promise<boolean> {
+    const path = this.#pathOf(sha256);
+    try {
+      return (await stat(path)).isFile();
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw new ComputeError("UNAVAILABLE", "the blob could not be looked up", { cause });
+    }
+  }
+
+  async delete(sha256: Hex): Promise<void> {
+    const path = this.#pathOf(sha256);
+    try {
+      await rm(path, { force: true });
+    } catch (cause) {
+      throw new ComputeError("UNAVAILABLE", "the blob could not be deleted", { cause });
+    }
   }
 
   #pathOf(sha256: Hex): string {

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import type { Hex } from "@proof-of-compute/proto";
+import type { Address, Hex } from "@proof-of-compute/proto";
 import { Piscina } from "piscina";
 import { type Batch, leafOf } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
@@ -14,15 +14,16 @@ const MAX_QUEUE = 64;
 /** The worker, and the trees that it holds, go after so long without a question. */
 const IDLE_MS = 60_000;
 
-/** The receipts of a batch, a page at a time, with a turn of the event loop before each. */
+/** The receipts of a batch or a wallet, a page at a time, with a turn of the event loop before each. */
 export async function* receiptPages(
   store: Pick<Store, "receipts">,
-  batchId: number,
+  of: { readonly batchId: number } | { readonly provider: Address },
+  limit = PAGE,
 ): AsyncGenerator<readonly Receipt[]> {
   let cursor: string | undefined;
   do {
     await setImmediate();
-    const page = await store.receipts({ batchId, limit: PAGE, ...(cursor !== undefined && { cursor }) });
+    const page = await store.receipts({ ...of, limit, ...(cursor !== undefined && { cursor }) });
     yield page.items;
     cursor = page.cursor;
   } while (cursor !== undefined);
@@ -67,7 +68,7 @@ export class BatchProofs {
   async #tell(batch: Pick<Batch, "id" | "root">): Promise<void> {
     try {
       let first = true;
-      for await (const page of receiptPages(this.#store, batch.id)) {
+      for await (const page of receiptPages(this.#store, { batchId: batch.id })) {
         await this.#pool.run({ root: batch.root, receipts: page.map(leafOf), first });
         first = false;
       }

@@ -86,6 +86,8 @@ export interface RestLimits {
   readonly signInsPerMinute: number;
   /** Tasks a minute from one wallet. */
   readonly dispatchesPerMinute: number;
+  /** Results and exports a minute from one address. */
+  readonly downloadsPerMinute: number;
   /** Longest body in bytes. */
   readonly bodyBytes: number;
   /** Longest request line and headers in bytes. */
@@ -102,6 +104,7 @@ export const REST_LIMITS: RestLimits = {
   requestsPerMinute: 1200,
   signInsPerMinute: 60,
   dispatchesPerMinute: 240,
+  downloadsPerMinute: 120,
   bodyBytes: 64 * 1024,
   headerBytes: 16 * 1024,
   requestTimeoutMs: 15_000,

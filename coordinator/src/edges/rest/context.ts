@@ -3,9 +3,9 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fasti
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Task } from "../../domain/task.ts";
 import type { BatchLookup } from "./batch-lookup.ts";
-import type { BatchProofs } from "./batch-proofs.ts";
 import type { RestComponents, RestInit, RestLimits } from "./components.ts";
 import { PROBLEM_JSON } from "./problems.ts";
+import type { ReceiptFiles } from "./receipt-files.ts";
 import { Problem, type TaskView } from "./schemas.ts";
 import type { Sessions } from "./sessions.ts";
 import { taskView } from "./views.ts";
@@ -26,7 +26,7 @@ export interface RestContext {
   readonly limits: RestLimits;
   readonly sessions: Sessions;
   readonly batches: BatchLookup;
-  readonly proofs: BatchProofs;
+  readonly receiptFiles: ReceiptFiles;
 }
 
 /** The `default` response of every route. */

@@ -58,7 +58,12 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
   const app = await createRest(
     {
       store,
-      blobs: { put: async (digest, bytes) => void blobs.set(digest, bytes), get: async (d) => blobs.get(d) ?? null },
+      blobs: {
+        put: async (digest, bytes) => void blobs.set(digest, bytes),
+        get: async (digest) => blobs.get(digest) ?? null,
+        has: async (digest) => blobs.has(digest),
+        delete: async (digest) => void blobs.delete(digest),
+      },
       clock,
       logger,
       events,

@@ -1,58 +1,50 @@
 import { Readable } from "node:stream";
-import { receiptLeaf, toHex } from "@proof-of-compute/proto";
-import { leafOf } from "../../domain/batch.ts";
+import type { Hex } from "@proof-of-compute/proto";
+import { ReceiptFile } from "@proof-of-compute/proto/verify";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { receiptPages } from "./batch-proofs.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "./context.ts";
 import { readWallet } from "./problems.ts";
+import { sendResult } from "./results.ts";
 import {
   BatchPage,
   BatchParams,
   BatchView,
+  ExportQuery,
   JsonLines,
+  OctetStream,
   PageQuery,
-  ReceiptEvidence,
   ReceiptPage,
   ReceiptParams,
   ReceiptsQuery,
 } from "./schemas.ts";
-import { batchSummary, batchView, explorerLink, receiptView } from "./views.ts";
+import { batchSummary, batchView, receiptView } from "./views.ts";
 
-/** One receipt a line, a page of lines at a time. */
-async function* jsonLines(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
-  for await (const page of pages) yield page.map((receipt) => `${JSON.stringify(receiptView(receipt))}\n`).join("");
+/** Any site may read what is public anyway, so that receipts can be checked by whoever shows them. */
+const PUBLIC = ["access-control-allow-origin", "*"] as const;
+
+/** Receipts written at once, each of which takes a task, and for an export a proof, to be read: some milliseconds. */
+const WRITTEN_PAGE = 50;
+
+/** A text a line, of a page of receipts at a time. */
+async function* jsonLines(
+  pages: AsyncIterable<readonly Receipt[]>,
+  write: (receipt: Receipt) => Promise<string>,
+): AsyncGenerator<string> {
+  for await (const page of pages) yield (await Promise.all(page.map(write))).map((line) => `${line}\n`).join("");
 }
 
-/** What was credited and why: public, so that anybody can check any unit. */
+/** What was credited and why: public, so that anybody can check any unit, from any site. */
 export function ledgerRoutes(app: RestApp, context: RestContext): void {
-  const { components, proofs, init } = context;
+  const { components, receiptFiles, init, limits } = context;
   const { store } = components;
   const { network } = init;
 
-  /** The receipt with everything that a verifier needs. */
-  async function evidence(receipt: Receipt): Promise<ReceiptEvidence> {
-    const task = await store.task(receipt.taskId);
-    const batch = receipt.batchId === undefined ? null : await store.batch(receipt.batchId);
-    const { chainId, contractAddress } = network;
-    const link = explorerLink(network, batch?.transaction);
-    return {
-      receipt: receiptView(receipt),
-      leaf: receiptLeaf(leafOf(receipt)),
-      ...(task && { spec: toHex(task.spec) }),
-      ...(chainId !== undefined && contractAddress && { chain: { chainId, contract: contractAddress } }),
-      ...(batch && {
-        proof: await proofs.proof(batch, receipt.receiptId),
-        batch: {
-          id: batch.id,
-          root: batch.root,
-          state: batch.state,
-          ...(batch.transaction && { transaction: batch.transaction }),
-          ...(batch.block !== undefined && { block: batch.block }),
-        },
-      }),
-      ...(link && { explorerUrl: link }),
-    };
+  async function requireReceipt(id: Hex): Promise<Receipt> {
+    const receipt = await store.receipt(id);
+    if (!receipt) throw new ComputeError("NOT_FOUND", `there is no receipt ${id}`);
+    return receipt;
   }
 
   app.get(
@@ -61,16 +53,63 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       schema: {
         summary: "A receipt with all that is needed to check it",
         description:
-          "Once a batch carries it: the Merkle proof for the contract's verifyReceipt, and where it is recorded.",
+          "In a canonical form: one line, no spaces, members in the order of docs/receipt.schema.json. Once a batch " +
+          "carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.",
         tags: ["ledger"],
         params: ReceiptParams,
-        response: { 200: ReceiptEvidence, ...PROBLEMS },
+        response: { 200: ReceiptFile, ...PROBLEMS },
       },
     },
-    async (request) => {
-      const receipt = await store.receipt(request.params.id);
-      if (!receipt) throw new ComputeError("NOT_FOUND", `there is no receipt ${request.params.id}`);
-      return evidence(receipt);
+    async (request, reply) => {
+      const text = await receiptFiles.write(await requireReceipt(request.params.id));
+      // As text, so that it is sent as it was written.
+      return reply
+        .header(...PUBLIC)
+        .type("application/json")
+        .send(text as unknown as ReceiptFile);
+    },
+  );
+
+  app.get(
+    "/api/receipts/:id/result",
+    {
+      schema: {
+        summary: "The bytes of a receipt's result",
+        description:
+          "For matmul n*n bytes, row-major. Kept for RESULT_RETENTION, then NO_RESULT: the work can be computed again. " +
+          "Content-Digest (RFC 9530) and ETag carry their SHA-256.",
+        tags: ["ledger"],
+        params: ReceiptParams,
+        response: { 200: OctetStream, ...PROBLEMS },
+      },
+      config: { rateLimit: { max: limits.downloadsPerMinute } },
+    },
+    async (request, reply) => {
+      const receipt = await requireReceipt(request.params.id);
+      reply.header(...PUBLIC).header("cache-control", "public, no-cache");
+      return sendResult(components, receipt, request, reply);
+    },
+  );
+
+  app.get(
+    "/api/receipts/export",
+    {
+      schema: {
+        summary: "Every receipt of a wallet, with all that is needed to check it (JSON Lines)",
+        description: "One ReceiptFile a line, by receipt id. `npm run verify-receipt` checks such a file.",
+        tags: ["ledger"],
+        querystring: ExportQuery,
+        response: { 200: JsonLines, ...PROBLEMS },
+      },
+      config: { rateLimit: { max: limits.downloadsPerMinute } },
+    },
+    async (request, reply) => {
+      const provider = readWallet(request.query.provider);
+      const pages = receiptPages(store, { provider }, WRITTEN_PAGE);
+      reply.header("content-disposition", `attachment; filename="receipts-${provider}.jsonl"`);
+      return reply
+        .type("application/jsonl")
+        .send(Readable.from(jsonLines(pages, (receipt) => receiptFiles.write(receipt))));
     },
   );
 
@@ -137,7 +176,9 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
     {
       schema: {
         summary: "Every receipt of a batch (JSON Lines)",
-        description: "One Receipt a line. Their leaves make the batch's root and their units its credits; check it.",
+        description:
+          "One BatchLine a line. Their leaves make the batch's root, their units its credits, and their specs the units; " +
+          "`npm run verify-batch` checks it.",
         tags: ["ledger"],
         params: BatchParams,
         response: { 200: JsonLines, ...PROBLEMS },
@@ -148,7 +189,13 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       const etag = `"${batch.root.slice(2)}"`;
       reply.header("etag", etag).header("cache-control", "no-cache");
       if (request.headers["if-none-match"] === etag) return reply.code(304).send();
-      return reply.type("application/jsonl").send(Readable.from(jsonLines(receiptPages(store, batch.id))));
+      return reply
+        .type("application/jsonl")
+        .send(
+          Readable.from(
+            jsonLines(receiptPages(store, { batchId: batch.id }, WRITTEN_PAGE), (r) => receiptFiles.line(r)),
+          ),
+        );
     },
   );
 }

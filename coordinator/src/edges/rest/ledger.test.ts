@@ -1,10 +1,26 @@
 import { randomBytes } from "node:crypto";
-import { type Hex, receiptLeaf, receiptTree, toXdcAddress, verifyReceiptProof } from "@proof-of-compute/proto";
+import {
+  type Hex,
+  receiptLeaf,
+  receiptTree,
+  sha256,
+  toHex,
+  toXdcAddress,
+  verifyReceiptProof,
+} from "@proof-of-compute/proto";
+import {
+  type Link,
+  type LinkName,
+  leafFields,
+  readBatchLine,
+  readReceipt,
+  verifyReceipt,
+} from "@proof-of-compute/proto/verify";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { LiveNode } from "../../services/live-node.ts";
-import { type RestHarness, startRest } from "./harness.ts";
+import { ORIGIN, type RestHarness, startRest } from "./harness.ts";
 import type { ReceiptView } from "./schemas.ts";
 
 let rest: RestHarness;
@@ -27,42 +43,82 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   return receipts;
 }
 
-/** A receipt of the API as its leaf's fields. */
-const leafOfView = (view: ReceiptView) =>
-  receiptLeaf(leafOf({ ...(view as unknown as Receipt), units: BigInt(view.units) }));
+const link = (links: readonly Link[], name: LinkName) => links.find((one) => one.name === name)!;
+
+/** Reads and checks a receipt's file, with the result that it names. */
+async function verified(receiptId: Hex) {
+  const response = await rest.get(`/api/receipts/${receiptId}`);
+  expect(response.headers["content-type"]).toMatch("application/json");
+  const file = readReceipt(response.body);
+  const result = async () => {
+    if (!file.result.available) throw new Error("gone");
+    return (await rest.get(new URL(file.result.url).pathname)).rawPayload;
+  };
+  return { file, links: await Array.fromAsync(verifyReceipt(response.body, { result })) };
+}
 
 test("a receipt comes with all that a verifier needs, before and after it is batched", async () => {
   const [receipt] = await makeReceipts(1);
   const { receiptId } = receipt!;
-  const before = (await rest.get(`/api/receipts/${receiptId}`)).json();
-  expect(before).toMatchObject({
+  const before = await verified(receiptId);
+  expect(before.file).toMatchObject({
     leaf: receiptLeaf(leafOf(receipt!)),
     chain: { chainId: 51 },
-    receipt: { receiptId, units: "1", kind: "matmul", assurance: "proven", signature: { index: 0, size: 1 } },
+    receipt: { receiptId, units: "1", kind: "matmul", assurance: "proven" },
+    signature: { index: 0, size: 1 },
+    result: { available: true, url: `${ORIGIN}/api/receipts/${receiptId}/result` },
   });
-  expect(before.spec).toMatch(/^0x[0-9a-f]+$/);
-  expect(before).not.toHaveProperty("proof");
-  expect(leafOfView(before.receipt)).toBe(before.leaf);
+  expect(before.file).not.toHaveProperty("batch");
+  for (const name of ["format", "spec digest", "spec fields"] as const)
+    expect(link(before.links, name).status).toBe("ok");
+  // The harness' nodes sign nothing.
+  expect(link(before.links, "node signature").status).toBe("failed");
 
   await makeReceipts(6);
   const batch = await rest.closeBatch();
   const transaction: Hex = `0x${"cd".repeat(32)}`;
+  await rest.setBatch(batch.id, "included", transaction, 98);
+  expect((await verified(receiptId)).file.batch).not.toHaveProperty("recorded");
   await rest.setBatch(batch.id, "recorded", transaction, 99);
-  const after = (await rest.get(`/api/receipts/${receiptId}`)).json();
-  expect(after).toMatchObject({
-    receipt: { batchId: batch.id },
-    batch: { id: batch.id, root: batch.root, state: "recorded", transaction, block: 99 },
-    explorerUrl: `https://testnet.xdcscan.com/tx/${transaction}`,
+  const { file } = await verified(receiptId);
+  expect(file.batch).toMatchObject({ id: batch.id, root: batch.root, recorded: { transaction, block: 99 } });
+  expect(verifyReceiptProof(batch.root, file.leaf, file.batch!.proof)).toBe(true);
+});
+
+test("a receipt's result is everybody's, from any site", async () => {
+  const [receipt] = await makeReceipts(1);
+  const url = `/api/receipts/${receipt!.receiptId}/result`;
+  const response = await rest.get(url);
+  expect(toHex(sha256(response.rawPayload))).toBe(receipt!.resultDigest);
+  expect(response.headers).toMatchObject({
+    "access-control-allow-origin": "*",
+    "content-type": "application/octet-stream",
   });
-  expect(verifyReceiptProof(after.batch.root, after.leaf, after.proof)).toBe(true);
+  const again = await rest.app.inject({ url, headers: { "if-none-match": response.headers.etag } });
+  expect(again.statusCode).toBe(304);
+  expect((await rest.get(`/api/receipts/0x${"00".repeat(16)}/result`)).statusCode).toBe(404);
+});
+
+test("a wallet's receipts are exported whole, each as its own file has it", async () => {
+  const receipts = await makeReceipts(8);
+  await rest.closeBatch();
+  await makeReceipts(2);
+  const { provider } = receipts[0]!;
+  const response = await rest.get(`/api/receipts/export?provider=${toXdcAddress(provider)}`);
+  expect(response.headers["content-type"]).toBe("application/jsonl");
+  const lines = response.body.trimEnd().split("\n");
+  const files = lines.map(readReceipt);
+  expect(files.length).toBeGreaterThan(receipts.filter((receipt) => receipt.provider === provider).length - 1);
+  expect(new Set(files.map(({ receipt }) => receipt.provider))).toEqual(new Set([provider]));
+  expect(lines[0]).toBe((await rest.get(`/api/receipts/${files[0]!.receipt.receiptId}`)).body);
 });
 
 test("every receipt of a batch has its proof, each from the tree that was kept", async () => {
   const receipts = await makeReceipts(9);
   const { root } = await rest.closeBatch();
   for (const { receiptId } of receipts) {
-    const { leaf, proof } = (await rest.get(`/api/receipts/${receiptId}`)).json();
-    expect(verifyReceiptProof(root, leaf, proof)).toBe(true);
+    const { leaf, batch } = readReceipt((await rest.get(`/api/receipts/${receiptId}`)).body);
+    expect(verifyReceiptProof(root, leaf, batch!.proof)).toBe(true);
   }
 });
 
@@ -71,13 +127,10 @@ test("the receipts of a batch, streamed, make its root and its credits", async (
   const { id } = await rest.closeBatch();
   const response = await rest.get(`/api/batches/${id}/receipts`);
   expect(response.headers["content-type"]).toBe("application/jsonl");
-  const receipts: ReceiptView[] = response.body
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
+  const receipts = response.body.trimEnd().split("\n").map(readBatchLine);
   const batch = (await rest.get(`/api/batches/${id}`)).json();
   expect(batch).toMatchObject({ id, state: "closed", receipts: 7, providers: 2 });
-  const leaves = receipts.map((view) => leafOf({ ...(view as unknown as Receipt), units: BigInt(view.units) }));
+  const leaves = receipts.map(({ batchId: _, signature: __, spec: ___, ...fields }) => leafFields(fields));
   expect(receiptTree(leaves).root).toBe(batch.root);
   for (const { provider, units } of batch.credits) {
     const own = receipts.filter((receipt) => receipt.provider === provider);
@@ -104,8 +157,8 @@ test("a batch of many pages is streamed whole", async () => {
   const lines = (await rest.get("/api/batches/2/receipts")).body.trimEnd().split("\n");
   expect(new Set(lines.map((line) => JSON.parse(line).receiptId)).size).toBe(1100);
   const { receiptId } = receipts[700]!;
-  const { leaf, proof } = (await rest.get(`/api/receipts/${receiptId}`)).json();
-  expect(verifyReceiptProof(root, leaf, proof)).toBe(true);
+  const file = readReceipt((await rest.get(`/api/receipts/${receiptId}`)).body);
+  expect(verifyReceiptProof(root, file.leaf, file.batch!.proof)).toBe(true);
 });
 
 test("receipts are listed, of one wallet in either notation", async () => {

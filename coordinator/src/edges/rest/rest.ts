@@ -23,6 +23,7 @@ import { ledgerRoutes } from "./ledger-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { describeApi } from "./openapi.ts";
 import { PROBLEM_JSON, problem, sendProblem } from "./problems.ts";
+import { ReceiptFiles } from "./receipt-files.ts";
 import { Sessions } from "./sessions.ts";
 import { taskRoutes } from "./task-routes.ts";
 import { TaskStreams } from "./task-streams.ts";
@@ -99,7 +100,11 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   const sessions = new Sessions(components, { origins, chainId: init.network.chainId ?? 1 });
   const batches = new BatchLookup(components);
   const proofs = new BatchProofs(components);
-  const context: RestContext = { components, init, limits, sessions, batches, proofs };
+  const receiptFiles = new ReceiptFiles(
+    { ...components, batches, proofs },
+    { network: init.network, origin: () => origins()[0]! },
+  );
+  const context: RestContext = { components, init, limits, sessions, batches, receiptFiles };
   const streams = new TaskStreams({ ...components, sessions, render: (task) => renderTask(context, task) }, limits);
 
   app.addHook("onRequest", async (request, reply) => {

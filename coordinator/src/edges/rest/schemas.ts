@@ -275,33 +275,11 @@ export const ReceiptView = z
   })
   .meta({ id: "Receipt", description: "One checked result of one node" });
 
-/** A receipt with all that is needed to check it without asking this coordinator again. */
-export const ReceiptEvidence = z
-  .object({
-    receipt: ReceiptView,
-    leaf: hex(32, "Its leaf in the batch's tree: keccak256(keccak256(abi.encode(…)))"),
-    spec: z
-      .string()
-      .optional()
-      .meta({ description: "The serialized TaskSpec as hex, while the coordinator keeps the task" }),
-    proof: z
-      .array(hex(32, "Sibling"))
-      .optional()
-      .meta({ description: "Merkle proof of the leaf for verifyReceipt, once a batch carries it" }),
-    batch: z
-      .object({ id: z.int(), root: hex(32, "Root of the batch's tree"), state: batchState, transaction, block })
-      .optional(),
-    chain: z
-      .object({ chainId: z.int(), contract: address })
-      .optional()
-      .meta({ description: "Where the batch is recorded" }),
-    explorerUrl,
-  })
-  .meta({ id: "ReceiptEvidence", description: "A receipt with its proofs" });
-
 export const ReceiptParams = z.object({ id: hex(16, "Receipt id") });
 /** Query of `GET /api/receipts`. */
 export const ReceiptsQuery = z.object({ limit, cursor, provider: walletText.optional() });
+/** Query of `GET /api/receipts/export`. */
+export const ExportQuery = z.object({ provider: walletText });
 export const ReceiptPage = page(ReceiptView).meta({ id: "ReceiptPage", description: "Receipts, oldest first" });
 
 const batchShape = {
@@ -440,15 +418,15 @@ const text = (contentType: string, description: string) => ({
   content: { [contentType]: { schema: z.any().meta({ type: "string", description }) } },
 });
 
-/** Response of `GET /api/tasks/:id/result`. */
+/** Response of `GET /api/tasks/:id/result` and `GET /api/receipts/:id/result`. */
 export const OctetStream = {
   description: "The result's bytes",
   content: { "application/octet-stream": { schema: z.any().meta({ type: "string", format: "binary" }) } },
 };
 /** Response of `GET /api/tasks/:id/events`. */
 export const SseStream = text("text/event-stream", "Events whose id changes with the state and whose data is a Task");
-/** Response of `GET /api/batches/:id/receipts`. */
-export const JsonLines = text("application/jsonl", "One Receipt a line");
+/** Response of `GET /api/batches/:id/receipts` and `GET /api/receipts/export`. */
+export const JsonLines = text("application/jsonl", "One JSON document a line");
 /** Path of `GET /problems/:code`. */
 export const ProblemParams = z.object({ code: z.string().max(64).meta({ description: "Code of a problem" }) });
 export const ProblemText = text("text/plain", "What the code means");
@@ -459,7 +437,6 @@ export type SessionView = z.output<typeof SessionView>;
 export type TaskView = z.output<typeof TaskView>;
 export type NodeView = z.output<typeof NodeView>;
 export type ReceiptView = z.output<typeof ReceiptView>;
-export type ReceiptEvidence = z.output<typeof ReceiptEvidence>;
 export type BatchView = z.output<typeof BatchView>;
 export type BatchSummary = z.output<typeof BatchSummary>;
 export type SettlementView = z.output<typeof SettlementView>;

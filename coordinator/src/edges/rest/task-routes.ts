@@ -3,6 +3,7 @@ import type { FastifyRequest } from "fastify";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
 import { PROBLEMS, type RestApp, type RestContext, renderTask } from "./context.ts";
+import { sendResult } from "./results.ts";
 import {
   DispatchHeaders,
   DispatchRequest,
@@ -32,7 +33,7 @@ function idempotency(session: Session, key: string, body: DispatchRequest): { id
 /** Asking for work, and what became of it. A task is its requester's; receipts are everybody's. */
 export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStreams): void {
   const { components, sessions, limits, init } = context;
-  const { store, scheduler, blobs } = components;
+  const { store, scheduler } = components;
 
   async function ownTask(id: Hex, session: Session): Promise<Task> {
     const task = await store.task(id);
@@ -153,18 +154,10 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
     },
     async (request, reply) => {
       const task = await ownTask(request.params.id, sessions.require(request));
-      const digest = acceptedReceipt(task)?.resultDigest;
-      if (!digest) throw new ComputeError("NO_RESULT", `the task is ${task.state}`);
-      const etag = `"${digest.slice(2)}"`;
-      reply.header("etag", etag).header("cache-control", "private, no-cache");
-      if (request.headers["if-none-match"] === etag) return reply.code(304).send();
-      const output = (await store.output(task.id)) ?? (await blobs.get(digest));
-      if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
-      return reply
-        .header("content-digest", `sha-256=:${Buffer.from(digest.slice(2), "hex").toString("base64")}:`)
-        .header("content-disposition", `attachment; filename="${task.id}.bin"`)
-        .type("application/octet-stream")
-        .send(Buffer.from(output.buffer, output.byteOffset, output.byteLength));
+      const receipt = acceptedReceipt(task);
+      if (!receipt) throw new ComputeError("NO_RESULT", `the task is ${task.state}`);
+      reply.header("cache-control", "private, no-cache");
+      return sendResult(components, receipt, request, reply);
     },
   );
 

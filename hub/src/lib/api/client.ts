@@ -10,7 +10,6 @@ export type DispatchRequest = Extract<
 >["content"]["application/json"];
 export type NetworkView = Schemas["Network"];
 export type Node = Schemas["Node"];
-export type ReceiptEvidence = Schemas["ReceiptEvidence"];
 export type Task = Schemas["Task"];
 export type TaskState = Task["state"];
 

@@ -328,7 +328,7 @@ export interface paths {
         };
         /**
          * A receipt with all that is needed to check it
-         * @description Once a batch carries it: the Merkle proof for the contract's verifyReceipt, and where it is recorded.
+         * @description In a canonical form: one line, no spaces, members in the order of docs/receipt.schema.json. Once a batch carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.
          */
         get: {
             parameters: {
@@ -348,7 +348,109 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["ReceiptEvidence"];
+                        "application/json": components["schemas"]["ReceiptFile"];
+                    };
+                };
+                /** @description An error; docs/errors.md lists the codes */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/receipts/{id}/result": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The bytes of a receipt's result
+         * @description For matmul n*n bytes, row-major. Kept for RESULT_RETENTION, then NO_RESULT: the work can be computed again. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Receipt id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The result's bytes */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": string;
+                    };
+                };
+                /** @description An error; docs/errors.md lists the codes */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/receipts/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every receipt of a wallet, with all that is needed to check it (JSON Lines)
+         * @description One ReceiptFile a line, by receipt id. `npm run verify-receipt` checks such a file.
+         */
+        get: {
+            parameters: {
+                query: {
+                    /** @description A wallet address, `0x…` or `xdc…`; its EIP-55 checksum is checked when it is mixed case */
+                    provider: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description One JSON document a line */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/jsonl": string;
                     };
                 };
                 /** @description An error; docs/errors.md lists the codes */
@@ -529,7 +631,7 @@ export interface paths {
         };
         /**
          * Every receipt of a batch (JSON Lines)
-         * @description One Receipt a line. Their leaves make the batch's root and their units its credits; check it.
+         * @description One BatchLine a line. Their leaves make the batch's root, their units its credits, and their specs the units; `npm run verify-batch` checks it.
          */
         get: {
             parameters: {
@@ -543,7 +645,7 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
-                /** @description One Receipt a line */
+                /** @description One JSON document a line */
                 200: {
                     headers: {
                         [name: string]: unknown;
@@ -1442,37 +1544,92 @@ export interface components {
                 path: string[];
             };
         };
-        /** @description A receipt with its proofs */
-        ReceiptEvidence: {
-            receipt: components["schemas"]["Receipt"];
+        /** @description A receipt with all that is needed to check it */
+        ReceiptFile: {
+            /**
+             * @description Version of this form
+             * @constant
+             */
+            format: "proof-of-compute/receipt/v1";
+            /** @description What the leaf says */
+            receipt: {
+                /** @description The assignment id */
+                receiptId: string;
+                /** @description Task id */
+                taskId: string;
+                /** @description ed25519 public key of the node */
+                nodeId: string;
+                /** @description The wallet that is credited */
+                provider: string;
+                /** @description The wallet that asked */
+                requester: string;
+                /**
+                 * @description Kind of task; in the leaf matmul 1, wasm 2, inference 3
+                 * @enum {string}
+                 */
+                kind: "matmul" | "wasm" | "inference";
+                /**
+                 * @description Why it can be believed; in the leaf proven 1, replicated 2, attested 3
+                 * @enum {string}
+                 */
+                assurance: "proven" | "replicated" | "attested";
+                /** @description SHA-256 of the spec */
+                specDigest: string;
+                /** @description SHA-256 of the result */
+                resultDigest: string;
+                /** @description What is credited (compute units, decimal) */
+                units: string;
+                /** @description When the result was accepted (ms since 1970, coordinator's clock) */
+                acceptedAt: number;
+            };
+            /** @description The serialized TaskSpec */
+            spec: string;
+            /** @description The node's signature, and the way from the result to what was signed */
+            signature: {
+                /** @description ed25519 over "proof-of-compute/results/v1" || root of the frame */
+                signature: string;
+                /** @description Position of the result in its frame */
+                index: number;
+                /** @description Results in the frame */
+                size: number;
+                /** @description RFC 6962 audit path, nearest first */
+                path: string[];
+            };
+            /** @description Whether the coordinator still keeps the result; if not, the work is checked by recomputing it */
+            result: {
+                /** @constant */
+                available: true;
+                /** @description Where the result is; nothing but its digest makes it the right one */
+                url: string;
+            } | {
+                /** @constant */
+                available: false;
+            };
             /** @description Its leaf in the batch's tree: keccak256(keccak256(abi.encode(…))) */
             leaf: string;
-            /** @description The serialized TaskSpec as hex, while the coordinator keeps the task */
-            spec?: string;
-            /** @description Merkle proof of the leaf for verifyReceipt, once a batch carries it */
-            proof?: string[];
+            /** @description Where units are recorded; absent where no chain is configured */
+            chain?: {
+                chainId: number;
+                /** @description The contract ProofOfCompute */
+                contract: string;
+            };
+            /** @description The batch that carries it; absent until one does */
             batch?: {
                 id: number;
                 /** @description Root of the batch's tree */
                 root: string;
-                /**
-                 * @description closed: stored; included: the chain's head holds it; recorded: a final block holds it
-                 * @enum {string}
-                 */
-                state: "closed" | "included" | "recorded";
-                /** @description Hash of the transaction that recorded it, as far as known */
-                transaction?: string;
-                /** @description Number of that transaction's block, as far as known */
-                block?: number;
+                /** @description Merkle proof for verifyReceipt */
+                proof: string[];
+                /** @description Present once the block is final and known */
+                recorded?: {
+                    /** @description Hash of the transaction that recorded it */
+                    transaction: string;
+                    /** @description Number of that transaction's block */
+                    block: number;
+                };
             };
-            /** @description Where the batch is recorded */
-            chain?: {
-                chainId: number;
-                /** @description EVM address with EIP-55 casing */
-                contract: string;
-            };
-            /** @description That transaction in the explorer */
-            explorerUrl?: string;
+            /** @description SHA-256 of the rest of the file, against accidents; proves nothing */
+            checksum: string;
         };
         /** @description Receipts, oldest first */
         ReceiptPage: {

@@ -1,0 +1,138 @@
+import type { Address } from "./address.ts";
+import type { Hex } from "./bytes.ts";
+import { fromHex } from "./bytes.ts";
+import { type ReceiptLeaf, receiptTree } from "./receipt.ts";
+import { readTaskSpec } from "./spec.ts";
+import {
+  asked,
+  Broken,
+  checkNodeSignature,
+  checkSpecDigest,
+  checkSpecFields,
+  Open,
+  outcomeOf,
+} from "./verify-checks.ts";
+import { leafFields, type ReceiptFile, readBatchLine } from "./verify-format.ts";
+
+/**
+ * The links of a batch, in the order in which they are checked:
+ * - `receipts`: every line is a receipt of this batch in the canonical form, its spec fits it, its node signed it.
+ * - `duplicates`: none is there twice.
+ * - `root on chain`: their leaves make the root that the contract holds at a final block.
+ * - `credits`: what the transaction credited to each wallet is the sum of the wallet's receipts.
+ */
+export const BATCH_LINKS = ["receipts", "duplicates", "root on chain", "credits"] as const;
+
+/** One link of a batch, checked; as a receipt's {@link Link}. */
+export interface BatchLink {
+  readonly name: (typeof BATCH_LINKS)[number];
+  readonly status: "ok" | "failed" | "unchecked";
+  readonly detail: string;
+}
+
+/** Where facts come from that the list does not hold; what throws leaves its link unchecked. */
+export interface BatchSources {
+  /** `rootOf(batch)` of the contract at a final block, null where it holds none, and that block's number. */
+  root?(): Promise<{ readonly root: Hex | null; readonly block: number }>;
+  /** The credits of the transaction that recorded it. */
+  credits?(): Promise<readonly { readonly provider: Address; readonly units: bigint }[]>;
+}
+
+/**
+ * Checks a batch's whole list, whose lines come without their line feeds. A published batch whose links are all `ok` credits
+ * nothing but what its receipts are worth. `seen` carries the ids of receipts from batch to batch, so that one that is in
+ * two batches shows.
+ */
+export async function* verifyBatch(
+  lines: AsyncIterable<string> | Iterable<string>,
+  batch: { readonly id: number; readonly chain: NonNullable<ReceiptFile["chain"]> },
+  sources: BatchSources,
+  seen: Set<Hex> = new Set(),
+): AsyncGenerator<BatchLink, void> {
+  const receipts: ReceiptLeaf[] = [];
+  let unbound = 0;
+  const checks: Record<BatchLink["name"], () => Promise<string>> = {
+    receipts: async () => {
+      for await (const line of lines) {
+        try {
+          const { receipt, bound } = checkLine(line, batch);
+          if (!bound) unbound++;
+          receipts.push(receipt);
+        } catch (error) {
+          throw new Broken(`line ${receipts.length + 1}: ${outcomeOf(error).detail}`);
+        }
+      }
+      if (receipts.length === 0) throw new Open("the batch is not published: count its units as unproven");
+      if (unbound > 0)
+        throw new Open(`${unbound} tasks were asked for before a chain was known: nothing binds them to it`);
+      return `${receipts.length} receipts, each signed by its node`;
+    },
+    duplicates: async () => {
+      for (const { receiptId } of receipts) {
+        if (seen.has(receiptId)) throw new Broken(`receipt ${receiptId} is there twice`);
+        seen.add(receiptId);
+      }
+      return "each is there once";
+    },
+    "root on chain": async () => {
+      if (!sources.root) throw new Open("no chain was asked");
+      const read = sources.root;
+      const { root, block } = await asked(() => read());
+      if (root === null) throw new Open(`the contract holds no batch ${batch.id} at the final block ${block}`);
+      const own = receiptTree(receipts).root;
+      if (own !== root) throw new Broken(`the receipts make the root ${own}, the contract holds ${root}`);
+      return `${root} at the final block ${block}`;
+    },
+    credits: async () => {
+      if (!sources.credits) throw new Open("the transaction was not read");
+      const read = sources.credits;
+      const credited = sums(await asked(() => read()));
+      const earned = sums(receipts);
+      for (const wallet of new Set([...credited.keys(), ...earned.keys()])) {
+        const [was, is] = [credited.get(wallet) ?? 0n, earned.get(wallet) ?? 0n];
+        if (was !== is) throw new Broken(`${wallet} was credited ${was} units, its receipts are worth ${is}`);
+      }
+      const total = [...earned.values()].reduce((sum, units) => sum + units, 0n);
+      return `${total} units to ${earned.size} wallets`;
+    },
+  };
+  let broken: string | undefined;
+  for (const name of BATCH_LINKS) {
+    if (broken) {
+      yield { name, status: "unchecked", detail: broken };
+      continue;
+    }
+    try {
+      yield { name, status: "ok", detail: await checks[name]() };
+    } catch (error) {
+      const outcome = outcomeOf(error);
+      if (outcome.status === "failed") broken = `${name} is broken`;
+      else if (receipts.length === 0) broken = "there are no receipts";
+      yield { name, ...outcome };
+    }
+  }
+}
+
+/** Throws for a line that does not hold; `bound`: whether its spec names the chain. */
+function checkLine(
+  line: string,
+  batch: { readonly id: number; readonly chain: NonNullable<ReceiptFile["chain"]> },
+): { receipt: ReceiptLeaf; bound: boolean } {
+  const { batchId, signature, spec, ...receipt } = readBatchLine(line);
+  if (batchId !== batch.id) throw new Broken(`it is of batch ${batchId}`);
+  checkSpecDigest(receipt, spec);
+  checkNodeSignature(receipt, signature);
+  try {
+    checkSpecFields(receipt, readTaskSpec(fromHex(spec)), batch.chain);
+  } catch (error) {
+    if (!(error instanceof Open)) throw error;
+    return { receipt: leafFields(receipt), bound: false };
+  }
+  return { receipt: leafFields(receipt), bound: true };
+}
+
+function sums(credits: readonly { readonly provider: Address; readonly units: bigint }[]): Map<Address, bigint> {
+  const totals = new Map<Address, bigint>();
+  for (const { provider, units } of credits) totals.set(provider, (totals.get(provider) ?? 0n) + units);
+  return totals;
+}

@@ -1,0 +1,85 @@
+/** `npm run verify-batch -- http://coordinator --batch 7 --rpc URL`: checks everything that batches credited. */
+import { type Address, type Hex, parseAddress } from "@proof-of-compute/proto";
+import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
+import { findRecording, readChainFacts, readCredits } from "@proof-of-compute/proto/verify-chain";
+import { Command } from "commander";
+import { connect, EXIT, get, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
+
+interface Options {
+  readonly batch: string;
+  readonly rpc: string;
+  readonly contract?: string;
+  readonly transaction?: string;
+  readonly blocks: string;
+}
+
+const program = new Command("verify-batch")
+  .description("Checks whole batches: every receipt, duplicates, the root on the chain, and the sum of the credits.")
+  .argument("<source>", "a coordinator's address, or a file with a batch's receipts as JSON Lines")
+  .requiredOption("--batch <ids>", "a batch id, or the first and the last one: 1-20")
+  .requiredOption("--rpc <url>", "JSON-RPC of the chain")
+  .option("--contract <address>", "the contract; needed with a file, else the coordinator says which")
+  .option("--transaction <hash>", "the transaction that recorded the batch; else the chain's events are searched")
+  .option("--blocks <count>", "how far back to search for it", "200000")
+  .addHelpText("after", "\nExit codes: 0 every link holds, 1 a link is broken, 2 something could not be checked.");
+
+function rangeOf(text: string): number[] {
+  const match = /^([1-9]\d*)(?:-([1-9]\d*))?$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+  if (!match || last < first) throw new Error(`--batch is an id or a range such as 1-20, not ${text}`);
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+async function contractOf(source: string, given: string | undefined): Promise<Address> {
+  if (given !== undefined) return parseAddress(given);
+  if (!/^https?:/.test(source)) throw new Error("--contract is needed to check a file");
+  const config = (await (await get(new URL("/api/config", source).href)).json()) as { contractAddress?: string };
+  if (!config.contractAddress) throw new Error("the coordinator records on no chain");
+  return parseAddress(config.contractAddress);
+}
+
+/** What a coordinator publishes of a batch: nothing, when it does not know it or does not answer. */
+async function* publishedLines(source: string, id: number): AsyncGenerator<string> {
+  if (!/^https?:/.test(source)) return yield* linesOf(source);
+  try {
+    yield* linesOf(new URL(`/api/batches/${id}/receipts`, source).href);
+  } catch (error) {
+    console.log(`  ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+await runVerifier(async () => {
+  program.exitOverride().parse();
+  const [source] = program.args as [string];
+  const options = program.opts<Options>();
+  const ids = rangeOf(options.batch);
+  const rpc = connect(options.rpc);
+  const seen = new Set<Hex>();
+  let exitCode: number = EXIT.verified;
+  try {
+    const contract = await contractOf(source, options.contract);
+    const chain = { chainId: Number(await rpc.send("eth_chainId", [])), contract };
+    for (const id of ids) {
+      console.log(`batch ${id}`);
+      const sources = {
+        root: () => readChainFacts(rpc, chain, { id, transaction: undefined }),
+        credits: async () => {
+          const transaction =
+            (options.transaction as Hex | undefined) ??
+            (await findRecording(rpc, contract, id, Number(options.blocks)));
+          if (transaction === null) throw new Error("no event of it was found: give --transaction, or more --blocks");
+          return readCredits(rpc, contract, id, transaction);
+        },
+      };
+      for await (const link of verifyBatch(publishedLines(source, id), { id, chain }, sources, seen)) {
+        printLink(link);
+        const verdict = link.status === "ok" ? "verified" : link.status === "failed" ? "broken" : "unproven";
+        exitCode = worse(exitCode, EXIT[verdict]);
+      }
+    }
+  } finally {
+    rpc.destroy();
+  }
+  console.log(exitCode === EXIT.verified ? "verified" : exitCode === EXIT.broken ? "broken" : "unproven");
+  return exitCode;
+});

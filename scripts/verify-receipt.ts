@@ -1,0 +1,81 @@
+/** `npm run verify-receipt -- receipt.json --rpc URL`: checks receipts, believing nobody but the chain. */
+import { readFile } from "node:fs/promises";
+import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { type Link, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
+import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
+import { Command } from "commander";
+import { connect, download, EXIT, get, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
+
+interface Options {
+  readonly rpc?: string;
+  readonly result?: string;
+  readonly fetch?: true;
+  readonly recompute?: true;
+}
+
+const program = new Command("verify-receipt")
+  .description("Checks every link of a receipt, from its bytes to the chain and the product.")
+  .argument("<receipt>", "a file with a receipt or, as JSON Lines, many; or the web address of one")
+  .option("--rpc <url>", "JSON-RPC of the chain, to read the contract at its final block")
+  .option("--result <file>", "the result's bytes")
+  .option("--fetch", "download the result from where the receipt says it is")
+  .option("--recompute", "compute the result again")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 every link holds, 1 a link is broken, 2 nothing is broken, but not every link could be checked.",
+  );
+
+function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined): Sources {
+  const { result: path, fetch, recompute } = options;
+  let result: Sources["result"];
+  if (path !== undefined) result = () => readFile(path);
+  else if (recompute) result = (_, task) => computeProduct(task)!;
+  else if (fetch) {
+    result = (file, { n }) => {
+      if (!file.result.available) throw new Error("the coordinator keeps the result no longer: use --recompute");
+      return download(file.result.url, n * n);
+    };
+  }
+  return { ...(rpc && { chain: (where, batch) => readChainFacts(rpc, where, batch) }), ...(result && { result }) };
+}
+
+/** The receipts to check: a whole file when it is one, else its lines. */
+async function* receiptsOf(source: string): AsyncGenerator<string> {
+  if (/^https?:/.test(source)) yield (await get(source)).text();
+  else yield* linesOf(source);
+}
+
+await runVerifier(async () => {
+  program.exitOverride().parse();
+  const [source] = program.args as [string];
+  const options = program.opts<Options>();
+  const rpc = options.rpc === undefined ? undefined : connect(options.rpc);
+  const sources = sourcesOf(options, rpc);
+  let exitCode: number = EXIT.verified;
+  const counts = { verified: 0, broken: 0, unproven: 0 };
+  try {
+    for await (const text of receiptsOf(source)) {
+      const links: Link[] = [];
+      if (counts.verified + counts.broken + counts.unproven > 0) console.log("");
+      for await (const link of verifyReceipt(text, sources)) {
+        links.push(link);
+        printLink(link);
+      }
+      const verdict = verdictOf(links);
+      counts[verdict]++;
+      exitCode = worse(exitCode, EXIT[verdict]);
+      const first = links.find(({ status }) => status === "failed");
+      console.log(first ? `broken: ${first.name}` : verdict);
+    }
+  } finally {
+    rpc?.destroy();
+  }
+  const total = counts.verified + counts.broken + counts.unproven;
+  if (total === 0) throw new Error(`${source} holds no receipt`);
+  if (total > 1) {
+    console.log(
+      `\n${total} receipts: ${counts.verified} verified, ${counts.broken} broken, ${counts.unproven} unproven`,
+    );
+  }
+  return exitCode;
+});
