@@ -1,24 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { type Address, type Hex, recoverNodeAuthorization, sha256, toHex } from "@proof-of-compute/proto";
+import { type Address, type Hex, recoverNodeAuthorization } from "@proof-of-compute/proto";
 import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { SiweMessage } from "siwe";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
 import { type Call, problem, ScriptedApi } from "./scripted-api.ts";
-import {
-  batch,
-  CONTRACT,
-  chain,
-  computedTask,
-  config,
-  goesWell,
-  hex,
-  network,
-  node,
-  OTHER_WALLET,
-  stages,
-} from "./scripts.ts";
+import { batch, CONTRACT, chain, config, goesWell, hex, network, node, OTHER_WALLET, stages } from "./scripts.ts";
 
 const api = new ScriptedApi();
 let browser: Browser;
@@ -428,37 +416,6 @@ describe("a task", () => {
         .filter({ hasText: new RegExp(`^${term}$`) })
         .waitFor();
     }
-  });
-
-  it("is checked again in the browser, which notices a wrong result, receipt or root", async () => {
-    const wallet = (await signIn()) as Address;
-    const { view, evidence, output, root } = computedTask(wallet);
-    api
-      .on("GET /api/tasks/*", () => ({ body: view }))
-      .on("GET /api/receipts/*", () => ({ body: evidence }))
-      .on("GET /api/tasks/*/result", () => ({ bytes: output }))
-      .on("POST /rpc", chain(5n, 4711, root));
-    await page.goto(`${api.url}/tasks/${view.id}`);
-    const outcomes = async (name: string) => {
-      await button(name).click();
-      await expect.poll(() => page.locator("[data-outcome]").count()).toBe(3);
-      await button("Check again").waitFor();
-      return page.locator("[data-outcome]").evaluateAll((items) => items.map((item) => item.dataset.outcome));
-    };
-    expect(await outcomes("Check here")).toEqual(["holds", "holds", "holds"]);
-
-    const wrong = output.slice();
-    wrong[0] = (wrong[0]! + 1) % 251;
-    const resultDigest = toHex(sha256(wrong));
-    api
-      .on("GET /api/tasks/*/result", () => ({ bytes: wrong }))
-      .on("GET /api/receipts/*", () => ({ body: { ...evidence, receipt: { ...evidence.receipt, resultDigest } } }));
-    expect(await outcomes("Check again")).toEqual(["fails", "fails", "holds"]);
-
-    api.on("GET /api/receipts/*", () => ({ body: evidence })).on("POST /rpc", chain(5n));
-    expect(await outcomes("Check again")).toEqual(["fails", "holds", "fails"]);
-    api.on("POST /rpc", () => ({ status: 502 }));
-    expect(await outcomes("Check again")).toEqual(["fails", "holds", "unknown"]);
   });
 
   it("that does not exist is a page that says so", async () => {

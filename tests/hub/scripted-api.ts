@@ -16,9 +16,8 @@ const TYPES: Record<string, string> = {
   ".json": "application/json",
 };
 
-/** What a scripted route answers: a JSON body, bytes, or a stream of server-sent events that stays open. */
+/** What a scripted route answers: a JSON body, or a stream of server-sent events that stays open. */
 export type Answer =
-  | { readonly bytes: Uint8Array }
   | { readonly status?: number; readonly body?: unknown }
   | { readonly events: (send: (data: unknown) => void) => void };
 
@@ -96,10 +95,6 @@ export class ScriptedApi {
     if ("events" in answer) {
       response.writeHead(200, { "content-type": "text/event-stream" });
       answer.events((data) => response.write(`data: ${JSON.stringify(data)}\n\n`));
-      return;
-    }
-    if ("bytes" in answer) {
-      response.writeHead(200, { "content-type": "application/octet-stream" }).end(answer.bytes);
       return;
     }
     const { status = 200, body } = answer;

@@ -1,17 +1,4 @@
-import {
-  type Address,
-  fromHex,
-  type Hex,
-  matmulSeed,
-  matmulUnits,
-  PROOF_OF_COMPUTE_ABI,
-  receiptLeaf,
-  receiptTree,
-  sha256,
-  toHex,
-} from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
-import { Interface } from "ethers";
+import { AbiCoder } from "ethers";
 import { type Answer, type Call, problem, type ScriptedApi } from "./scripted-api.ts";
 
 /** Builders of what the API says, and the script of a network on which all goes well. Times are relative to now. */
@@ -161,10 +148,8 @@ export function batch(id: number, change: Record<string, unknown> = {}) {
   };
 }
 
-const CONTRACT_INTERFACE = new Interface(PROOF_OF_COMPUTE_ABI);
-
-/** Answers JSON-RPC as a chain whose contract has `units` for every wallet and `root` for every batch. */
-export function chain(units: bigint, block = 4711, root = hex(32, "13ab")) {
+/** Answers JSON-RPC as a chain whose contract has `units` for every wallet. */
+export function chain(units: bigint, block = 4711) {
   const header = {
     number: `0x${block.toString(16)}`,
     hash: hex(32, "b1"),
@@ -178,58 +163,14 @@ export function chain(units: bigint, block = 4711, root = hex(32, "13ab")) {
     extraData: "0x",
     transactions: [],
   };
-  const read = (data: string) => {
-    const { name } = CONTRACT_INTERFACE.parseTransaction({ data }) ?? { name: "" };
-    return CONTRACT_INTERFACE.encodeFunctionResult(name, [name === "rootOf" ? root : units]);
-  };
   return ({ body }: Call): Answer => {
-    const one = ({ id, method, params }: { id: number; method: string; params: [{ data: string }] }) => ({
+    const one = ({ id, method }: { id: number; method: string }) => ({
       jsonrpc: "2.0",
       id,
-      result: method === "eth_call" ? read(params[0].data) : header,
+      result: method === "eth_call" ? AbiCoder.defaultAbiCoder().encode(["uint256"], [units]) : header,
     });
     return { body: Array.isArray(body) ? body.map(one) : one(body as never) };
   };
-}
-
-/** A small task that was really computed, with true evidence: what a coordinator would serve of it. */
-export function computedTask(requester: Address) {
-  const [taskId, receiptId, nodeId] = [hex(16, "0a"), hex(16, "0b"), hex(32, "0c")] as [Hex, Hex, Hex];
-  const [n, k] = [64, 2];
-  const specDigest = toHex(sha256(Uint8Array.of(1, 2, 3)));
-  const seed = matmulSeed({
-    assignmentId: fromHex(receiptId),
-    taskId: fromHex(taskId),
-    nodeId: fromHex(nodeId),
-    specDigest: fromHex(specDigest),
-  });
-  const output = computeProduct({ seed, n, k })!;
-  const resultDigest = toHex(sha256(output));
-  const fields = { receiptId, taskId, nodeId, provider: requester, requester, specDigest, resultDigest };
-  const acceptedAt = Date.now() - 900;
-  const leaf = { ...fields, kind: 1, assurance: 1, units: matmulUnits(n, k), acceptedAt };
-  const tree = receiptTree([leaf, { ...leaf, receiptId: hex(16, "0d") as Hex }]);
-  const view = task(requester, {
-    id: taskId,
-    n,
-    k,
-    state: "recorded",
-    units: String(leaf.units),
-    specDigest,
-    resultDigest,
-    receiptId,
-    assignments: [
-      { id: receiptId, nodeId, wallet: requester, state: "accepted", assignedAt: acceptedAt - 50, endedAt: acceptedAt },
-    ],
-    batch: { id: 13, state: "recorded", transaction: hex(32, "c0ffee12"), block: 4711 },
-  });
-  const evidence = {
-    receipt: { ...fields, kind: "matmul", assurance: "proven", units: String(leaf.units), acceptedAt, batchId: 13 },
-    leaf: receiptLeaf(leaf),
-    proof: tree.proof(0),
-    batch: { id: 13, root: tree.root, state: "recorded" },
-  };
-  return { view, evidence, output, root: tree.root };
 }
 
 /** Scripts a local network on which the browser's wallet is signed in once it signed, and all goes well. */

@@ -1,4 +1,4 @@
-import { type Address, type Hex, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
+import { type Address, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, isError, JsonRpcProvider, Network } from "ethers";
 
 /** Units of a wallet as one block of the chain has them. */
@@ -11,8 +11,6 @@ export interface UnitsReading {
 /** The contract, asked through an RPC of the chain itself, with no coordinator between. Throws {@link ChainError}. */
 export interface ContractReader {
   computeUnits(wallet: Address): Promise<UnitsReading>;
-  /** Root of a recorded batch; null where a final block holds none. */
-  rootOf(batchId: number): Promise<Hex | null>;
 }
 
 /** Where the contract is. */
@@ -35,38 +33,22 @@ export function contractReader({ rpcUrl, chainId, contractAddress }: ContractLoc
   request.timeout = TIMEOUT_MS;
   const network = Network.from(chainId);
   const provider = new JsonRpcProvider(request, network, { staticNetwork: network, cacheTimeout: -1 });
-  const contract = new Contract(contractAddress, PROOF_OF_COMPUTE_ABI, provider);
-
-  async function atFinalBlock<T>(read: (blockTag: number) => Promise<T>): Promise<T> {
-    try {
-      // By number, so that what is shown is what stands at the block shown.
-      const block = await provider.getBlock("finalized");
-      if (!block) throw new ChainError("The chain has no final block yet.");
-      return await read(block.number);
-    } catch (cause) {
-      if (cause instanceof ChainError) throw cause;
-      if (isError(cause, "BAD_DATA")) {
-        throw new ChainError(`No ProofOfCompute contract answers at ${contractAddress}.`, { cause });
-      }
-      throw new ChainError(`The chain does not answer at ${new URL(rpcUrl).origin}.`, { cause });
-    }
-  }
+  const computeUnits = new Contract(contractAddress, PROOF_OF_COMPUTE_ABI, provider).getFunction("computeUnits");
 
   return {
-    computeUnits: (wallet) =>
-      atFinalBlock(async (block) => ({
-        units: await contract.getFunction("computeUnits")(wallet, { blockTag: block }),
-        block,
-      })),
-    rootOf: (batchId) =>
-      atFinalBlock(async (block) => {
-        try {
-          return await contract.getFunction("rootOf")(batchId, { blockTag: block });
-        } catch (error) {
-          // The contract refuses a batch that it does not have.
-          if (isError(error, "CALL_EXCEPTION")) return null;
-          throw error;
+    async computeUnits(wallet) {
+      try {
+        // By number, so that the units shown are those of the block shown.
+        const block = await provider.getBlock("finalized");
+        if (!block) throw new ChainError("The chain has no final block yet.");
+        return { units: await computeUnits(wallet, { blockTag: block.number }), block: block.number };
+      } catch (cause) {
+        if (cause instanceof ChainError) throw cause;
+        if (isError(cause, "BAD_DATA")) {
+          throw new ChainError(`No ProofOfCompute contract answers at ${contractAddress}.`, { cause });
         }
-      }),
+        throw new ChainError(`The chain does not answer at ${new URL(rpcUrl).origin}.`, { cause });
+      }
+    },
   };
 }
