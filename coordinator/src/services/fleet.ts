@@ -172,10 +172,11 @@ export class Fleet {
   }
 
   /**
-   * A node with room that fits: the freer of two random ones, so that no node gets everything; one that tried before only
-   * when no other fits.
+   * A node with room that fits: `preferred` when it is one, else the freer of two random ones, so that no node gets
+   * everything; one that tried before only when no other fits.
    */
-  pick(fits: (node: LiveNode) => boolean, tried: ReadonlySet<Hex>): LiveNode | undefined {
+  pick(fits: (node: LiveNode) => boolean, tried: ReadonlySet<Hex>, preferred?: LiveNode): LiveNode | undefined {
+    if (preferred && preferred.roomIndex >= 0 && !tried.has(preferred.id) && fits(preferred)) return preferred;
     const roomy = this.#roomy;
     let best: LiveNode | undefined;
     for (let probe = 0, found = 0; probe < PROBES && found < 2 && roomy.length > 0; probe++) {

@@ -13,7 +13,6 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
-import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
 import type { Receipt, SignatureProof } from "../domain/receipt.ts";
@@ -23,6 +22,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Fate, LiveNode, Run } from "./live-node.ts";
+import { matmulOf } from "./matmul-spec.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Verifier } from "./verifier.ts";
 
@@ -214,12 +214,6 @@ export class Intake {
     // The node may be on a newer stream by now; without any it asks again when it is back.
     node.link?.ack(fate);
   }
-}
-
-function matmulOf(spec: Uint8Array): { n: number; k: number } {
-  const { kind } = TaskSpec.decode(spec);
-  if (kind?.$case !== "matmul") throw new ComputeError("INTERNAL", "a task of a kind that has no check here");
-  return kind.value;
 }
 
 /** ed25519 over the thread pool, so that the event loop goes on. */

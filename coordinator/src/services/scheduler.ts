@@ -1,4 +1,4 @@
-import { type Address, addressBytes, fromHex, type Hex, toHex } from "@proof-of-compute/proto";
+import { type Address, addressBytes, fromHex, type Hex, matmulUnits, toHex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
@@ -20,6 +20,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Fleet, FleetListener } from "./fleet.ts";
 import type { LiveNode, Run } from "./live-node.ts";
+import { matmulOf } from "./matmul-spec.ts";
 import type { TaskEvents } from "./task-events.ts";
 
 /** Queued tasks read at once. */
@@ -30,6 +31,8 @@ const LOOK_AHEAD = 2_048;
 const RETRY_MS = { first: 250, longest: 30_000 };
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
+/** Tasks of at most so many units take milliseconds: to carry each by itself would cost more than to compute it. */
+const TINY_UNITS = 64n;
 /** Writes of one task that may collide before the caller hears of it. */
 const COLLISIONS = 5;
 
@@ -76,6 +79,8 @@ export class Scheduler implements FleetListener {
   readonly #byTask = new Map<Hex, Run>();
   /** Tasks that are being written right now, so that a filling round leaves them alone. */
   readonly #busy = new Set<Hex>();
+  /** The node that was given a tiny task in this turn. */
+  #bundling: LiveNode | undefined;
   #queued = 0;
   #filling = false;
   #fillAgain = false;
@@ -136,7 +141,7 @@ export class Scheduler implements FleetListener {
       assignments: {},
       ...(request.requestDigest && { requestDigest: request.requestDigest }),
     };
-    const node = this.#queued === 0 ? this.#pick(task) : undefined;
+    const node = this.#queued === 0 ? this.#pick(task, request.spec) : undefined;
     if (node === undefined && this.#queued >= this.#init.maxQueued) {
       const stored = request.id && (await store.task(request.id));
       if (stored) return { task: stored, created: false };
@@ -333,12 +338,23 @@ export class Scheduler implements FleetListener {
     }).finish();
   }
 
-  #pick(task: Task): LiveNode | undefined {
+  /**
+   * A node for the task. Tiny tasks of one turn go to one node as far as it has room, so that they, and after them their
+   * results, travel in one frame under one signature.
+   */
+  #pick(task: Task, { n, k } = matmulOf(task.spec)): LiveNode | undefined {
     const tried = new Set(Object.values(task.assignments).map(({ nodeId }) => nodeId));
-    return this.#components.fleet.pick(
+    const tiny = matmulUnits(n, k) <= TINY_UNITS;
+    const node = this.#components.fleet.pick(
       ({ offer }) => offer.kinds.includes(task.kind) && (this.#init.allowSelfTasks || offer.wallet !== task.requester),
       tried,
+      tiny ? this.#bundling : undefined,
     );
+    if (tiny && node) {
+      if (!this.#bundling) setImmediate(() => (this.#bundling = undefined));
+      this.#bundling = node;
+    }
+    return node;
   }
 
   /** Takes the node's room before the write, so that two writes of one turn don't take the same. */

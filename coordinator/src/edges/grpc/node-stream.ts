@@ -9,13 +9,13 @@ import {
   type NodeFrame,
   type OutputChunk,
 } from "@proof-of-compute/proto/node";
-import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Fleet } from "../../services/fleet.ts";
 import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
 import type { LiveNode, Run } from "../../services/live-node.ts";
+import { matmulOf } from "../../services/matmul-spec.ts";
 import type { Scheduler } from "../../services/scheduler.ts";
 import type { UploadBudget } from "../../services/uploads.ts";
 import { checkHello, type HandshakeInit } from "./handshake.ts";
@@ -204,7 +204,7 @@ export class NodeStream {
     const run = this.#run(node, assignmentId);
     // The assignment may have been withdrawn while the node was sending.
     if (!run || run.phase === "checking") return;
-    const { n } = TaskSpec.decode(run.task.spec).kind!.value;
+    const { n } = matmulOf(run.task.spec);
     this.#components.scheduler.advance(run, run.progress);
     run.upload ??= await this.#components.uploads.open(n * n, this.#ended.signal);
     run.upload?.add(offset, data);
