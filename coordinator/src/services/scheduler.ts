@@ -254,10 +254,13 @@ export class Scheduler implements FleetListener {
     await this.end(run, "lost", reason);
   }
 
-  /** Compares a heartbeat's list with what should be there: takes back what is missing twice in a row. */
+  /**
+   * Compares a heartbeat's list with what should be there: takes back what is missing twice in a row. What the node has
+   * not answered yet has a time limit of its own.
+   */
   async reconcile(node: LiveNode, listed: ReadonlySet<Hex>): Promise<void> {
     for (const run of [...node.runs.values()]) {
-      if (run.phase === "checking" || listed.has(run.assignment.id)) run.missed = 0;
+      if (run.phase !== "running" || listed.has(run.assignment.id)) run.missed = 0;
       else if (++run.missed >= 2) await this.withdraw(run, "MISSING_AT_NODE");
       if (run.task.state === "cancelling" && run.phase !== "checking")
         node.link?.cancel(run.assignment.id, "REQUESTED");
