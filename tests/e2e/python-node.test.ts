@@ -34,6 +34,7 @@ beforeAll(async () => {
   } catch (error) {
     if (process.env.CI || !(error instanceof PythonMissing)) throw error;
     missing = error.message;
+    console.warn(`The node in Python is not tested: ${missing}`);
     return;
   }
   folder = await mkdtemp(join(tmpdir(), "proof-of-compute-python-"));
@@ -49,7 +50,7 @@ beforeAll(async () => {
     RECORDER_PRIVATE_KEY: contract.recorderKey,
     BATCH_MAX_WAIT: "500ms",
     CHAIN_POLL_INTERVAL: "200ms",
-    HEARTBEAT_INTERVAL: "1s",
+    HEARTBEAT_INTERVAL: "2s",
     LEASE_TIME: "60s",
     RECONNECT_SPREAD: "100ms",
   };
@@ -58,11 +59,10 @@ beforeAll(async () => {
 }, 600_000);
 
 afterAll(async () => {
-  if (missing) return;
   await link?.stop();
   await coordinator?.stop();
   await chain?.stop();
-  await rm(folder, { recursive: true, force: true });
+  if (folder) await rm(folder, { recursive: true, force: true });
 });
 
 beforeEach(({ skip }) => skip(missing !== undefined, missing));
@@ -99,6 +99,20 @@ it("refuses a wallet address with a wrong checksum", async () => {
   const mistyped = new PythonNode(python, stubs, ["--wallet-address", "0x71C7656EC7ab88b098defB751B7401B5f6d8976f"]);
   expect(await mistyped.end()).toBe(2);
   expect(mistyped.lines.join("\n")).toContain("wrong checksum");
+});
+
+it("ends with exit code 4 when its only coordinator refuses it for good", async () => {
+  const args = [
+    "--wallet-address",
+    REQUESTER,
+    "--coordinator",
+    link.address,
+    "--key-file",
+    join(folder, "refused.key"),
+  ];
+  const refused = new PythonNode(python, stubs, args);
+  expect(await refused.end(), refused.lines.join("\n")).toBe(4);
+  expect(refused.lines.join("\n")).toContain("AUDIENCE_REFUSED");
 });
 
 describe("a node in Python", () => {

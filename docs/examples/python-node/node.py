@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Proof of Compute node in Python: serves matmul tasks for one wallet.
 
-Made from proto/ and docs/protocol.md alone; "page" below means the latter. See README.md.
+Made from proto/ and docs/protocol.md alone; README.md says how to run it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -39,7 +40,7 @@ FIELD = 251
 ROWS = 256  # of a product between two looks at Cancel
 CHUNK_BYTES = 65_536
 FRAME_RESULTS = 16  # so many inline outputs of 64 KiB are the 1 MiB that a frame may have
-HANDSHAKE_SECONDS = 20
+HANDSHAKE_SECONDS = 15
 GOODBYE_SECONDS = 5
 STABLE_SECONDS = 60  # a session so long ends a row of replaced ones
 CHANNEL_OPTIONS = [
@@ -51,6 +52,10 @@ CHANNEL_OPTIONS = [
 # Endings after which the same dial would only end in the same way.
 REFUSALS = {"BAD_SIGNATURE", "AUDIENCE_REFUSED", "PROTOCOL_VIOLATION", "INVALID_ADDRESS",
             "AUTHORIZATION_REFUSED", "RESOURCE_EXHAUSTED"}
+
+# What writing into a dead stream raises; why it died, its reader learns.
+DEAD = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("node")
 
@@ -210,7 +215,7 @@ class Node:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def tell(self, **message: object) -> None:
+    def tell(self, **message: Any) -> None:
         """Sends a frame in the open session; the next Hello makes up for one without."""
         if self.session:
             self.spawn(self.session.send(**message))
@@ -276,7 +281,7 @@ class Node:
 
     def acknowledge(self, ack: pb.ResultAck) -> None:
         """Forgets a result, whatever the verdict."""
-        verdict = pb.Verdict.Name(ack.verdict).removeprefix("VERDICT_").lower()
+        verdict = "accepted" if ack.verdict == pb.VERDICT_ACCEPTED else "not accepted"
         log.info("%s %s units=%d %s", verdict, ack.assignment_id.hex(), ack.units, ack.reason)
         self.forget(ack.assignment_id)
 
@@ -311,7 +316,7 @@ class Node:
         else:
             channel = grpc.aio.secure_channel(
                 address, grpc.ssl_channel_credentials(), CHANNEL_OPTIONS)
-        opened = False
+        opened, ending, detail = False, "OK", ""
         try:
             async with channel:
                 session = Session(self, node_pb2_grpc.NodeServiceStub(channel).Connect())
@@ -321,12 +326,13 @@ class Node:
                 await session.run()
         except grpc.aio.AioRpcError as error:
             metadata = dict(error.trailing_metadata() or ())
-            code = str(metadata.get("proof-of-compute-error", error.code().name))
-            return opened, code, error.details() or ""
+            ending = str(metadata.get("proof-of-compute-error", error.code().name))
+            detail = error.details() or ""
         except TimeoutError:
-            return opened, "TIMEOUT", "no Welcome in time"
+            ending, detail = "TIMEOUT", "no Welcome in time"
         except EOFError:
-            return opened, "OK", ""
+            pass  # the coordinator ended the stream as it should
+        return opened, ending, detail
 
     async def drain(self, reason: str) -> None:
         """Takes no more work, waits for what there is, but not for ever, and leaves."""
@@ -346,7 +352,7 @@ class Node:
 class Session:
     """One stream, from dialling to its end."""
 
-    def __init__(self, node: Node, call: grpc.aio.StreamStreamCall) -> None:
+    def __init__(self, node: Node, call: grpc.aio.StreamStreamCall[Any, Any]) -> None:
         self.node = node
         self.call = call
         self.welcome = pb.Welcome()
@@ -358,21 +364,20 @@ class Session:
     async def receive(self) -> pb.CoordinatorFrame:
         """The next frame; EOFError when the coordinator ended the stream."""
         frame = await self.call.read()
-        if frame is grpc.aio.EOF:
+        if not isinstance(frame, pb.CoordinatorFrame):
             raise EOFError
         return frame
 
-    async def send(self, **message: object) -> None:
+    async def send(self, **message: Any) -> None:
         """Writes a frame as flow control allows; into a dead stream, nothing."""
         async with self.writing:
-            # Why it died, its reader learns.
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            with contextlib.suppress(*DEAD):
                 await self.call.write(pb.NodeFrame(**message))
 
     async def leave(self) -> None:
         """Ends the node's side of the stream."""
         async with self.writing:
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            with contextlib.suppress(*DEAD):
                 await self.call.done_writing()
 
     async def open(self, audience: str) -> None:
@@ -457,7 +462,7 @@ class Session:
                 await self.send(results=self.frame(jobs, limit))
 
     def frame(self, jobs: list[Job], limit: int) -> pb.Results:
-        """The signed results of jobs, with their outputs where those have at most `limit` bytes."""
+        """The signed results of jobs, with the outputs that have at most `limit` bytes."""
         messages = [result_message(job.assignment, job.output, self.node.wallet) for job in jobs]
         results = [
             pb.Result(
@@ -513,21 +518,24 @@ async def run(options: argparse.Namespace, key: Ed25519PrivateKey) -> int:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once."""
     node = Node(options, key)
     loop = asyncio.get_running_loop()
-    stopping: asyncio.Future[str] = loop.create_future()
+    stopping: asyncio.Future[Any] = loop.create_future()
 
     def stop(number: signal.Signals) -> None:
-        for handled in (signal.SIGTERM, signal.SIGINT):
+        for handled in STOPS:
             loop.remove_signal_handler(handled)
+            signal.signal(handled, signal.SIG_DFL)
         stopping.set_result(number.name)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         loop.add_signal_handler(number, stop, number)
     log.info("node %s earns for 0x%s", node.node_id.hex(), node.wallet.hex())
-    serving = asyncio.ensure_future(node.serve())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    serving: asyncio.Future[Any] = asyncio.ensure_future(node.serve())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
         await node.drain(stopping.result())
-        await asyncio.wait({serving}, timeout=GOODBYE_SECONDS if node.session else 0)
+        await asyncio.wait([serving], timeout=GOODBYE_SECONDS if node.session else 0)
+    for job in node.held.values():
+        job.stop.set()  # the process ends when its threads do
     return serving.result() if serving.done() else 0
 
 
