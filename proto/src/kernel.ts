@@ -109,9 +109,15 @@ export function computeProduct(task: MatmulTask, report?: (fraction: number) => 
 
 /**
  * Whether an output is the task's product: its length, then its range, then Freivalds' check, by which a wrong one passes
- * with probability at most 2^-112. `outputDigest` is SHA-256 of the output; that it is, the caller has checked.
+ * with probability at most 2^-112. `outputDigest` is SHA-256 of the output; that it is, the caller has checked. `report`
+ * hears the fraction that is done after each matrix.
  */
-export function checkProduct(task: MatmulTask, output: Uint8Array, outputDigest: Uint8Array): boolean {
+export function checkProduct(
+  task: MatmulTask,
+  output: Uint8Array,
+  outputDigest: Uint8Array,
+  report?: (fraction: number) => void,
+): boolean {
   const { seed, n, k } = task;
   checkMatmulSpec(n, k);
   if (output.length !== n * n) return false;
@@ -136,6 +142,7 @@ export function checkProduct(task: MatmulTask, output: Uint8Array, outputDigest:
     for (let i = k; i >= 1; i--) {
       eachStrip(matrixKey(seed, i), n, n, memory, strip, multiplyStrip);
       if (i > 1) kernel.packRight(product, right, 0, n, n, columns);
+      report?.((k - i + 1) / (k + 1));
     }
     const expected = memory.slice(product, strip);
     memory.set(random, right);

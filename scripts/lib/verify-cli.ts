@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
+import { CommanderError } from "commander";
 import { FetchRequest, JsonRpcProvider } from "ethers";
 
 /** What a check came to, as exit code: everything holds, something does not, something could not be checked. */
@@ -65,7 +66,11 @@ export async function runVerifier(program: () => Promise<number>): Promise<void>
   try {
     process.exitCode = await program();
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = EXIT.unproven;
+    // Commander has said what is wrong, or shown its help.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.unproven;
+    else {
+      console.error(error instanceof Error ? error.message : error);
+      process.exitCode = EXIT.unproven;
+    }
   }
 }

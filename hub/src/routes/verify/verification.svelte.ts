@@ -1,0 +1,121 @@
+import type { Link, LinkName, Sources } from "@proof-of-compute/proto/verify";
+import { messageOf } from "#lib/api/client.ts";
+import { checkInWorker, computeInWorker } from "./product.ts";
+
+/** How a receipt is to be checked. */
+export interface How {
+  /** JSON-RPC of the chain; empty: it is not asked. */
+  readonly rpcUrl: string;
+  /** Whether the result is computed again instead of being downloaded. */
+  readonly recompute: boolean;
+}
+
+const TIMEOUT_MS = 15_000;
+
+/** The body of an answer, at most `limit` bytes of it. */
+async function download(
+  url: string,
+  limit: number,
+  report: (fraction: number) => void,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const answer = await fetch(url, { signal, credentials: "omit" }).catch((cause) => {
+    signal.throwIfAborted();
+    throw new Error(`${new URL(url).origin} does not answer.`, { cause });
+  });
+  if (!answer.ok || !answer.body) throw new Error(`The result was not given (status ${answer.status}).`);
+  const bytes = new Uint8Array(limit);
+  let length = 0;
+  for (const reader = answer.body.getReader(); ; ) {
+    const { value, done } = await reader.read();
+    if (done) return bytes.subarray(0, length);
+    if (length + value.length > limit) throw new Error(`More than the ${limit} bytes of a result were sent.`);
+    bytes.set(value, length);
+    length += value.length;
+    report(length / limit);
+  }
+}
+
+/** The check of one receipt, link by link, as the page shows it. */
+export class Verification {
+  /** What is known so far, in order. */
+  links = $state.raw<readonly Link[]>([]);
+  /** The link that is being checked. */
+  current = $state<LinkName>();
+  /** How far that link has come, 0 to 1, where it says so. */
+  progress = $state<number>();
+  /** What the links came to, once all were looked at. */
+  verdict = $state<"verified" | "broken" | "unproven">();
+  /** Why the check itself did not work. */
+  error = $state<string>();
+  #abort = new AbortController();
+
+  /** Checks the text of a receipt; whatever is still being checked is given up. */
+  async run(text: string, how: How): Promise<void> {
+    this.stop();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.links = [];
+    this.verdict = undefined;
+    this.error = undefined;
+    try {
+      const { LINKS, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
+      this.current = LINKS[0];
+      for await (const link of verifyReceipt(text, this.#sources(how, signal))) {
+        if (signal.aborted) return;
+        this.links = [...this.links, link];
+        this.current = LINKS[this.links.length];
+        this.progress = undefined;
+      }
+      this.verdict = verdictOf(this.links);
+    } catch (error) {
+      if (!signal.aborted) this.error = messageOf(error);
+    } finally {
+      if (!signal.aborted) this.current = undefined;
+    }
+  }
+
+  /** Gives up what is being checked. */
+  stop(): void {
+    this.#abort.abort();
+    this.current = undefined;
+    this.progress = undefined;
+  }
+
+  #sources({ rpcUrl, recompute }: How, signal: AbortSignal): Sources {
+    const report = (fraction: number) => {
+      if (!signal.aborted) this.progress = fraction;
+    };
+    return {
+      ...(rpcUrl !== "" && { chain: (where, batch) => readChain(rpcUrl, where, batch) }),
+      result: (file, task) => {
+        if (recompute) return computeInWorker(task, report, signal);
+        if (!file.result.available) throw new Error("It is kept no longer. Let this browser compute it again.");
+        return download(file.result.url, task.n * task.n, report, signal);
+      },
+      product: (task, output, outputDigest) => checkInWorker({ task, output, outputDigest }, report, signal),
+    };
+  }
+}
+
+const readChain = async (
+  rpcUrl: string,
+  where: Parameters<NonNullable<Sources["chain"]>>[0],
+  batch: Parameters<NonNullable<Sources["chain"]>>[1],
+) => {
+  const [{ FetchRequest, JsonRpcProvider }, { readChainFacts }] = await Promise.all([
+    import("ethers"),
+    import("@proof-of-compute/proto/verify-chain"),
+  ]);
+  const request = new FetchRequest(rpcUrl);
+  request.timeout = TIMEOUT_MS;
+  const provider = new JsonRpcProvider(request, where.chainId, { staticNetwork: true, cacheTimeout: -1 });
+  try {
+    return await readChainFacts(provider, where, batch);
+  } catch (cause) {
+    if ((cause as { code?: string }).code === undefined) throw cause;
+    throw new Error(`The chain does not answer at ${new URL(rpcUrl).origin}.`, { cause });
+  } finally {
+    provider.destroy();
+  }
+};
