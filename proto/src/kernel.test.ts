@@ -26,6 +26,12 @@ describe("matmul kernel", () => {
     expect(toHex(sha256(computeProduct(task(n, k, seed))!))).toBe(toHex(sha256(referenceProduct(task(n, k, seed)))));
   });
 
+  it("stays right once the engine has optimized it", () => {
+    const job = task(512, 2);
+    const expected = toHex(sha256(referenceProduct(job)));
+    for (let i = 0; i < 16; i++) expect(toHex(sha256(computeProduct(job)!))).toBe(expected);
+  });
+
   const n = 64;
   const right = computeProduct(task(n, 3))!;
   const accepts = (output: Uint8Array) => checkProduct(task(n, 3), output, sha256(output));
