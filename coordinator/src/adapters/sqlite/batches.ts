@@ -26,6 +26,7 @@ const WHOLE = `${SUMMARY}, receipt_ids`;
 
 /** The batches, and the stamping of the receipts that each carries. */
 export class Batches {
+  readonly #database: DatabaseSync;
   readonly #receipts: Receipts;
   readonly #insert: StatementSync;
   readonly #update: StatementSync;
@@ -36,6 +37,7 @@ export class Batches {
   readonly #list: ListQuery<Row>;
 
   constructor(database: DatabaseSync, receipts: Receipts) {
+    this.#database = database;
     this.#receipts = receipts;
     this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#update = database.prepare(
@@ -49,10 +51,11 @@ export class Batches {
     this.#list = new ListQuery(database, `SELECT ${SUMMARY} FROM batches`, "_id DESC");
   }
 
-  /** Must run where a throw takes everything back: a receipt that cannot be stamped is known only after others were. */
+  /** Runs within a transaction. False, and nothing changed, unless its id is next and all its receipts are free. */
   insert(batch: Batch): boolean {
     const { id: lastId } = this.#lastId.get() as { id: number };
     if (batch.id !== lastId + 1) return false;
+    this.#database.exec("SAVEPOINT batch");
     this.#insert.run(
       batch.id,
       batch.root,
@@ -66,8 +69,9 @@ export class Batches {
       JSON.stringify(batch.receiptIds),
     );
     const stamped = this.#receipts.stamp(batch.id, batch.receiptIds);
-    if (stamped !== batch.receiptIds.length) throw new ReceiptsTaken();
-    return true;
+    const whole = stamped === batch.receiptIds.length;
+    this.#database.exec(whole ? "RELEASE batch" : "ROLLBACK TO batch; RELEASE batch");
+    return whole;
   }
 
   update(id: number, change: Pick<Batch, "state" | "transaction" | "block">): void {
@@ -93,11 +97,6 @@ export class Batches {
     const below = query.cursor === undefined ? [] : [["_id < ?", readCursor(query.cursor, z.int())] as const];
     return toPage(this.#list.all(below, query.limit + 1), query.limit, fromRow, (row) => row._id);
   }
-}
-
-/** A receipt of a batch is unknown or carried by another batch. */
-export class ReceiptsTaken extends Error {
-  override readonly name = "ReceiptsTaken";
 }
 
 function fromRow(row: Row): Batch {

@@ -1,30 +1,30 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import { storeError } from "./database.ts";
 
-/** Operations in one transaction at most: more gain little and hold up the event loop (1,000 for some 14 ms). */
-const MAX_OPERATIONS = 256;
-
-interface Waiting {
+/** One call of the store. */
+export interface Operation {
+  /** A read is answered whether or not the writes beside it can be committed. */
+  readonly writes: boolean;
   readonly run: () => unknown;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
 }
 
+/** What became of it: a value, which is durable now, or an error, and then it has changed nothing. */
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
 /**
- * Runs the writes of one event-loop turn in one transaction, because the disk's flush is what a write costs. Each write
- * has a savepoint, so that one which throws takes back only itself; each caller hears only once all is durable.
+ * Runs operations in one transaction, because the disk's flush is what a write costs. An operation that throws takes
+ * back only itself.
  */
 export class GroupCommit {
-  readonly #logger: Pick<Logger, "error">;
   readonly #database: DatabaseSync;
+  readonly #onFailure: (error: unknown, operations: number) => void;
   readonly #statements: Record<"begin" | "commit" | "rollback" | "save" | "release" | "undo", StatementSync>;
-  #waiting: Waiting[] = [];
 
-  constructor({ logger, database }: { logger: Pick<Logger, "error">; database: DatabaseSync }) {
-    this.#logger = logger;
+  /** `onFailure` learns of a transaction that could not be committed. */
+  constructor(database: DatabaseSync, onFailure: (error: unknown, operations: number) => void) {
     this.#database = database;
+    this.#onFailure = onFailure;
     this.#statements = {
       begin: database.prepare("BEGIN IMMEDIATE"),
       commit: database.prepare("COMMIT"),
@@ -35,57 +35,62 @@ export class GroupCommit {
     };
   }
 
-  /**
-   * Queues one operation. Resolves with what it returned once that is durable; rejects with what it threw, or with
-   * UNAVAILABLE when the transaction failed. Either way a rejected operation has changed nothing.
-   */
-  write<T>(operation: () => T): Promise<T> {
-    if (this.#waiting.length === 0) setImmediate(() => this.#turn());
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ run: operation, resolve: resolve as (value: unknown) => void, reject });
-    });
-  }
-
-  /** Commits everything that waits, now. */
-  flush(): void {
-    while (this.#waiting.length > 0) this.#commit();
-  }
-
-  #turn(): void {
-    if (this.#waiting.length > 0) this.#commit();
-    if (this.#waiting.length > 0) setImmediate(() => this.#turn());
-  }
-
-  #commit(): void {
-    const group = this.#waiting.splice(0, MAX_OPERATIONS);
-    const { begin, commit, rollback } = this.#statements;
+  /** Runs the group in its order. A group that cannot be committed answers its writes with UNAVAILABLE. */
+  run(group: readonly Operation[]): Outcome[] {
+    if (!group.some(({ writes }) => writes)) return group.map(attempt).map(translated);
     try {
-      begin.run();
-      const answers = group.map((waiting) => this.#attempt(waiting));
-      commit.run();
-      for (const answer of answers) answer();
+      // A savepoint a write costs more than most writes; they are for a group that was found to need them.
+      return (this.#commit(group, attempt) ?? this.#commit(group, (operation) => this.#guard(operation))!).map(
+        translated,
+      );
     } catch (cause) {
-      if (this.#database.isTransaction) rollback.run();
-      this.#logger.error({ err: cause, operations: group.length }, "commit failed");
+      if (this.#database.isTransaction) this.#statements.rollback.run();
+      this.#onFailure(cause, group.length);
       const error = new ComputeError("UNAVAILABLE", `the store failed: ${(cause as Error).message}`, { cause });
-      for (const { reject } of group) reject(error);
+      return group.map((operation) => (operation.writes ? { error } : translated(attempt(operation))));
     }
   }
 
-  /** Runs one operation within the transaction and returns how to tell its caller, for after the commit. */
-  #attempt({ run, resolve, reject }: Waiting): () => void {
-    const { save, release, undo } = this.#statements;
-    save.run();
-    try {
-      const value = run();
-      release.run();
-      return () => resolve(value);
-    } catch (error) {
-      // Some errors (a full disk, say) make SQLite roll back the whole transaction: then nobody's write is left.
-      if (!this.#database.isTransaction) throw error;
-      undo.run();
-      release.run();
-      return () => reject(storeError(error));
+  /** Null, and nothing changed, when an unguarded write threw. */
+  #commit(group: readonly Operation[], run: (operation: Operation) => Outcome): Outcome[] | null {
+    const { begin, commit, rollback } = this.#statements;
+    begin.run();
+    const outcomes: Outcome[] = [];
+    for (const operation of group) {
+      const outcome = run(operation);
+      if (run === attempt && operation.writes && "error" in outcome) {
+        if (this.#database.isTransaction) rollback.run();
+        return null;
+      }
+      outcomes.push(outcome);
     }
+    commit.run();
+    return outcomes;
   }
+
+  #guard(operation: Operation): Outcome {
+    const { save, release, undo } = this.#statements;
+    if (!operation.writes) return attempt(operation);
+    save.run();
+    const outcome = attempt(operation);
+    if ("error" in outcome) {
+      // Some errors (a full disk, say) make SQLite roll back the whole transaction: then nobody's write is left.
+      if (!this.#database.isTransaction) throw outcome.error;
+      undo.run();
+    }
+    release.run();
+    return outcome;
+  }
+}
+
+function attempt({ run }: Operation): Outcome {
+  try {
+    return { value: run() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function translated(outcome: Outcome): Outcome {
+  return "error" in outcome ? { error: storeError(outcome.error) } : outcome;
 }

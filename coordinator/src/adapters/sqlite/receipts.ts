@@ -2,18 +2,36 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
-interface Row {
+/** A receipt on its way into the table. */
+export interface WrittenReceipt extends Pick<Receipt, "receiptId" | "provider" | "acceptedAt" | "units"> {
+  /** The rest of it. */
+  readonly document: string;
+}
+
+/** A row of the table. */
+export interface StoredReceipt {
+  readonly _id: Uint8Array;
   /** As text: a JavaScript number would round it above 2^53. */
   readonly units: string;
   readonly batch_id: number | null;
   readonly document: string;
 }
 
+export function writeReceipt({ units, batchId: _, ...rest }: Receipt): WrittenReceipt {
+  const { receiptId, provider, acceptedAt } = rest;
+  return { receiptId, provider, acceptedAt, units, document: JSON.stringify(rest) };
+}
+
+export function readReceipt({ units, batch_id: batchId, document }: StoredReceipt): Receipt {
+  return { ...JSON.parse(document), units: BigInt(units), ...(batchId !== null && { batchId }) };
+}
+
 const SELECT =
-  "SELECT CAST(units AS TEXT) AS units, batch_id, document FROM receipts JOIN receipt_documents USING (number)";
+  "SELECT _id, CAST(units AS TEXT) AS units, batch_id, document FROM receipts JOIN receipt_documents USING (number)";
+
 /** The receipts: what is credited, each once. */
 export class Receipts {
   readonly #insert: StatementSync;
@@ -21,7 +39,9 @@ export class Receipts {
   readonly #byId: StatementSync;
   readonly #unbatched: StatementSync;
   readonly #stamp: StatementSync;
-  readonly #list: ListQuery<Row>;
+  readonly #withResult: StatementSync;
+  readonly #forgetResults: StatementSync;
+  readonly #list: ListQuery<StoredReceipt>;
 
   constructor(database: DatabaseSync) {
     this.#insert = database.prepare(
@@ -35,44 +55,52 @@ export class Receipts {
       `UPDATE receipts SET batch_id = ?
        WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?)) AND batch_id IS NULL`,
     );
+    this.#withResult = database.prepare(
+      `${SELECT} WHERE has_result = 1 AND accepted_at < ? ORDER BY accepted_at, _id LIMIT ?`,
+    );
+    this.#forgetResults = database.prepare(
+      "UPDATE receipts SET has_result = 0 WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
+    );
     this.#list = new ListQuery(database, SELECT, "_id");
   }
 
   /** Adds a receipt; the same one twice is one. */
-  insert({ units, batchId: _, ...rest }: Receipt): void {
-    const added = this.#insert.run(toBlob(rest.receiptId), rest.provider, rest.acceptedAt, units);
-    if (added.changes === 1) this.#insertDocument.run(added.lastInsertRowid, JSON.stringify(rest));
+  insert({ receiptId, provider, acceptedAt, units, document }: WrittenReceipt): void {
+    const added = this.#insert.run(toBlob(receiptId), provider, acceptedAt, units);
+    if (added.changes === 1) this.#insertDocument.run(added.lastInsertRowid, document);
   }
 
-  get(id: Hex): Receipt | null {
-    const row = this.#byId.get(toBlob(id)) as Row | undefined;
-    return row ? fromRow(row) : null;
+  get(id: Hex): StoredReceipt | null {
+    return (this.#byId.get(toBlob(id)) as StoredReceipt | undefined) ?? null;
   }
 
-  list(query: PageQuery & { readonly provider?: Address; readonly batchId?: number }): Page<Receipt> {
+  list(query: PageQuery & { readonly provider?: Address; readonly batchId?: number }): Page<StoredReceipt> {
     const conditions: Condition[] = [];
     if (query.provider !== undefined) conditions.push(["provider = ?", query.provider]);
     if (query.batchId !== undefined) conditions.push(["batch_id = ?", query.batchId]);
     if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, IdPosition))]);
-    const receipts = this.#list.all(conditions, query.limit + 1).map(fromRow);
     return toPage(
-      receipts,
+      this.#list.all(conditions, query.limit + 1),
       query.limit,
-      (receipt) => receipt,
-      (receipt) => receipt.receiptId,
+      (row) => row,
+      (row) => fromBlob(row._id),
     );
   }
 
-  unbatched(limit: number): Receipt[] {
-    return (this.#unbatched.all(limit) as unknown as Row[]).map(fromRow);
+  unbatched(limit: number): StoredReceipt[] {
+    return this.#unbatched.all(limit) as unknown as StoredReceipt[];
+  }
+
+  withResult(before: number, limit: number): Receipt[] {
+    return (this.#withResult.all(before, limit) as unknown as Row[]).map(fromRow);
+  }
+
+  forgetResults(ids: readonly Hex[]): void {
+    this.#forgetResults.run(JSON.stringify(ids));
   }
 
   /** Says of unstamped receipts that a batch carries them; returns how many of `ids` those were. */
   stamp(batchId: number, ids: readonly Hex[]): number {
     return Number(this.#stamp.run(batchId, JSON.stringify(ids)).changes);
   }
-}
-
-function fromRow({ units, batch_id: batchId, document }: Row): Receipt {
-  return { ...JSON.parse(document), units: BigInt(units), ...(batchId !== null && { batchId }) };
 }

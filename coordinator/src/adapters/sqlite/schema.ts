@@ -109,4 +109,8 @@ export const MIGRATIONS: readonly string[] = [
     UPDATE totals SET value = value + iif(name = 'receipts', 1, NEW.units) WHERE name IN ('receipts', 'units.verified');
   END;
   `,
+  `
+  ALTER TABLE receipts ADD COLUMN has_result INTEGER NOT NULL DEFAULT 1;
+  CREATE INDEX receipts_with_result ON receipts (accepted_at, _id) WHERE has_result = 1;
+  `,
 ];

@@ -1,33 +1,19 @@
-import type { DatabaseSync } from "node:sqlite";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
-import type { Store } from "../../ports/store.ts";
-import { Batches, ReceiptsTaken } from "./batches.ts";
-import { openDatabase, storeError } from "./database.ts";
-import { GroupCommit } from "./group-commit.ts";
-import { Meta } from "./meta.ts";
-import { Nodes } from "./nodes.ts";
-import { Receipts } from "./receipts.ts";
-import { Tasks } from "./tasks.ts";
-
-interface Open {
-  readonly database: DatabaseSync;
-  readonly commits: GroupCommit;
-  readonly meta: Meta;
-  readonly tasks: Tasks;
-  readonly nodes: Nodes;
-  readonly receipts: Receipts;
-  readonly batches: Batches;
-}
+import type { Page, Store } from "../../ports/store.ts";
+import { readReceipt, writeReceipt } from "./receipts.ts";
+import { readTask, textOf, writeTask } from "./task-rows.ts";
+import { StoreThread } from "./thread.ts";
 
 /**
- * The embedded store: one SQLite file, held by one coordinator. Everything runs on the calling thread, so a read always
- * sees the last commit and never a part of one.
+ * The embedded store: one SQLite file, held by one coordinator, in a thread of its own, because a commit waits for the
+ * disk. Calls are run there in their order; a read sees whole commits only.
  */
 export class SqliteStore implements Store {
   readonly #logger: Logger;
   readonly #path: string;
-  #opened: Open | undefined;
+  #opening: Promise<StoreThread> | undefined;
+  #thread: StoreThread | undefined;
 
   /** `path` is the database file; its folder is made when absent. */
   constructor({ logger }: { logger: Logger }, { path }: { path: string }) {
@@ -36,87 +22,74 @@ export class SqliteStore implements Store {
   }
 
   async start(): Promise<void> {
-    if (this.#opened) return;
-    const database = openDatabase(this.#path);
-    const receipts = new Receipts(database);
-    this.#opened = {
-      database,
-      commits: new GroupCommit({ logger: this.#logger, database }),
-      meta: new Meta(database),
-      tasks: new Tasks(database),
-      nodes: new Nodes(database),
-      receipts,
-      batches: new Batches(database, receipts),
-    };
+    if (this.#thread) return;
+    this.#opening ??= StoreThread.open(this.#path, this.#logger);
+    try {
+      this.#thread = await this.#opening;
+    } finally {
+      this.#opening = undefined;
+    }
     this.#logger.info({ path: this.#path }, "store opened");
   }
 
   async stop(): Promise<void> {
-    const opened = this.#opened;
-    if (!opened) return;
-    this.#opened = undefined;
-    opened.commits.flush();
-    opened.database.close();
+    const thread = this.#thread;
+    this.#thread = undefined;
+    await thread?.close();
   }
 
-  bind: Store["bind"] = (contract, rebind) => this.#write(({ meta }) => meta.bind(contract, rebind));
+  bind: Store["bind"] = (contract, rebind) => this.#call("bind", contract, rebind);
 
-  insertTask: Store["insertTask"] = (task) => this.#write(({ tasks }) => tasks.insert(task));
-  saveTask: Store["saveTask"] = (task, made) =>
-    this.#write(({ tasks, receipts }) => {
-      if (!tasks.save(task, made?.output)) return false;
-      if (made?.receipt) receipts.insert(made.receipt);
-      return true;
-    });
-  task: Store["task"] = (id) => this.#read(({ tasks }) => tasks.get(id));
-  tasks: Store["tasks"] = (query) => this.#read(({ tasks }) => tasks.list(query));
-  queuedTasks: Store["queuedTasks"] = (query) => this.#read(({ tasks }) => tasks.queued(query));
-  liveTasks: Store["liveTasks"] = () => this.#read(({ tasks }) => tasks.live());
-  overdueTasks: Store["overdueTasks"] = (now, limit) => this.#read(({ tasks }) => tasks.overdue(now, limit));
-  output: Store["output"] = (taskId) => this.#read(({ tasks }) => tasks.output(taskId));
-
-  saveNode: Store["saveNode"] = (node) => this.#write(({ nodes }) => nodes.save(node));
-  saveLastSeen: Store["saveLastSeen"] = (seen) => this.#write(({ nodes }) => nodes.saveLastSeen(seen));
-  node: Store["node"] = (id) => this.#read(({ nodes }) => nodes.get(id));
-  nodes: Store["nodes"] = (query) => this.#read(({ nodes }) => nodes.list(query));
-  standing: Store["standing"] = (nodeId, wallet) => this.#read(({ nodes }) => nodes.standing(nodeId, wallet));
-  saveStandings: Store["saveStandings"] = (standings) => this.#write(({ nodes }) => nodes.saveStandings(standings));
-
-  receipt: Store["receipt"] = (id) => this.#read(({ receipts }) => receipts.get(id));
-  receipts: Store["receipts"] = (query) => this.#read(({ receipts }) => receipts.list(query));
-  unbatchedReceipts: Store["unbatchedReceipts"] = (limit) => this.#read(({ receipts }) => receipts.unbatched(limit));
-
-  insertBatch: Store["insertBatch"] = async (batch) => {
-    try {
-      return await this.#write(({ batches }) => batches.insert(batch));
-    } catch (error) {
-      if (error instanceof ReceiptsTaken) return false;
-      throw error;
-    }
+  insertTask: Store["insertTask"] = async (task) => {
+    const stored = await this.#call("insertTask", writeTask(task));
+    return stored ? { task: readTask(stored), created: false } : { task, created: true };
   };
-  updateBatch: Store["updateBatch"] = (id, change) => this.#write(({ batches }) => batches.update(id, change));
-  batch: Store["batch"] = (id) => this.#read(({ batches }) => batches.get(id));
-  lastBatch: Store["lastBatch"] = () => this.#read(({ batches }) => batches.last());
-  unrecordedBatches: Store["unrecordedBatches"] = () => this.#read(({ batches }) => batches.unrecorded());
-  batches: Store["batches"] = (query) => this.#read(({ batches }) => batches.list(query));
+  saveTask: Store["saveTask"] = (task, made) =>
+    this.#call(
+      "saveTask",
+      writeTask(task),
+      made?.receipt && writeReceipt(made.receipt),
+      made?.output && textOf(made.output),
+    );
+  task: Store["task"] = async (id) => optional(await this.#call("task", id), readTask);
+  tasks: Store["tasks"] = async (query) => pageOf(await this.#call("tasks", query), readTask);
+  queuedTasks: Store["queuedTasks"] = async (query) => (await this.#call("queuedTasks", query)).map(readTask);
+  liveTasks: Store["liveTasks"] = async () => (await this.#call("liveTasks")).map(readTask);
+  overdueTasks: Store["overdueTasks"] = async (now, limit) =>
+    (await this.#call("overdueTasks", now, limit)).map(readTask);
+  output: Store["output"] = (taskId) => this.#call("output", taskId);
 
-  totals: Store["totals"] = () => this.#read(({ meta }) => meta.totals());
+  saveNode: Store["saveNode"] = (node) => this.#call("saveNode", node);
+  saveLastSeen: Store["saveLastSeen"] = (seen) => this.#call("saveLastSeen", seen);
+  node: Store["node"] = (id) => this.#call("node", id);
+  nodes: Store["nodes"] = (query) => this.#call("nodes", query);
+  standing: Store["standing"] = (nodeId, wallet) => this.#call("standing", nodeId, wallet);
+  saveStandings: Store["saveStandings"] = (standings) => this.#call("saveStandings", standings);
 
-  async #read<T>(query: (opened: Open) => T): Promise<T> {
-    try {
-      return query(this.#open());
-    } catch (error) {
-      throw storeError(error);
-    }
-  }
+  receipt: Store["receipt"] = async (id) => optional(await this.#call("receipt", id), readReceipt);
+  receipts: Store["receipts"] = async (query) => pageOf(await this.#call("receipts", query), readReceipt);
+  unbatchedReceipts: Store["unbatchedReceipts"] = async (limit) =>
+    (await this.#call("unbatchedReceipts", limit)).map(readReceipt);
 
-  async #write<T>(operation: (opened: Open) => T): Promise<T> {
-    const opened = this.#open();
-    return opened.commits.write(() => operation(opened));
-  }
+  insertBatch: Store["insertBatch"] = (batch) => this.#call("insertBatch", batch);
+  updateBatch: Store["updateBatch"] = (id, change) => this.#call("updateBatch", id, change);
+  batch: Store["batch"] = (id) => this.#call("batch", id);
+  lastBatch: Store["lastBatch"] = () => this.#call("lastBatch");
+  unrecordedBatches: Store["unrecordedBatches"] = () => this.#call("unrecordedBatches");
+  batches: Store["batches"] = (query) => this.#call("batches", query);
 
-  #open(): Open {
-    if (!this.#opened) throw new ComputeError("UNAVAILABLE", "the store is not open");
-    return this.#opened;
-  }
+  totals: Store["totals"] = () => this.#call("totals");
+
+  #call: StoreThread["call"] = (name, ...args) => {
+    if (this.#thread) return this.#thread.call(name, ...args);
+    return Promise.reject(new ComputeError("UNAVAILABLE", "the store is not open"));
+  };
+}
+
+function optional<Row, Item>(row: Row | null, read: (row: Row) => Item): Item | null {
+  return row === null ? null : read(row);
+}
+
+function pageOf<Row, Item>({ items, ...rest }: Page<Row>, read: (row: Row) => Item): Page<Item> {
+  return { ...rest, items: items.map(read) };
 }

@@ -1,22 +1,11 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { z } from "zod";
-import type { Task, TaskState } from "../../domain/task.ts";
+import type { TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
 import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
-
-interface Row {
-  readonly _id: Uint8Array;
-  readonly version: number;
-  readonly requester: Address;
-  readonly state: TaskState;
-  readonly created_at: number;
-  readonly not_before: number;
-  readonly deadline: number;
-  readonly document: string;
-  readonly spec: Uint8Array;
-}
+import { bytesOf, type StoredTask, type WrittenTask } from "./task-rows.ts";
 
 const Position = z.tuple([z.int(), IdPosition]);
 
@@ -33,7 +22,7 @@ export class Tasks {
   readonly #overdue: StatementSync;
   readonly #setOutput: StatementSync;
   readonly #output: StatementSync;
-  readonly #list: ListQuery<Row>;
+  readonly #list: ListQuery<StoredTask>;
 
   constructor(database: DatabaseSync) {
     this.#insert = database.prepare(
@@ -60,7 +49,8 @@ export class Tasks {
     this.#list = new ListQuery(database, "SELECT * FROM tasks", "created_at DESC, _id DESC");
   }
 
-  insert(task: Task): { task: Task; created: boolean } {
+  /** Adds a task; returns the stored one, and adds nothing, when its id is taken. */
+  insert(task: WrittenTask): StoredTask | null {
     const { changes } = this.#insert.run(
       toBlob(task.id),
       task.version,
@@ -69,28 +59,26 @@ export class Tasks {
       task.createdAt,
       task.notBefore,
       task.deadline,
-      toDocument(task),
-      task.spec,
+      task.document,
+      bytesOf(task.spec),
     );
-    return changes === 1 ? { task, created: true } : { task: this.get(task.id)!, created: false };
+    return changes === 1 ? null : this.get(task.id);
   }
 
   /** Replaces the version before; false when that is not the stored one. What a task asks for never changes. */
-  save(task: Task, output?: Uint8Array): boolean {
-    const id = toBlob(task.id);
-    const { version, state, notBefore } = task;
-    const { changes } = this.#update.run(version, state, notBefore, toDocument(task), id, version - 1);
+  save({ id, version, state, notBefore, document }: Omit<WrittenTask, "spec">, output?: string): boolean {
+    const key = toBlob(id);
+    const { changes } = this.#update.run(version, state, notBefore, document, key, version - 1);
     if (changes === 0) return false;
-    if (output) this.#setOutput.run(id, output);
+    if (output !== undefined) this.#setOutput.run(key, bytesOf(output));
     return true;
   }
 
-  get(id: Hex): Task | null {
-    const row = this.#byId.get(toBlob(id)) as Row | undefined;
-    return row ? this.#fromRow(row) : null;
+  get(id: Hex): StoredTask | null {
+    return (this.#byId.get(toBlob(id)) as StoredTask | undefined) ?? null;
   }
 
-  list(query: PageQuery & { readonly requester?: Address; readonly states?: readonly TaskState[] }): Page<Task> {
+  list(query: PageQuery & { readonly requester?: Address; readonly states?: readonly TaskState[] }): Page<StoredTask> {
     const conditions: Condition[] = [];
     if (query.requester !== undefined) conditions.push(["requester = ?", query.requester]);
     if (query.states !== undefined) {
@@ -103,63 +91,25 @@ export class Tasks {
     return toPage(
       this.#list.all(conditions, query.limit + 1),
       query.limit,
-      (row) => this.#fromRow(row),
+      (row) => row,
       (row) => [row.created_at, fromBlob(row._id)],
     );
   }
 
-  queued(query: { readonly now: number; readonly limit: number; readonly excluded?: readonly Hex[] }): Task[] {
-    return this.#fromRows(this.#queued.all(query.now, JSON.stringify(query.excluded ?? []), query.limit));
+  queued(query: { readonly now: number; readonly limit: number; readonly excluded?: readonly Hex[] }): StoredTask[] {
+    return this.#queued.all(query.now, JSON.stringify(query.excluded ?? []), query.limit) as unknown as StoredTask[];
   }
 
-  live(): Task[] {
-    return this.#fromRows(this.#live.all());
+  live(): StoredTask[] {
+    return this.#live.all() as unknown as StoredTask[];
   }
 
-  overdue(now: number, limit: number): Task[] {
-    return this.#fromRows(this.#overdue.all(now, limit));
+  overdue(now: number, limit: number): StoredTask[] {
+    return this.#overdue.all(now, limit) as unknown as StoredTask[];
   }
 
   output(id: Hex): Uint8Array | null {
     const row = this.#output.get(toBlob(id)) as { output: Uint8Array } | undefined;
     return row?.output ?? null;
   }
-
-  #fromRows(rows: unknown[]): Task[] {
-    return (rows as Row[]).map((row) => this.#fromRow(row));
-  }
-
-  #fromRow(row: Row): Task {
-    const { assignments, ...rest } = JSON.parse(row.document);
-    return {
-      id: fromBlob(row._id),
-      version: row.version,
-      requester: row.requester,
-      state: row.state,
-      createdAt: row.created_at,
-      notBefore: row.not_before,
-      deadline: row.deadline,
-      spec: row.spec,
-      ...rest,
-      assignments: mapUnits(assignments, (units: string) => BigInt(units)) as Task["assignments"],
-    };
-  }
-}
-
-function toDocument({ kind, attempts, assignments, error, requestDigest }: Task): string {
-  const written = mapUnits(assignments, (units: bigint) => units.toString());
-  return JSON.stringify({ kind, attempts, assignments: written, error, requestDigest });
-}
-
-/** JSON knows no bigint, so the units of the receipts are text in the document. */
-function mapUnits<From, To>(
-  assignments: Readonly<Record<Hex, { readonly receipt?: { readonly units: From } }>>,
-  map: (units: From) => To,
-): Record<Hex, { readonly receipt?: { readonly units: To } }> {
-  const mapped: Record<Hex, { readonly receipt?: { readonly units: To } }> = {};
-  for (const id in assignments) {
-    const { receipt, ...rest } = assignments[id as Hex]!;
-    mapped[id as Hex] = receipt === undefined ? rest : { ...rest, receipt: { ...receipt, units: map(receipt.units) } };
-  }
-  return mapped;
 }

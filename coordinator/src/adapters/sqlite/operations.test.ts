@@ -1,19 +1,19 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync, StatementSync } from "node:sqlite";
-import { pino } from "pino";
+import { StatementSync } from "node:sqlite";
 import { expect, test, vi } from "vitest";
-import { SqliteStore } from "./store.ts";
+import { openDatabase } from "./database.ts";
+import { operationsOn } from "./operations.ts";
 
 const WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const ID = "0x00000000000000000000000000000001";
 
-/** Lists sort nothing and pass over nothing, which would hold up the event loop once there are a million tasks. */
+/** Lists sort nothing and pass over nothing, which would hold up every other call once there are a million tasks. */
 test("every query that lists is answered from an index, in order", async () => {
   const folder = await mkdtemp(join(tmpdir(), "plans-"));
-  const store = new SqliteStore({ logger: pino({ level: "silent" }) }, { path: join(folder, "store.db") });
-  await store.start();
+  const database = openDatabase(join(folder, "store.db"));
+  const store = operationsOn(database).reads;
   const texts = new Set<string>();
   const all = vi.spyOn(StatementSync.prototype, "all").mockImplementation(function (this: StatementSync) {
     texts.add(this.sourceSQL);
@@ -22,29 +22,27 @@ test("every query that lists is answered from an index, in order", async () => {
   const cursors = { task: [1, ID], id: ID, batch: 1 };
   const after = (position: unknown) => ({ cursor: Buffer.from(JSON.stringify(position)).toString("base64url") });
   for (const cursor of [{}, after(cursors.task)]) {
-    await store.tasks({ limit: 5, ...cursor });
-    await store.tasks({ limit: 5, requester: WALLET, ...cursor });
-    await store.tasks({ limit: 5, requester: WALLET, states: ["failed"], ...cursor });
+    store.tasks({ limit: 5, ...cursor });
+    store.tasks({ limit: 5, requester: WALLET, ...cursor });
+    store.tasks({ limit: 5, requester: WALLET, states: ["failed"], ...cursor });
   }
   for (const cursor of [{}, after(cursors.id)]) {
-    await store.receipts({ limit: 5, ...cursor });
-    await store.receipts({ limit: 5, provider: WALLET, ...cursor });
-    await store.receipts({ limit: 5, batchId: 1, ...cursor });
-    await store.nodes({ limit: 5, ...cursor });
-    await store.nodes({ limit: 5, wallet: WALLET, ...cursor });
-    await store.nodes({ limit: 5, status: "online", ...cursor });
+    store.receipts({ limit: 5, ...cursor });
+    store.receipts({ limit: 5, provider: WALLET, ...cursor });
+    store.receipts({ limit: 5, batchId: 1, ...cursor });
+    store.nodes({ limit: 5, ...cursor });
+    store.nodes({ limit: 5, wallet: WALLET, ...cursor });
+    store.nodes({ limit: 5, status: "online", ...cursor });
   }
-  await store.batches({ limit: 5, ...after(cursors.batch) });
-  await store.queuedTasks({ now: 1, limit: 5, excluded: [ID] });
-  await store.liveTasks();
-  await store.overdueTasks(1, 5);
-  await store.unbatchedReceipts(5);
-  await store.unrecordedBatches();
+  store.batches({ limit: 5, ...after(cursors.batch) });
+  store.queuedTasks({ now: 1, limit: 5, excluded: [ID] });
+  store.liveTasks();
+  store.overdueTasks(1, 5);
+  store.unbatchedReceipts(5);
+  store.unrecordedBatches();
   all.mockRestore();
-  await store.stop();
   expect(texts.size).toBe(24);
 
-  const database = new DatabaseSync(join(folder, "store.db"));
   for (const text of texts) {
     const steps = database
       .prepare(`EXPLAIN QUERY PLAN ${text}`)

@@ -1,0 +1,71 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Task, TaskState } from "../../domain/task.ts";
+import { fromBlob } from "./codec.ts";
+
+/** A task on its way into the table. It crosses to the store's thread: text is the cheapest thing that does. */
+export interface WrittenTask extends Pick<Task, "id" | "version" | "requester" | "state" | "createdAt"> {
+  readonly notBefore: number;
+  readonly deadline: number;
+  readonly document: string;
+  /** One character a byte. */
+  readonly spec: string;
+}
+
+/** A row of the table. */
+export interface StoredTask {
+  readonly _id: Uint8Array;
+  readonly version: number;
+  readonly requester: Address;
+  readonly state: TaskState;
+  readonly created_at: number;
+  readonly not_before: number;
+  readonly deadline: number;
+  readonly document: string;
+  readonly spec: Uint8Array;
+}
+
+/** Bytes as text of one character a byte: to clone a small array into another thread costs several times as much. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+}
+
+export function bytesOf(text: string): Uint8Array {
+  return Buffer.from(text, "latin1");
+}
+
+export function writeTask(task: Task): WrittenTask {
+  const { id, version, requester, state, createdAt, notBefore, deadline, spec } = task;
+  const { kind, attempts, assignments, error, requestDigest } = task;
+  const written = mapUnits(assignments, (units: bigint) => units.toString());
+  const document = JSON.stringify({ kind, attempts, assignments: written, error, requestDigest });
+  return { id, version, requester, state, createdAt, notBefore, deadline, document, spec: textOf(spec) };
+}
+
+export function readTask(row: StoredTask): Task {
+  const { assignments, ...rest } = JSON.parse(row.document);
+  return {
+    id: fromBlob(row._id),
+    version: row.version,
+    requester: row.requester,
+    state: row.state,
+    createdAt: row.created_at,
+    notBefore: row.not_before,
+    deadline: row.deadline,
+    spec: row.spec,
+    ...rest,
+    assignments: mapUnits(assignments, (units: string) => BigInt(units)) as Task["assignments"],
+  };
+}
+
+/** JSON knows no bigint, so the units of the receipts are text in the document. */
+function mapUnits<From, To>(
+  assignments: Readonly<Record<Hex, { readonly receipt?: { readonly units: From } }>>,
+  map: (units: From) => To,
+): Record<Hex, { readonly receipt?: { readonly units: To } }> {
+  const mapped: Record<Hex, { readonly receipt?: { readonly units: To } }> = {};
+  for (const id in assignments) {
+    const { receipt, ...rest } = assignments[id as Hex]!;
+    mapped[id as Hex] = receipt === undefined ? rest : { ...rest, receipt: { ...receipt, units: map(receipt.units) } };
+  }
+  return mapped;
+}
