@@ -52,7 +52,6 @@ CHANNEL_OPTIONS = [
 # Endings after which the same dial would only end in the same way.
 REFUSALS = {"BAD_SIGNATURE", "AUDIENCE_REFUSED", "PROTOCOL_VIOLATION", "INVALID_ADDRESS",
             "AUTHORIZATION_REFUSED", "RESOURCE_EXHAUSTED"}
-
 # What writing into a dead stream raises; why it died, its reader learns.
 DEAD = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -166,7 +165,7 @@ class Job:
 
     assignment: pb.Assignment
     fraction: float = 0.0
-    output: bytes = b""  # none yet
+    output: bytes = b""  # until it is computed
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -300,12 +299,13 @@ class Node:
                 replaced = 0
             replaced += ending == "SESSION_REPLACED"
             if replaced == 3:
-                return 4
+                break
             if ending not in REFUSALS:
                 coordinators.append(address)
             failed = 0 if opened and not replaced else failed + 1
             limit = min(30.0, 2.0 ** failed)
             await asyncio.sleep(random.uniform(0, limit if failed else max(limit, self.spread)))
+        log.error("giving up: refused for good, or the key is in use elsewhere")
         return 4
 
     async def visit(self, address: str) -> tuple[bool, str, str]:
@@ -452,14 +452,19 @@ class Session:
                 jobs.append(self.finished.get_nowait())
             self.sent.update(job.id for job in jobs)
             for job in jobs:
-                output = job.output
-                for offset in range(0, len(output) if len(output) > limit else 0, CHUNK_BYTES):
-                    await self.send(output_chunk=pb.OutputChunk(
-                        assignment_id=job.id, offset=offset,
-                        data=output[offset:offset + CHUNK_BYTES]))
+                if len(job.output) > limit:
+                    await self.upload(job)
             jobs = [job for job in jobs if job.id in self.node.held]  # not cancelled meanwhile
             if jobs:
                 await self.send(results=self.frame(jobs, limit))
+
+    async def upload(self, job: Job) -> None:
+        """Sends an output in chunks, unless it is cancelled meanwhile."""
+        for offset in range(0, len(job.output), CHUNK_BYTES):
+            if job.id in self.node.held:
+                await self.send(output_chunk=pb.OutputChunk(
+                    assignment_id=job.id, offset=offset,
+                    data=job.output[offset:offset + CHUNK_BYTES]))
 
     def frame(self, jobs: list[Job], limit: int) -> pb.Results:
         """The signed results of jobs, with the outputs that have at most `limit` bytes."""
