@@ -72,6 +72,9 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     response.end(JSON.stringify({ jsonrpc: "2.0", ...reply, id: request.id }));
   };
   const server = createServer(async (incoming, response) => {
+    // As chains do: pages of any origin may ask.
+    response.setHeader("access-control-allow-origin", "*").setHeader("access-control-allow-headers", "content-type");
+    if (incoming.method === "OPTIONS") return void response.end();
     try {
       let body = "";
       for await (const chunk of incoming) body += chunk;
