@@ -85,8 +85,12 @@ async function runTests(step: Step, folder: string): Promise<Outcome> {
   }
   const passed = report.numPassedTests;
   const skipped = report.numPendingTests + report.numTodoTests;
-  const failed = report.numFailedTests + skipped;
-  if (skipped > 0) return { passed, failed, fault: `${skipped} tests were skipped, which counts as failed` };
+  const failed = report.numFailedTests;
+  // Only a test whose reason is named skips itself (no Python here, say); where the project is judged, all must run.
+  if (skipped > 0 && process.env.CI) {
+    return { passed, failed: failed + skipped, fault: `${skipped} tests were skipped, which counts as failed in CI` };
+  }
+  if (skipped > 0) console.log(`    ${skipped} skipped, see above`);
   if (code !== 0 || !report.success) return { passed, failed: Math.max(failed, 1), fault: "see above" };
   if (passed === 0) return { passed, failed: 1, fault: "no test was run" };
   return { passed, failed };
