@@ -1,9 +1,10 @@
 /** `npm run bench -- <name> [--seconds N] [--rounds N] [--json]`: measured claims, each with its peers in the same run. */
 import { Argument, Command, InvalidArgumentError } from "commander";
 import { dispatch } from "./dispatch.ts";
+import { kernel } from "./kernel.ts";
 import { type Bench, machine, type Report, table } from "./report.ts";
 
-const BENCHES: Readonly<Record<string, Bench>> = { dispatch };
+const BENCHES: Readonly<Record<string, Bench>> = { dispatch, kernel };
 
 function positive(text: string): number {
   const value = Number(text);

@@ -15,7 +15,7 @@ export interface Report {
   /** Where: figures of different machines do not compare, ratios do. */
   readonly machine: string;
   readonly results: readonly Result[];
-  /** Ours over each peer's, measured in the same run; above 1 is faster than the peer. */
+  /** Measured in the same run, so that they compare between machines: ours over each peer's, or what the name says. */
   readonly ratios: Readonly<Record<string, number>>;
 }
 
@@ -54,7 +54,7 @@ function digits(value: number): string {
 export function table(report: Report): string {
   const rows = [
     ...report.results.map(({ metric, value, unit }) => [metric, digits(value), unit]),
-    ...Object.entries(report.ratios).map(([peer, ratio]) => [`ours / ${peer}`, digits(ratio), ""]),
+    ...Object.entries(report.ratios).map(([name, ratio]) => [`ratio ${name}`, digits(ratio), ""]),
   ];
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map(

@@ -1,0 +1,26 @@
+/** What is measured: the daemon's executor, from a task to its output and digest, on as many threads as the argument says. */
+import { MatmulExecutor } from "../../daemon/src/executors/matmul.ts";
+import { closedLoop, contend } from "../contender.ts";
+import { ASSIGNMENT, TASK } from "./load.ts";
+
+const threads = Number(process.argv[2]);
+const executor = new MatmulExecutor({ threads });
+const spec = {
+  chainId: 0n,
+  contract: Buffer.alloc(0),
+  requester: Buffer.alloc(20),
+  deadlineUnixMs: 0n,
+  kind: { $case: "matmul", value: TASK },
+} as const;
+
+async function compute(): Promise<void> {
+  await executor.execute({ ...ASSIGNMENT, spec }).done;
+}
+
+// Once on every thread, so that the engine has optimized the kernel.
+await Promise.all(Array.from({ length: threads }, compute));
+contend(
+  "",
+  (milliseconds) => closedLoop(threads, milliseconds, compute),
+  () => executor.stop(),
+);
