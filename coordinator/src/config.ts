@@ -177,6 +177,11 @@ export const SETTINGS = {
   MAX_NODES: setting(count(1, 100_000), "20000", "Sessions at once; more are refused."),
   MAX_ATTEMPTS: setting(count(1, 100), "3", "A task fails for good once so many nodes failed at it."),
   TASK_DEADLINE: setting(duration, "1h", "Deadline of a task whose request names none."),
+  RESULT_RETENTION: setting(
+    duration,
+    "7d",
+    "How long results are kept; then only their digest, and the work is checked by computing it again.",
+  ),
   MAX_QUEUED_TASKS: setting(count(1, 10_000_000), "100000", "Tasks that may wait; more are refused with QUEUE_FULL."),
   ALLOW_SELF_TASKS: setting(flag, "true", "Whether a wallet's own nodes may do its tasks."),
   REQUIRE_NODE_AUTHORIZATION: setting(flag, "false", "Refuse nodes whose wallet did not sign a NodeAuthorization."),

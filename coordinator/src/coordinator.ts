@@ -17,6 +17,7 @@ import { readRecorderKey } from "./recorder-key.ts";
 import { Fleet } from "./services/fleet.ts";
 import { Intake } from "./services/intake.ts";
 import { ReceiptTrees } from "./services/receipt-trees.ts";
+import { Retention } from "./services/retention.ts";
 import { Scheduler } from "./services/scheduler.ts";
 import { Settlement } from "./services/settlement.ts";
 import { TaskEvents } from "./services/task-events.ts";
@@ -111,6 +112,10 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     await fleet.recover();
     await scheduler.start();
     closing.push(() => scheduler.stop());
+
+    const retention = new Retention({ store, blobs, clock, logger }, { retentionMs: settings.RESULT_RETENTION });
+    retention.start();
+    closing.push(() => retention.stop());
 
     const uploads = new UploadBudget({ maxBytes: settings.UPLOAD_MAX_BYTES });
     const reconnectSpreadMs = (nodes: number) => Math.ceil(settings.RECONNECT_SPREAD + nodes * SPREAD_PER_NODE_MS);

@@ -22,6 +22,20 @@ export function describeBlobs(name: string, make: () => Promise<{ blobs: Blobs; 
       expect(await blobs.get(digestOf(Buffer.of(1)))).toBeNull();
     });
 
+    test("forgets what it is told to, as often as it is told", async () => {
+      const { blobs, reopen } = await make();
+      const [kept, dropped] = [randomBytes(10), randomBytes(10)];
+      for (const bytes of [kept, dropped]) await blobs.put(digestOf(bytes), bytes);
+      await blobs.delete(digestOf(dropped));
+      await blobs.delete(digestOf(dropped));
+      for (const reader of [blobs, await reopen()]) {
+        expect([await reader.has(digestOf(kept)), await reader.has(digestOf(dropped))]).toEqual([true, false]);
+        expect(await reader.get(digestOf(dropped))).toBeNull();
+      }
+      await blobs.put(digestOf(dropped), dropped);
+      expect(await blobs.has(digestOf(dropped))).toBe(true);
+    });
+
     test("refuses bytes that do not fit the digest and keeps nothing", async () => {
       const { blobs } = await make();
       const digest = digestOf(Buffer.of(1));
@@ -31,7 +45,9 @@ export function describeBlobs(name: string, make: () => Promise<{ blobs: Blobs; 
 
     test.each(["0x", "0x../../etc/passwd", `0x${"AB".repeat(32)}`])("refuses %s as a digest", async (digest) => {
       const { blobs } = await make();
-      await expect(blobs.get(digest as Hex)).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+      for (const call of ["get", "has", "delete"] as const) {
+        await expect(blobs[call](digest as Hex)).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+      }
     });
 
     test("keeps the same bytes once, however often and at once they come", async () => {

@@ -20,6 +20,7 @@ export class MemoryStore implements Store {
   readonly #nodes = new Map<Hex, Node>();
   readonly #standings = new Map<string, Standing>();
   readonly #receipts = new Map<Hex, Receipt>();
+  readonly #forgotten = new Set<Hex>();
   readonly #batches: Batch[] = [];
 
   async start(): Promise<void> {
@@ -143,6 +144,20 @@ export class MemoryStore implements Store {
     return this.#sortedReceipts((receipt) => [receipt.acceptedAt, receipt.receiptId])
       .filter((receipt) => receipt.batchId === undefined)
       .slice(0, limit);
+  }
+
+  async receiptsWithResult(before: number, limit: number): Promise<Receipt[]> {
+    return this.#sortedReceipts(({ acceptedAt, receiptId }) => [acceptedAt, receiptId])
+      .filter(({ acceptedAt, receiptId }) => acceptedAt < before && !this.#forgotten.has(receiptId))
+      .slice(0, limit);
+  }
+
+  async forgetResults(receipts: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void> {
+    this.#check();
+    for (const { receiptId, taskId } of receipts) {
+      this.#forgotten.add(receiptId);
+      this.#outputs.delete(taskId);
+    }
   }
 
   async insertBatch(batch: Batch): Promise<boolean> {

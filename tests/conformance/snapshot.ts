@@ -38,6 +38,7 @@ export async function snapshot(store: Store) {
     bobsIn1: await readAll((query) => store.receipts({ ...query, provider: BOB, batchId: 1 })),
     unbatched: await store.unbatchedReceipts(100),
     oldestUnbatched: await store.unbatchedReceipts(2),
+    withResult: await each([5, 20], (before) => store.receiptsWithResult(before, 4)),
     batches: await readAll((query) => store.batches(query), 2),
     eachBatch: await each([1, 2, 3, 4], (id) => store.batch(id)),
     lastBatch: await store.lastBatch(),

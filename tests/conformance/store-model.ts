@@ -114,6 +114,11 @@ const close = step(
   },
 );
 
+const forget = step("forget", fc.record({ before: at, limit: fc.nat(3) }), async ({ before, limit }, { model }) => {
+  const receipts = await model.receiptsWithResult(before, limit);
+  return (store) => store.forgetResults(receipts);
+});
+
 const settle = step(
   "settle",
   fc.record(
@@ -152,6 +157,7 @@ const turns = fc.array(
       { weight: 12, arbitrary: move },
       { weight: 3, arbitrary: close },
       { weight: 2, arbitrary: settle },
+      { weight: 1, arbitrary: forget },
       { weight: 2, arbitrary: node },
       { weight: 1, arbitrary: heard },
       { weight: 1, arbitrary: standing },

@@ -105,6 +105,31 @@ export function describeTasks(make: MakeStore): void {
     expect(Buffer.compare((await store.output(queued.id))!, output)).toBe(0);
   });
 
+  test("forgets old results, and keeps their receipts", async () => {
+    const { store, reopen } = await make();
+    const made = await Promise.all(
+      [1, 2, 3, 4].map(async (n) => {
+        const { queued, running, receipt, verified } = aVerifiedTask(n, { acceptedAt: 100 * n });
+        await store.insertTask(queued);
+        await store.saveTask(running);
+        await store.saveTask(verified, { receipt, output: Uint8Array.of(n) });
+        return receipt;
+      }),
+    );
+    expect(await store.receiptsWithResult(100, 9)).toEqual([]);
+    expect(await store.receiptsWithResult(301, 2)).toEqual(made.slice(0, 2));
+    await store.forgetResults(made.slice(0, 2));
+    await store.forgetResults(made.slice(1, 2));
+    for (const read of [async () => store, reopen]) {
+      const reader = await read();
+      expect(await reader.receiptsWithResult(1_000, 9)).toEqual(made.slice(2));
+      expect(await reader.output(made[1]!.taskId)).toBeNull();
+      expect(await reader.output(made[2]!.taskId)).toEqual(Uint8Array.of(3));
+      expect(await reader.receipt(made[1]!.receiptId)).toEqual(made[1]);
+      expect((await reader.totals()).receipts).toBe(4);
+    }
+  });
+
   test("lists tasks newest first, of a requester and in some states", async () => {
     const { store } = await make();
     const tasks = Array.from({ length: 40 }, (_, n) =>

@@ -84,6 +84,10 @@ export interface Store {
   receipts(query: PageQuery & { readonly provider?: Address; readonly batchId?: number }): Promise<Page<Receipt>>;
   /** Receipts that no batch carries, oldest first: by acceptedAt, then id. */
   unbatchedReceipts(limit: number): Promise<Receipt[]>;
+  /** Receipts accepted before `before` whose result was not forgotten, oldest first: by acceptedAt, then id. */
+  receiptsWithResult(before: number, limit: number): Promise<Receipt[]>;
+  /** Forgets the results of these receipts, their {@link output} included; the receipts stay. Safe to repeat. */
+  forgetResults(receipts: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void>;
 
   /**
    * Closes a batch: stores it and stamps its receipts, all or nothing. False, and nothing written, unless its id follows

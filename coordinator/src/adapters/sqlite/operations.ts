@@ -26,6 +26,10 @@ export function operationsOn(database: DatabaseSync) {
       if (receipt) receipts.insert(receipt);
       return true;
     },
+    forgetResults: ((forgotten) => {
+      tasks.dropOutputs(forgotten.map(({ taskId }) => taskId));
+      receipts.forgetResults(forgotten.map(({ receiptId }) => receiptId));
+    }) as Same<"forgetResults">,
     saveNode: ((node) => nodes.save(node)) as Same<"saveNode">,
     saveLastSeen: ((seen) => nodes.saveLastSeen(seen)) as Same<"saveLastSeen">,
     saveStandings: ((standings) => nodes.saveStandings(standings)) as Same<"saveStandings">,
@@ -45,6 +49,7 @@ export function operationsOn(database: DatabaseSync) {
     receipt: (id: Query<"receipt">) => receipts.get(id),
     receipts: (query: Query<"receipts">) => receipts.list(query),
     unbatchedReceipts: (limit: number) => receipts.unbatched(limit),
+    receiptsWithResult: (before: number, limit: number) => receipts.withResult(before, limit),
     batch: ((id) => batches.get(id)) as Same<"batch">,
     lastBatch: (() => batches.last()) as Same<"lastBatch">,
     unrecordedBatches: (() => batches.unrecorded()) as Same<"unrecordedBatches">,

@@ -91,8 +91,8 @@ export class Receipts {
     return this.#unbatched.all(limit) as unknown as StoredReceipt[];
   }
 
-  withResult(before: number, limit: number): Receipt[] {
-    return (this.#withResult.all(before, limit) as unknown as Row[]).map(fromRow);
+  withResult(before: number, limit: number): StoredReceipt[] {
+    return this.#withResult.all(before, limit) as unknown as StoredReceipt[];
   }
 
   forgetResults(ids: readonly Hex[]): void {

@@ -70,6 +70,13 @@ export class SqliteStore implements Store {
   receipts: Store["receipts"] = async (query) => pageOf(await this.#call("receipts", query), readReceipt);
   unbatchedReceipts: Store["unbatchedReceipts"] = async (limit) =>
     (await this.#call("unbatchedReceipts", limit)).map(readReceipt);
+  receiptsWithResult: Store["receiptsWithResult"] = async (before, limit) =>
+    (await this.#call("receiptsWithResult", before, limit)).map(readReceipt);
+  forgetResults: Store["forgetResults"] = (receipts) =>
+    this.#call(
+      "forgetResults",
+      receipts.map(({ receiptId, taskId }) => ({ receiptId, taskId })),
+    );
 
   insertBatch: Store["insertBatch"] = (batch) => this.#call("insertBatch", batch);
   updateBatch: Store["updateBatch"] = (id, change) => this.#call("updateBatch", id, change);

@@ -22,6 +22,7 @@ export class Tasks {
   readonly #overdue: StatementSync;
   readonly #setOutput: StatementSync;
   readonly #output: StatementSync;
+  readonly #dropOutputs: StatementSync;
   readonly #list: ListQuery<StoredTask>;
 
   constructor(database: DatabaseSync) {
@@ -46,6 +47,9 @@ export class Tasks {
       "INSERT INTO outputs (_id, output) VALUES (?, ?) ON CONFLICT (_id) DO UPDATE SET output = excluded.output",
     );
     this.#output = database.prepare("SELECT output FROM outputs WHERE _id = ?");
+    this.#dropOutputs = database.prepare(
+      "DELETE FROM outputs WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
+    );
     this.#list = new ListQuery(database, "SELECT * FROM tasks", "created_at DESC, _id DESC");
   }
 
@@ -111,5 +115,9 @@ export class Tasks {
   output(id: Hex): Uint8Array | null {
     const row = this.#output.get(toBlob(id)) as { output: Uint8Array } | undefined;
     return row?.output ?? null;
+  }
+
+  dropOutputs(ids: readonly Hex[]): void {
+    this.#dropOutputs.run(JSON.stringify(ids));
   }
 }

@@ -12,6 +12,7 @@ import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import { type Batch, buildBatch, leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { Metrics } from "../../metrics.ts";
+import type { Blobs } from "../../ports/blobs.ts";
 import { Fleet } from "../../services/fleet.ts";
 import type { LiveNode } from "../../services/live-node.ts";
 import { Scheduler } from "../../services/scheduler.ts";
@@ -55,15 +56,16 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
   await fleet.recover();
   await scheduler.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
+  const blobPort: Blobs = {
+    put: async (digest, bytes) => void blobs.set(digest, bytes),
+    get: async (digest) => blobs.get(digest) ?? null,
+    has: async (digest) => blobs.has(digest),
+    delete: async (digest) => void blobs.delete(digest),
+  };
   const app = await createRest(
     {
       store,
-      blobs: {
-        put: async (digest, bytes) => void blobs.set(digest, bytes),
-        get: async (digest) => blobs.get(digest) ?? null,
-        has: async (digest) => blobs.has(digest),
-        delete: async (digest) => void blobs.delete(digest),
-      },
+      blobs: blobPort,
       clock,
       logger,
       events,
@@ -211,6 +213,8 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
   return {
     app,
     store,
+    blobs: blobPort,
+    logger,
     clock,
     fleet,
     scheduler,

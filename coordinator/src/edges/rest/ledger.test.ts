@@ -20,6 +20,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { LiveNode } from "../../services/live-node.ts";
+import { Retention } from "../../services/retention.ts";
 import { ORIGIN, type RestHarness, startRest } from "./harness.ts";
 import type { ReceiptView } from "./schemas.ts";
 
@@ -97,6 +98,20 @@ test("a receipt's result is everybody's, from any site", async () => {
   const again = await rest.app.inject({ url, headers: { "if-none-match": response.headers.etag } });
   expect(again.statusCode).toBe(304);
   expect((await rest.get(`/api/receipts/0x${"00".repeat(16)}/result`)).statusCode).toBe(404);
+});
+
+test("a result that is kept no longer leaves its receipt, which says so", async () => {
+  const [receipt, other] = await makeReceipts(2);
+  const retention = new Retention(rest, { retentionMs: 60_000 });
+  retention.start();
+  await retention.sweep();
+  rest.clock.advance(60_000);
+  await retention.sweep();
+  expect((await verified(receipt!.receiptId)).file.result).toEqual({ available: false });
+  expect((await verified(other!.receiptId)).file.result.available).toBe(true);
+  const gone = await rest.get(`/api/receipts/${receipt!.receiptId}/result`);
+  expect([gone.statusCode, gone.json().code]).toEqual([404, "NO_RESULT"]);
+  await retention.stop();
 });
 
 test("a wallet's receipts are exported whole, each as its own file has it", async () => {
