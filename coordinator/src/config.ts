@@ -21,7 +21,7 @@ const duration = z.string().transform((text, context) => {
   return Number(match[1]) * UNITS[match[2]!]!;
 });
 
-const hostPort = z.string().transform((text, context): HostPort => {
+const listener = z.string().transform((text, context): HostPort => {
   const match = /^(?:\[([0-9a-f:]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
   if (!match || Number(match[3]) > 65_535) {
     context.addIssue({ code: "custom", message: 'an address such as "127.0.0.1:50051" or "[::1]:3000"' });
@@ -31,7 +31,7 @@ const hostPort = z.string().transform((text, context): HostPort => {
 });
 
 /** `host:port`, with brackets around IPv6. */
-function render({ host, port }: HostPort): string {
+export function hostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
@@ -85,8 +85,8 @@ function setting<T extends z.ZodType>(
 
 /** Every setting: environment variable, and flag (`GRPC_ADDRESS` is `--grpc-address`). docs/configuration.md is made from it. */
 export const SETTINGS = {
-  GRPC_ADDRESS: setting(hostPort, "127.0.0.1:50051", "Where nodes connect."),
-  HTTP_ADDRESS: setting(hostPort, "127.0.0.1:3000", "Where the REST facade and the hub are served."),
+  GRPC_ADDRESS: setting(listener, "127.0.0.1:50051", "Where nodes connect."),
+  HTTP_ADDRESS: setting(listener, "127.0.0.1:3000", "Where the REST facade and the hub are served."),
   DATA_DIR: setting(
     z
       .string()
@@ -148,12 +148,12 @@ export const SETTINGS = {
   BATCH_RESEND_AFTER: setting(duration, "60s", "A batch that is not included by then is sent again with a higher fee."),
   CHAIN_POLL_INTERVAL: setting(duration, "2s", "How often settlement looks at the chain."),
   GRPC_AUDIENCES: setting(
-    list(hostPort.transform(render)).optional(),
+    list(listener.transform(hostPort)).optional(),
     undefined,
     "Names (host:port, comma-separated) that nodes may dial. Default: GRPC_ADDRESS, its localhost forms and PUBLIC_GRPC_ADDRESS.",
   ),
   PUBLIC_GRPC_ADDRESS: setting(
-    hostPort.transform(render).optional(),
+    listener.transform(hostPort).optional(),
     undefined,
     "host:port that providers are told to dial. Default: GRPC_ADDRESS.",
   ),
@@ -307,7 +307,7 @@ export function readSettings(argv: readonly string[], environment: NodeJS.Proces
 
 /** The other forms under which the same listener can be dialled from its own machine. */
 export function localForms({ host, port }: HostPort): string[] {
-  const bare = render({ host, port });
+  const bare = hostPort({ host, port });
   const anywhere = host === "0.0.0.0" || host === "::";
   return isLoopback(host) || anywhere ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`] : [bare];
 }

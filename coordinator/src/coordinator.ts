@@ -8,9 +8,10 @@ import { EthersChain } from "./adapters/ethers-chain.ts";
 import { FsBlobs } from "./adapters/fs-blobs.ts";
 import { SqliteStore } from "./adapters/sqlite/store.ts";
 import { systemClock } from "./adapters/system-clock.ts";
-import { localForms, publicRpcUrl, type Settings } from "./config.ts";
+import { hostPort, localForms, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
+import { cannotListen } from "./edges/listen.ts";
 import { createRest } from "./edges/rest/rest.ts";
 import { Metrics } from "./metrics.ts";
 import { readRecorderKey } from "./recorder-key.ts";
@@ -23,6 +24,7 @@ import { Settlement } from "./services/settlement.ts";
 import { TaskEvents } from "./services/task-events.ts";
 import { UploadBudget } from "./services/uploads.ts";
 import { Verifier } from "./services/verifier.ts";
+import { readTlsFiles } from "./tls-files.ts";
 
 /** Version that nodes, /api/config and --version show. */
 export const VERSION = (
@@ -128,10 +130,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       { fleet, scheduler, intake, uploads, clock, logger, blobs },
       {
         ...settings.GRPC_ADDRESS,
-        tls:
-          settings.TLS_CERT && settings.TLS_KEY
-            ? { certFile: settings.TLS_CERT, keyFile: settings.TLS_KEY }
-            : undefined,
+        tls: await readTlsFiles(settings),
         coordinatorId,
         heartbeatMs,
         leaseMs,
@@ -254,7 +253,9 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
         },
       );
       closing.push(() => instance.close());
-      await instance.listen(settings.HTTP_ADDRESS);
+      await instance.listen(settings.HTTP_ADDRESS).catch((error: unknown) => {
+        throw cannotListen("HTTP_ADDRESS", hostPort(settings.HTTP_ADDRESS), error);
+      });
       return instance;
     }
   }

@@ -1,3 +1,4 @@
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { config as loadDotenv } from "dotenv";
 import { pino } from "pino";
 import { ConfigError, readSettings, type Settings } from "./config.ts";
@@ -8,6 +9,8 @@ import { ComputeError } from "./domain/errors.ts";
 const EXIT = { clean: 0, fault: 1, usage: 2, unavailable: 3 } as const;
 
 loadDotenv({ quiet: true });
+// It writes to stderr, past the log, what it also throws.
+setLogVerbosity(logVerbosity.NONE);
 
 function logTo({ LOG, LOG_LEVEL }: Settings): pino.Logger {
   const pretty = LOG === "pretty" || (LOG === "auto" && process.stdout.isTTY);
@@ -59,9 +62,9 @@ async function main(): Promise<number> {
       logger.fatal(error.message);
       return EXIT.usage;
     }
-    const { code, syscall } = error as NodeJS.ErrnoException;
-    if (error instanceof ComputeError || syscall === "listen" || /No address added|EADDRINUSE/.test(String(error))) {
-      logger.fatal({ code, err: error }, "the coordinator cannot start");
+    if (error instanceof ComputeError) {
+      logger.fatal({ code: error.code }, error.message);
+      logger.debug({ err: error }, "the cause");
       return EXIT.unavailable;
     }
     logger.fatal({ err: error }, "the coordinator failed");

@@ -1,6 +1,6 @@
-import { readFile, stat } from "node:fs/promises";
 import { Wallet } from "ethers";
 import { ConfigError, type Settings } from "./config.ts";
+import { readSecretFile } from "./secret-file.ts";
 
 /** The key that signs batches: from the keystore file, else from the environment. Never from a flag. */
 export async function readRecorderKey(
@@ -13,13 +13,7 @@ export async function readRecorderKey(
 
 /** The private key in a file that the setting `name` names: as such, or in a Web3 keystore under `${name}_PASSWORD`. */
 export async function readKeystore(name: string, file: string, password: string | undefined): Promise<string> {
-  const { mode } = await stat(file).catch((cause: unknown) => {
-    throw new ConfigError(`${name}: cannot read ${file}`, { cause });
-  });
-  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-    throw new ConfigError(`${name}: others may read ${file}; chmod 600 it`);
-  }
-  const text = (await readFile(file, "utf8")).trim();
+  const text = (await readSecretFile(name, file)).trim();
   if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text;
   if (password === undefined) throw new ConfigError(`${name} is encrypted: set ${name}_PASSWORD`);
   try {

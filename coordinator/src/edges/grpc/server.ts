@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from "@grpc/grpc-js";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import {
@@ -9,8 +8,10 @@ import {
   NodeServiceService,
 } from "@proof-of-compute/proto/node";
 import { HealthImplementation } from "grpc-health-check";
+import { hostPort } from "../../config.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Blobs } from "../../ports/blobs.ts";
+import { cannotListen } from "../listen.ts";
 import { NodeStream, type NodeStreamComponents, type NodeStreamInit } from "./node-stream.ts";
 import { addReflection } from "./reflection.ts";
 import { toServiceError } from "./status.ts";
@@ -31,7 +32,8 @@ export interface GrpcInit extends Omit<NodeStreamInit, "isDraining"> {
   readonly port: number;
   /** Streams at once, those without a session included; more are refused before they cost anything. */
   readonly maxStreams: number;
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** PEM; plain text without. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** The node stream with health and reflection beside it. */
@@ -50,6 +52,7 @@ export class GrpcServer {
     this.#init = init;
   }
 
+  /** Throws UNAVAILABLE when it cannot listen. */
   async start(): Promise<void> {
     const server = new Server({
       "grpc.keepalive_time_ms": 20_000,
@@ -64,14 +67,14 @@ export class GrpcServer {
     this.#health.addToServer(server);
     addReflection(server, [SERVICE, HEALTH]);
     const { host, port, tls } = this.#init;
-    const target = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const target = hostPort({ host, port });
     const credentials = tls
-      ? ServerCredentials.createSsl(null, [
-          { cert_chain: readFileSync(tls.certFile), private_key: readFileSync(tls.keyFile) },
-        ])
+      ? ServerCredentials.createSsl(null, [{ cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }])
       : ServerCredentials.createInsecure();
     this.port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(target, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+      server.bindAsync(target, credentials, (error, bound) =>
+        error ? reject(cannotListen("GRPC_ADDRESS", target, error)) : resolve(bound),
+      );
     });
     this.#server = server;
   }
