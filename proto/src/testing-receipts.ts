@@ -10,7 +10,7 @@ import { type ReceiptLeaf, receiptLeaf, receiptTree } from "./receipt.ts";
 import { bytes } from "./testing.ts";
 import { resultMessage, resultsMessage } from "./transcript.ts";
 import type { ChainFacts, ReceiptFile, Sources } from "./verify.ts";
-import { leafFields, writeReceipt } from "./verify-format.ts";
+import { type BatchLine, leafFields, writeReceipt } from "./verify-format.ts";
 
 export const CHAIN = { chainId: 51, contract: parseAddress("0x71C7656EC7ab88b098defB751B7401B5f6d8976F") };
 export const REQUESTER = parseAddress("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A");
@@ -36,6 +36,46 @@ export function makeSpec(change: { chainId?: bigint; contract?: Address; n?: num
     deadlineUnixMs: 1795305600000n,
     kind: { $case: "matmul", value: { n, k } },
   }).finish();
+}
+
+/** The lines of a batch of signed receipts, and what the chain says of it. */
+export function makeBatch(count: number, id = BATCH) {
+  const spec = makeSpec();
+  const { privateKey, nodeId } = keyPair(7);
+  const receipts = Array.from({ length: count }, (_, i): ReceiptFile["receipt"] => ({
+    receiptId: toHex(sha256(Uint8Array.of(id, i)).subarray(0, 16)),
+    taskId: toHex(sha256(Uint8Array.of(id, i, 1)).subarray(0, 16)),
+    nodeId,
+    provider: i % 3 === 0 ? REQUESTER : PROVIDER,
+    requester: REQUESTER,
+    kind: "matmul",
+    assurance: "proven",
+    specDigest: toHex(sha256(spec)),
+    resultDigest: toHex(sha256(Uint8Array.of(i))),
+    units: "2",
+    acceptedAt: 1795305500000 + i,
+  }));
+  const messages = receipts.map((receipt) =>
+    resultMessage({
+      assignmentId: fromHex(receipt.receiptId),
+      taskId: fromHex(receipt.taskId),
+      specDigest: sha256(spec),
+      outputDigest: fromHex(receipt.resultDigest),
+      wallet: addressBytes(receipt.provider),
+    }),
+  );
+  const paths = auditPaths(messages);
+  const signature = toHex(sign(null, resultsMessage(merkleRoot(messages)), privateKey));
+  const lines = receipts.map((receipt, index): BatchLine => {
+    const path = paths[index]!.map(toHex);
+    return { ...receipt, batchId: id, signature: { signature, index, size: count, path }, spec: toHex(spec) };
+  });
+  const earned = (wallet: Address) => BigInt(receipts.filter(({ provider }) => provider === wallet).length) * 2n;
+  return {
+    lines: lines.map((line) => JSON.stringify(line)),
+    root: receiptTree(receipts.map(leafFields)).root,
+    credits: [PROVIDER, REQUESTER].map((provider) => ({ provider, units: earned(provider) })),
+  };
 }
 
 /** A receipt of real work, with everything around it that can vouch for it. */

@@ -1,0 +1,97 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { BATCH, CHAIN, makeBatch, PROVIDER } from "./testing-receipts.ts";
+import { BATCH_LINKS, type BatchLink, type BatchSources, verifyBatch } from "./verify-batch.ts";
+
+const made = makeBatch(7);
+const honest: BatchSources = {
+  root: async () => ({ root: made.root, block: 1300 }),
+  credits: async () => made.credits,
+};
+
+function check(lines: readonly string[], sources: BatchSources = honest, id = BATCH, seen?: Set<`0x${string}`>) {
+  return Array.fromAsync(verifyBatch(lines, { id, chain: CHAIN }, sources, seen));
+}
+
+const found = (links: readonly BatchLink[], status: BatchLink["status"]) =>
+  links.filter((link) => link.status === status).map(({ name }) => name);
+
+describe("a batch", () => {
+  it("credits what its receipts are worth", async () => {
+    const links = await check(made.lines);
+    expect(links.map(({ name }) => name)).toEqual(BATCH_LINKS);
+    expect(found(links, "ok")).toEqual(BATCH_LINKS);
+  });
+
+  it("is the same in any order of its lines", async () => {
+    expect(found(await check(made.lines.toReversed()), "failed")).toEqual([]);
+  });
+
+  it("that is not published, or not recorded, is unproven", async () => {
+    const unpublished = await check([]);
+    expect(found(unpublished, "unchecked")).toEqual(BATCH_LINKS);
+    expect(unpublished[0]!.detail).toContain("unproven");
+    const unrecorded = await check(made.lines, { ...honest, root: async () => ({ root: null, block: 1 }) });
+    expect(found(unrecorded, "unchecked")).toEqual(["root on chain"]);
+  });
+
+  it("is unproven where facts are missing", async () => {
+    expect(found(await check(made.lines, {}), "unchecked")).toEqual(["root on chain", "credits"]);
+  });
+
+  it.each([
+    ["a receipt left out", made.lines.slice(1), "root on chain"],
+    ["a receipt twice", [...made.lines, made.lines[0]!], "duplicates"],
+    ["a receipt of another batch", [...made.lines, ...makeBatch(1, 13).lines], "receipts"],
+    [
+      "a receipt of another batch under this one's number",
+      [...made.lines, makeBatch(1, 13).lines[0]!.replace('"batchId":13', `"batchId":${BATCH}`)],
+      "root on chain",
+    ],
+    [
+      "more units than the spec is worth",
+      made.lines.map((line) => line.replace('"units":"2"', '"units":"3"')),
+      "receipts",
+    ],
+  ])("is broken by %s", async (_, lines, link) => {
+    expect(found(await check(lines as string[]), "failed")).toEqual([link]);
+  });
+
+  it.each([
+    ["another root on the chain", { root: async () => ({ root: makeBatch(6).root, block: 1 }) }, "root on chain"],
+    [
+      "a credit without receipts",
+      { credits: async () => [...made.credits, { provider: CHAIN.contract, units: 1n }] },
+      "credits",
+    ],
+    [
+      "a credit above the receipts",
+      { credits: async () => [...made.credits, { provider: PROVIDER, units: 1n }] },
+      "credits",
+    ],
+    ["a wallet that was not credited", { credits: async () => made.credits.slice(1) }, "credits"],
+  ])("is broken by %s", async (_, change, link) => {
+    expect(found(await check(made.lines, { ...honest, ...(change as BatchSources) }), "failed")).toEqual([link]);
+  });
+
+  it("is broken by a receipt that an earlier batch had", async () => {
+    const seen = new Set<`0x${string}`>();
+    await check(made.lines, honest, BATCH, seen);
+    expect(found(await check(made.lines, honest, BATCH, seen), "failed")).toEqual(["duplicates"]);
+  });
+
+  it("is broken by any byte that is changed", async () => {
+    const text = made.lines.join("\n");
+    await fc.assert(
+      fc.asyncProperty(fc.nat(text.length - 1), fc.integer({ min: 32, max: 126 }), async (at, code) => {
+        const changed = text.slice(0, at) + String.fromCharCode(code) + text.slice(at + 1);
+        fc.pre(changed !== text);
+        const links = await check(changed.split("\n"));
+        // Sizes of a frame that give an audit path the same sides say the same of the result.
+        const same = (line: string) => line.replace(/"size":\d+/, "");
+        if (found(links, "failed").length === 0) expect(same(changed)).toBe(same(text));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
