@@ -114,8 +114,10 @@ function describeNodes(make: MakeStore): void {
     expect(await store.node(hexOf(1, 32))).toBeNull();
     await store.saveNode(aNode(1));
     const changed = aNode(1, { wallet: CAROL, status: "suspect", confirmed: false, kinds: [], slots: 1, version: "2" });
-    await store.saveNode(changed);
-    expect(await store.node(changed.id)).toEqual(changed);
+    for (const node of [changed, { ...changed, unitsPerSecond: 250_000 }, changed]) {
+      await store.saveNode(node);
+      expect(await store.node(node.id)).toEqual(node);
+    }
   });
 
   test("notes when nodes were heard, and passes over those that it does not know", async () => {

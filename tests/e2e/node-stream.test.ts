@@ -407,6 +407,16 @@ describe("assignments", () => {
     const other = await node().open();
     expect(toHex((await other.assignment()).taskId)).toBe(task.id);
   });
+
+  it("wait for a node that can end them before their deadline", async () => {
+    await start();
+    keepAlive(await node({ unitsPerSecond: 100n }).open());
+    const task = await submit(1024, 5);
+    expect(coordinator.scheduler.waitingReason(task)).toMatch(/fast enough/);
+    const fast = await node({ unitsPerSecond: 1_000n }).open();
+    expect(toHex((await fast.assignment()).taskId)).toBe(task.id);
+    expect(await coordinator.store.node(toHex(fast.nodeId))).toMatchObject({ unitsPerSecond: 1_000 });
+  });
 });
 
 /** Stops the coordinator and starts another on a copy of its data, as a restart does. */

@@ -54,6 +54,7 @@ export const settlement = {
 export function network(change: Record<string, unknown> = {}) {
   return {
     nodes: { online: 3, suspect: 1 },
+    unitsPerSecond: 250_000,
     queue: { queued: 2, running: 3 },
     tasks: { queued: 2, running: 3, cancelling: 0, verified: 1284, failed: 4, cancelled: 9 },
     receipts: 1284,

@@ -31,6 +31,7 @@ export interface ScriptedNodeInit {
   readonly address: string;
   readonly wallet: Address;
   readonly slots?: number;
+  readonly unitsPerSecond?: bigint;
   readonly privateKey?: KeyObject;
   readonly running?: readonly Uint8Array[];
 }
@@ -87,7 +88,7 @@ export class ScriptedNode {
   /** Opens a session. Rejects with the stream's error when it is refused. */
   async open(tricks: HelloTricks = {}): Promise<this> {
     const challenge = await this.next("challenge");
-    const { address, wallet, slots = 1, running = [] } = this.#init;
+    const { address, wallet, slots = 1, unitsPerSecond, running = [] } = this.#init;
     const audience = tricks.audience ?? address;
     const terms =
       tricks.terms ??
@@ -99,6 +100,7 @@ export class ScriptedNode {
         hardware: { cpuModel: "scripted", cpuCores: 1, memoryBytes: 1n, platform: "test" },
         runningAssignmentIds: running.map((id) => Buffer.from(id)),
         authorization: undefined,
+        unitsPerSecond,
       }).finish();
     const nonce = tricks.nonce ?? challenge.nonce;
     const message = helloMessage({ nonce, audience, nodeId: this.nodeId, terms });

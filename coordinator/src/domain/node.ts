@@ -28,6 +28,8 @@ export interface Node {
   readonly hardware: Hardware;
   readonly kinds: readonly TaskKindName[];
   readonly slots: number;
+  /** Compute units that a slot computes in a second, as its node says; absent: it does not say. */
+  readonly unitsPerSecond?: number;
   readonly version: string;
   /** A valid NodeAuthorization of the wallet was shown. */
   readonly confirmed: boolean;

@@ -1,4 +1,4 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
 import type { Node, NodeStatus } from "../domain/node.ts";
@@ -241,8 +241,14 @@ export class Fleet {
   }
 
   /** Wallets of the nodes that could be given work, for reasons of waiting. */
-  *wallets(): Iterable<{ wallet: Address; kinds: readonly string[] }> {
+  *wallets(): Iterable<Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">> {
     for (const node of this.online()) yield node.offer;
+  }
+
+  /** The median of what a slot of an online node computes in a second, as those nodes say; undefined when none does. */
+  unitsPerSecond(): number | undefined {
+    const rates = [...this.online()].flatMap(({ offer }) => offer.unitsPerSecond ?? []).sort((a, b) => a - b);
+    return rates[rates.length >> 1];
   }
 
   /** The offline sweep. A sweep that comes late itself (a stalled process) grants nodes the same delay. */

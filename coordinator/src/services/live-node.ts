@@ -37,8 +37,15 @@ export interface Offer {
   readonly kinds: readonly TaskKindName[];
   readonly slots: number;
   readonly hardware: Hardware;
+  /** Of one slot, as the node says; absent: it does not say. */
+  readonly unitsPerSecond?: number;
   readonly confirmed: boolean;
   readonly runningAssignmentIds: readonly Hex[];
+}
+
+/** Whether a node can compute so many units in that time, by its own word; without one it may try. */
+export function isFastEnough({ unitsPerSecond }: Pick<Offer, "unitsPerSecond">, units: bigint, ms: number): boolean {
+  return unitsPerSecond === undefined || Number(units) * 1_000 <= unitsPerSecond * ms;
 }
 
 /**
@@ -108,8 +115,9 @@ export class LiveNode {
 
   /** The node as it is stored. */
   toNode(coordinatorId: string): Node {
-    const { wallet, hardware, kinds, slots, version, confirmed } = this.offer;
+    const { wallet, hardware, kinds, slots, unitsPerSecond, version, confirmed } = this.offer;
     const { id, status, lastSeen } = this;
-    return { id, wallet, status, lastSeen, coordinatorId, hardware, kinds, slots, version, confirmed };
+    const rate = unitsPerSecond !== undefined && { unitsPerSecond };
+    return { id, wallet, status, lastSeen, coordinatorId, hardware, kinds, slots, ...rate, version, confirmed };
   }
 }

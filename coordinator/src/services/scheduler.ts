@@ -19,7 +19,7 @@ import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Fleet, FleetListener } from "./fleet.ts";
-import type { LiveNode, Run } from "./live-node.ts";
+import { isFastEnough, type LiveNode, type Run } from "./live-node.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import type { TaskEvents } from "./task-events.ts";
 
@@ -281,8 +281,10 @@ export class Scheduler implements FleetListener {
     if (serving.length === 0) return `no online node serves kind ${task.kind}`;
     const others = this.#init.allowSelfTasks ? serving : serving.filter(({ wallet }) => wallet !== task.requester);
     if (others.length === 0) return "only your own nodes are online, and this network does not let them do your tasks";
-    const who =
-      others.length === 1 ? "the only node that serves it is" : `all ${others.length} nodes that serve it are`;
+    const { n, k } = matmulOf(task.spec);
+    const able = others.filter((node) => isFastEnough(node, matmulUnits(n, k), task.deadline - clock.now()));
+    if (able.length === 0) return "no online node is fast enough to end it before its deadline";
+    const who = able.length === 1 ? "the only node that can do it is" : `all ${able.length} nodes that can do it are`;
     return `${who} busy; ${this.#queued} ${this.#queued === 1 ? "task waits" : "tasks wait"}`;
   }
 
@@ -347,9 +349,14 @@ export class Scheduler implements FleetListener {
    */
   #pick(task: Task, { n, k } = matmulOf(task.spec)): LiveNode | undefined {
     const tried = new Set(Object.values(task.assignments).map(({ nodeId }) => nodeId));
-    const tiny = matmulUnits(n, k) <= TINY_UNITS;
+    const units = matmulUnits(n, k);
+    const tiny = units <= TINY_UNITS;
+    const left = task.deadline - this.#components.clock.now();
     const node = this.#components.fleet.pick(
-      ({ offer }) => offer.kinds.includes(task.kind) && (this.#init.allowSelfTasks || offer.wallet !== task.requester),
+      ({ offer }) =>
+        offer.kinds.includes(task.kind) &&
+        (this.#init.allowSelfTasks || offer.wallet !== task.requester) &&
+        isFastEnough(offer, units, left),
       tried,
       tiny ? this.#bundling : undefined,
     );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, coins, elapsed, grouped, middle, span } from "./format.ts";
+import { about, ago, coins, elapsed, grouped, middle, span } from "./format.ts";
 
 describe("format", () => {
   it.each([
@@ -17,6 +17,9 @@ describe("format", () => {
     [elapsed(420), "0.4 s"],
     [elapsed(-5), "0.0 s"],
     [elapsed(61_000), "1 min"],
+    [about(999), "under 1 s"],
+    [about(3_400), "about 3 s"],
+    [about(150_000), "about 2 min"],
     [coins("9999998712345678901234"), "9,999.9987"],
     [coins("1"), "0.0000"],
   ])("%s", (written, expected) => {

@@ -31,6 +31,11 @@ export function elapsed(milliseconds: number): string {
   return milliseconds < 60_000 ? `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s` : span(milliseconds);
 }
 
+/** Writes an estimate of a span, no more exact than it is. */
+export function about(milliseconds: number): string {
+  return milliseconds < 1_000 ? "under 1 s" : `about ${span(milliseconds)}`;
+}
+
 const WEI_DIGITS = 18;
 
 /** Writes an amount in wei as whole coins with four decimals, rounded down. */

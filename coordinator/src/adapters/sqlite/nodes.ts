@@ -16,6 +16,7 @@ interface Row {
   readonly slots: number;
   readonly version: string;
   readonly confirmed: number;
+  readonly units_per_second: number | null;
 }
 
 /** The nodes as last known, and what each pair of node and wallet has earned. */
@@ -28,7 +29,7 @@ export class Nodes {
   readonly #list: ListQuery<Row>;
 
   constructor(database: DatabaseSync) {
-    this.#save = database.prepare("INSERT OR REPLACE INTO exo_nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    this.#save = database.prepare("INSERT OR REPLACE INTO exo_nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#saveLastSeen = database.prepare("UPDATE exo_nodes SET last_seen = ? WHERE _id = ?");
     this.#byId = database.prepare("SELECT * FROM exo_nodes WHERE _id = ?");
     this.#standing = database.prepare(
@@ -50,6 +51,7 @@ export class Nodes {
       node.slots,
       node.version,
       Number(node.confirmed),
+      node.unitsPerSecond ?? null,
     );
   }
 
@@ -94,5 +96,6 @@ function fromRow(row: Row): Node {
     slots: row.slots,
     version: row.version,
     confirmed: row.confirmed === 1,
+    ...(row.units_per_second !== null && { unitsPerSecond: row.units_per_second }),
   };
 }

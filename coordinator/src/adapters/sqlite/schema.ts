@@ -113,4 +113,7 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE receipts ADD COLUMN has_result INTEGER NOT NULL DEFAULT 1;
   CREATE INDEX receipts_with_result ON receipts (accepted_at, _id) WHERE has_result = 1;
   `,
+  `
+  ALTER TABLE exo_nodes ADD COLUMN units_per_second INTEGER;
+  `,
 ];

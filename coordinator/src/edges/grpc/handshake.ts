@@ -83,6 +83,7 @@ function readTerms(nodeId: Uint8Array, bytes: Uint8Array, init: HandshakeInit): 
       memoryBytes: Number(hardware?.memoryBytes ?? 0n),
       platform: (hardware?.platform ?? "").slice(0, 32),
     },
+    ...(terms.unitsPerSecond && { unitsPerSecond: Math.min(Number(terms.unitsPerSecond), Number.MAX_SAFE_INTEGER) }),
     confirmed: checkAuthorization(nodeId, wallet, terms, init),
     runningAssignmentIds: terms.runningAssignmentIds.map((id) => {
       if (id.length !== 16) throw violation("assignment ids have 16 bytes");

@@ -45,6 +45,8 @@ export interface RestComponents {
   };
   readonly presence: {
     counts(): { readonly online: number; readonly suspect: number };
+    /** Median of the online nodes' slots; undefined when no node says. */
+    unitsPerSecond(): number | undefined;
     /** Of a node with an open session. */
     live(
       nodeId: Hex,

@@ -138,7 +138,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     });
 
   /** A node with a session; its stream swallows what is sent down. */
-  async function joinNode(wallet = addressFromBytes(randomBytes(20))): Promise<LiveNode> {
+  async function joinNode(wallet = addressFromBytes(randomBytes(20)), unitsPerSecond?: number): Promise<LiveNode> {
     const link = {
       sessionId: toHex(randomBytes(16)),
       assign: () => {},
@@ -154,6 +154,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
         version: "0.1.0",
         kinds: ["matmul"],
         slots: 2,
+        ...(unitsPerSecond !== undefined && { unitsPerSecond }),
         hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
         confirmed: false,
         runningAssignmentIds: [],

@@ -100,6 +100,7 @@ export function networkRoutes(app: RestApp, context: RestContext): void {
       const { queued, running } = scheduler.depth();
       return {
         nodes: { online, suspect },
+        unitsPerSecond: presence.unitsPerSecond() ?? null,
         queue: { queued, running },
         tasks: { ...tasks },
         receipts,

@@ -66,6 +66,18 @@ test("the network is told in numbers", async () => {
     });
 });
 
+test("the network's pace is the median of what its online nodes say", async () => {
+  const pace = async () => (await rest.get("/api/network")).json().unitsPerSecond;
+  await rest.joinNode();
+  expect(await pace()).toBeNull();
+  for (const rate of [900, 100, 200]) await rest.joinNode(undefined, rate);
+  expect(await pace()).toBe(200);
+  const rates = (await rest.get("/api/nodes"))
+    .json()
+    .items.map((node: { unitsPerSecond?: number }) => node.unitsPerSecond);
+  expect(rates.sort()).toEqual([100, 200, 900, undefined]);
+});
+
 test("the configuration names chain, contract and sizes", async () => {
   const config = (await rest.get("/api/config")).json();
   expect(config).toMatchObject({ network: "apothem", chainId: 51, grpcAddress: "127.0.0.1:50051", localWallet: false });

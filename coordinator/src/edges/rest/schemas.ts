@@ -210,6 +210,7 @@ export const NodeView = z
     lastSeen: time("When it was last heard"),
     kinds: z.array(kind).meta({ description: "Kinds of task that it runs" }),
     slots: count("Assignments that it can run at once"),
+    unitsPerSecond: count("Compute units that a slot computes in a second, as the node measured itself").optional(),
     version: z.string().meta({ description: "Version of the node's software" }),
     confirmed: z.boolean().meta({ description: "The wallet signed that this node may earn for it" }),
     hardware: z
@@ -324,6 +325,7 @@ export const SettlementView = z
 export const NetworkView = z
   .object({
     nodes: z.object({ online: count("Nodes online"), suspect: count("Nodes that missed heartbeats") }),
+    unitsPerSecond: count("Compute units a second of one task on an online node: their median, as they say").nullable(),
     queue: z.object({ queued: count("Tasks that wait"), running: count("Tasks that run") }),
     tasks: z
       .record(z.enum(["queued", "running", "cancelling", "verified", "failed", "cancelled"]), count("Tasks"))

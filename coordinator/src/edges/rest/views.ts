@@ -103,6 +103,7 @@ export function nodeView(node: Node, presence: RestComponents["presence"]): Node
     lastSeen: node.lastSeen,
     kinds: [...node.kinds],
     slots: node.slots,
+    ...(node.unitsPerSecond !== undefined && { unitsPerSecond: node.unitsPerSecond }),
     version: node.version,
     confirmed: node.confirmed,
     hardware: { ...node.hardware },

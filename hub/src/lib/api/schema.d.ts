@@ -1397,6 +1397,7 @@ export interface components {
                 /** @description Nodes that missed heartbeats */
                 suspect: number;
             };
+            unitsPerSecond: number | null;
             queue: {
                 /** @description Tasks that wait */
                 queued: number;
@@ -1436,6 +1437,8 @@ export interface components {
             kinds: ("matmul" | "wasm" | "inference")[];
             /** @description Assignments that it can run at once */
             slots: number;
+            /** @description Compute units that a slot computes in a second, as the node measured itself */
+            unitsPerSecond?: number;
             /** @description Version of the node's software */
             version: string;
             /** @description The wallet signed that this node may earn for it */

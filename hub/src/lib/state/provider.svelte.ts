@@ -11,6 +11,8 @@ export class Provider {
   /** Units credited to the wallet by batches that no final block holds yet. */
   pending = $state<bigint>();
   error = $state<string>();
+  /** What an online node computes in a second, by the nodes' own word; null when none says. */
+  unitsPerSecond = $state<number | null>(null);
   #settlement = $state.raw<NetworkView["settlement"]>();
   /** Why nothing is recorded at present, if so. */
   readonly settlementReason = $derived(
@@ -35,6 +37,7 @@ export class Provider {
       ]);
       this.nodes = status.nodes;
       this.#settlement = network.settlement;
+      this.unitsPerSecond = network.unitsPerSecond;
       this.pending = pending;
       this.error = undefined;
     } catch (error) {
