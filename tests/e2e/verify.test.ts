@@ -1,0 +1,202 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import type { Hex } from "@proof-of-compute/proto";
+import { LINKS, readReceipt } from "@proof-of-compute/proto/verify";
+import { Wallet } from "ethers";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Requester } from "../../scripts/local/requester.ts";
+import { launchBrowser } from "../support/browser.ts";
+import { PATIENCE, TestNetwork } from "../support/network.ts";
+
+const SCRIPTS = fileURLToPath(new URL("../../scripts/", import.meta.url));
+const TASKS = 3;
+const provider = Wallet.createRandom().address;
+
+let network: TestNetwork;
+let browser: Browser;
+/** Ids of the recorded receipts. */
+const receiptIds: Hex[] = [];
+/** The file of the first one. */
+let file: string;
+let receipt: string;
+let rpc: string;
+
+beforeAll(async () => {
+  network = await TestNetwork.start();
+  rpc = network.rpc.url;
+  browser = await launchBrowser();
+  const signal = AbortSignal.timeout(PATIENCE.timeout);
+  const requester = new Requester(network.origin);
+  await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
+  network.startDaemon("--wallet-address", provider, "--coordinator", network.grpcAddress);
+  for (let i = 0; i < TASKS; i++) {
+    const { id } = await requester.dispatch({ n: 256, k: 2 + i }, `task-${i}`, signal);
+    for await (const task of requester.follow(id, signal))
+      if (task.state === "recorded") receiptIds.push(task.receiptId!);
+  }
+  receipt = await requester.receipt(receiptIds[0]!, signal);
+  file = join(network.folder, "receipt.json");
+  await writeFile(file, receipt);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await network?.stop();
+});
+
+/** Runs one of the programs to its end. */
+async function run(script: string, ...args: string[]): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, [join(SCRIPTS, script), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const [output, errors, [code]] = await Promise.all([textOf(child.stdout), textOf(child.stderr), once(child, "exit")]);
+  return { code, output: output + errors };
+}
+
+/** The status of every link that was printed. */
+const statuses = (output: string) =>
+  [...output.matchAll(/^ {2}(ok|FAILED|not checked) +(\S.*?) {2,}/gm)].map(([, status, name]) => [name, status]);
+
+describe("npm run verify-receipt", () => {
+  test("checks every link with the file, the chain, and the result where the file says it is", async () => {
+    const { code, output } = await run("verify-receipt.ts", file, "--rpc", rpc, "--fetch");
+    expect(statuses(output)).toEqual(LINKS.map((name) => [name, "ok"]));
+    expect([code, output.trimEnd().split("\n").at(-1)]).toEqual([0, "verified"]);
+  });
+
+  test("needs nothing but file and chain when it computes the result again", async () => {
+    const { code, output } = await run("verify-receipt.ts", file, "--rpc", network.chain.url, "--recompute");
+    expect([code, statuses(output).filter(([, status]) => status !== "ok")]).toEqual([0, []]);
+  });
+
+  test("takes the result from a file, and refuses another one", async () => {
+    const { result } = readReceipt(receipt);
+    if (!result.available) throw new Error("the result should be kept");
+    const bytes = new Uint8Array(await (await fetch(result.url)).arrayBuffer());
+    const right = join(network.folder, "result.bin");
+    const wrong = join(network.folder, "wrong.bin");
+    await writeFile(right, bytes);
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(wrong, bytes);
+    expect((await run("verify-receipt.ts", file, "--rpc", rpc, "--result", right)).code).toBe(0);
+    const refused = await run("verify-receipt.ts", file, "--rpc", rpc, "--result", wrong);
+    expect(refused.code).toBe(1);
+    expect(refused.output).toContain("broken: result digest");
+  });
+
+  test("proves nothing without the chain or the result", async () => {
+    expect((await run("verify-receipt.ts", file)).code).toBe(2);
+    expect((await run("verify-receipt.ts", file, "--rpc", rpc)).code).toBe(2);
+    const away = await run("verify-receipt.ts", file, "--rpc", "http://127.0.0.1:9", "--recompute");
+    expect([away.code, statuses(away.output)[6]]).toEqual([2, ["root on chain", "not checked"]]);
+  });
+
+  test.each([
+    ["units", /"units":"\d+"/, '"units":"1000"', "spec fields"],
+    ["provider", /"provider":"[^"]+"/, `"provider":"0x70997970C51812dc3A010C7d01b50e0d17dc79C8"`, "node signature"],
+    ["time", /"acceptedAt":\d+/, '"acceptedAt":1795305600000', "leaf"],
+    ["batch", /"batch":\{"id":\d+/, '"batch":{"id":99', "root on chain"],
+    ["block", /"block":\d+/, '"block":999999', "transaction"],
+    ["address of the result", /"url":"[^"]+"/, '"url":"http://127.0.0.1:9/"', "checksum"],
+  ])("names the first broken link of a receipt with another %s", async (_, part, replacement, link) => {
+    const path = join(network.folder, "tampered.json");
+    await writeFile(path, receipt.replace(part, replacement));
+    const { code, output } = await run("verify-receipt.ts", path, "--rpc", rpc, "--recompute");
+    expect([code, output.trimEnd().split("\n").at(-1)]).toEqual([1, `broken: ${link}`]);
+  });
+
+  test("checks an exported wallet in bulk, where one broken receipt breaks the whole", async () => {
+    const path = join(network.folder, "receipts.jsonl");
+    const options = ["--wallet", provider, "--coordinator", network.origin, "--output", path];
+    expect(await run("export-receipts.ts", ...options)).toEqual({ code: 0, output: "" });
+    const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
+    expect(lines.map((line) => readReceipt(line).receipt.receiptId)).toEqual(receiptIds.toSorted());
+    const bulk = await run("verify-receipt.ts", path, "--rpc", rpc, "--fetch");
+    expect([bulk.code, bulk.output]).toEqual([0, expect.stringContaining(`${TASKS} receipts: ${TASKS} verified`)]);
+    lines[1] = lines[1]!.replace("matmul", "matmuk");
+    await writeFile(path, lines.join("\n"));
+    const broken = await run("verify-receipt.ts", path, "--rpc", rpc, "--fetch");
+    expect([broken.code, broken.output]).toEqual([1, expect.stringContaining("2 verified, 1 broken, 0 unproven")]);
+  });
+});
+
+describe("npm run verify-batch", () => {
+  test("checks what a coordinator publishes of every batch against the credits on the chain", async () => {
+    const last = Number(await network.nextBatch()) - 1;
+    const { code, output } = await run("verify-batch.ts", network.origin, "--batch", `1-${last}`, "--rpc", rpc);
+    expect([code, statuses(output).filter(([, status]) => status !== "ok")]).toEqual([0, []]);
+    expect(statuses(output)).toHaveLength(4 * last);
+  });
+
+  test("counts an unpublished batch as unproven", async () => {
+    const { code, output } = await run("verify-batch.ts", network.origin, "--batch", "99", "--rpc", rpc);
+    expect([code, output]).toEqual([2, expect.stringContaining("unproven")]);
+  });
+
+  test("checks a file, and finds a receipt that is there twice", async () => {
+    const path = join(network.folder, "batch.jsonl");
+    const { id } = readReceipt(receipt).batch!;
+    const lines = await (await fetch(`${network.origin}/api/batches/${id}/receipts`)).text();
+    const contract = await network.contract.getAddress();
+    const options = ["--batch", String(id), "--contract", contract, "--rpc", rpc];
+    await writeFile(path, lines);
+    expect((await run("verify-batch.ts", path, ...options)).code).toBe(0);
+    await writeFile(path, lines + lines);
+    const doubled = await run("verify-batch.ts", path, ...options);
+    expect([doubled.code, doubled.output]).toEqual([1, expect.stringMatching(/FAILED +duplicates/)]);
+  });
+});
+
+describe("the hub's page", () => {
+  const verdict = (page: Page, which: string) => page.locator(`[data-testid=verdict][data-verdict=${which}]`).waitFor();
+  const statusesOn = (page: Page) =>
+    page.locator("[data-link]").evaluateAll((rows) =>
+      rows.map((row) => {
+        const { link, status } = (row as unknown as { dataset: Record<string, string> }).dataset;
+        return [link, status];
+      }),
+    );
+
+  test("checks a receipt in the browser, downloaded and computed again, and names what is broken", async () => {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE.timeout);
+    const complaints: string[] = [];
+    page.on("pageerror", (error) => complaints.push(error.message));
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+    });
+    await page.goto(`${network.origin}/verify?id=${receiptIds[0]}`);
+    await verdict(page, "verified");
+    expect(await statusesOn(page)).toEqual(LINKS.map((name) => [name, "ok"]));
+
+    const check = page.getByRole("button", { name: "Check", exact: true });
+    await page.getByRole("checkbox").check();
+    await check.click();
+    await verdict(page, "verified");
+
+    await page.getByLabel("Text of the receipt").fill(receipt.replace(/"units":"\d+"/, '"units":"1000"'));
+    await check.click();
+    await verdict(page, "broken");
+    expect((await statusesOn(page)).filter(([, status]) => status === "failed")).toEqual([["spec fields", "failed"]]);
+
+    // Without the chain nothing is proven, and nothing broken.
+    await page.getByLabel("Text of the receipt").fill(receipt);
+    await page.getByLabel("JSON-RPC of the chain").fill("");
+    await check.click();
+    await verdict(page, "unproven");
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  test("takes a file", async () => {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE.timeout);
+    await page.goto(`${network.origin}/verify`);
+    await page.getByLabel("Choose a file").setInputFiles(file);
+    await verdict(page, "verified");
+    await page.close();
+  });
+});
