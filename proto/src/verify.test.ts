@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TaskSpec } from "../gen/proofofcompute/node/v1/task.ts";
@@ -5,6 +6,7 @@ import { fromHex, type Hex, toHex } from "./bytes.ts";
 import { readTaskSpec } from "./spec.ts";
 import { CHAIN, makeReceipt, makeSpec } from "./testing-receipts.ts";
 import { LINKS, type Link, type LinkName, readReceipt, type Sources, verdictOf, verifyReceipt } from "./verify.ts";
+import { BATCH_LINKS } from "./verify-batch.ts";
 import { writeReceipt } from "./verify-format.ts";
 
 const made = makeReceipt();
@@ -112,6 +114,12 @@ function resealed(text: string): string {
     return text;
   }
 }
+
+it("has every link explained in docs/verification.md", () => {
+  const page = readFileSync(new URL("../../docs/verification.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
+  expect(rows).toEqual([...LINKS, ...BATCH_LINKS]);
+});
 
 describe("a tampered receipt", () => {
   it("names a broken link for every bit of every byte", async () => {

@@ -6,7 +6,7 @@ import type { Receipt } from "../../domain/receipt.ts";
 import { receiptPages } from "./batch-proofs.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "./context.ts";
 import { readWallet } from "./problems.ts";
-import { sendResult } from "./results.ts";
+import { isPublic, sendResult } from "./results.ts";
 import {
   BatchPage,
   BatchParams,
@@ -86,6 +86,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
     },
     async (request, reply) => {
       const receipt = await requireReceipt(request.params.id);
+      if (!isPublic(receipt)) throw new ComputeError("FORBIDDEN", "only proven results are public");
       reply.header(...PUBLIC).header("cache-control", "public, no-cache");
       return sendResult(components, receipt, request, reply);
     },

@@ -6,7 +6,7 @@ import type { Receipt } from "../../domain/receipt.ts";
 import type { BatchLookup } from "./batch-lookup.ts";
 import type { BatchProofs } from "./batch-proofs.ts";
 import type { RestComponents, RestNetwork } from "./components.ts";
-import { isResultKept } from "./results.ts";
+import { isPublic, isResultKept } from "./results.ts";
 
 interface Components extends Pick<RestComponents, "store" | "blobs"> {
   readonly batches: BatchLookup;
@@ -44,7 +44,7 @@ export class ReceiptFiles {
   async write(receipt: Receipt): Promise<string> {
     const { network, origin } = this.#init;
     const { chainId, contractAddress } = network;
-    const available = await isResultKept(this.#components, receipt);
+    const available = isPublic(receipt) && (await isResultKept(this.#components, receipt));
     const batch = await this.#batch(receipt);
     return writeReceipt({
       receipt: fieldsOf(receipt),

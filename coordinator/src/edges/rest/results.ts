@@ -7,6 +7,11 @@ import type { RestComponents } from "./components.ts";
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
 
+/** Whether anybody may have a receipt's result: what proven work computes follows from public facts and is no secret. */
+export function isPublic({ assurance }: Pick<Receipt, "assurance">): boolean {
+  return assurance === "proven";
+}
+
 /** Whether the result's bytes are still there; small ones are in the store, the others blobs. */
 export async function isResultKept({ store, blobs }: Kept, { taskId, resultDigest }: Result): Promise<boolean> {
   return (await blobs.has(resultDigest)) || (await store.output(taskId)) !== null;
