@@ -184,14 +184,15 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
         logger.warn("settlement is off: XDC_RPC_URL is not set; receipts accumulate");
         return undefined;
       }
-      const chain = await EthersChain.connect(
-        { logger },
-        {
-          rpcUrl: settings.XDC_RPC_URL,
-          contract: settings.PROOF_OF_COMPUTE_ADDRESS!,
-          recorderKey: await readRecorderKey(settings),
-        },
-      );
+      const contract = settings.PROOF_OF_COMPUTE_ADDRESS!;
+      const init = { rpcUrl: settings.XDC_RPC_URL, contract, recorderKey: await readRecorderKey(settings) };
+      const bound = await store.boundTo();
+      const chain = await EthersChain.connect({ logger }, init).catch((error: unknown) => {
+        // A store that was used with this contract knows its chain: results are taken, and recorded once the RPC is back.
+        if (bound?.address !== contract) throw error;
+        logger.warn({ err: error, chainId: bound.chainId }, "the chain is away; receipts accumulate until it is back");
+        return new EthersChain({ logger }, { ...init, chainId: bound.chainId });
+      });
       closing.push(() => chain.stop());
       const trees = new ReceiptTrees();
       closing.push(() => trees.stop());

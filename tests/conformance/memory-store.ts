@@ -40,6 +40,13 @@ export class MemoryStore implements Store {
     this.#contract = text;
   }
 
+  async boundTo(): Promise<{ chainId: number; address: Address } | null> {
+    this.#check();
+    if (this.#contract === undefined) return null;
+    const [chainId, address] = JSON.parse(this.#contract) as [number, Address];
+    return { chainId, address };
+  }
+
   async insertTask(task: Task): Promise<{ task: Task; created: boolean }> {
     this.#check();
     const stored = this.#tasks.get(task.id);

@@ -71,12 +71,15 @@ function describeLifecycle(make: MakeStore): void {
   test("belongs to the first contract that it is bound to, unless rebound", async () => {
     const { store } = await make();
     const refused = { code: "STORE_BOUND_ELSEWHERE" };
+    expect(await store.boundTo()).toBeNull();
     await store.bind({ chainId: 50, address: ALICE }, false);
+    expect(await store.boundTo()).toEqual({ chainId: 50, address: ALICE });
     await store.bind({ chainId: 50, address: ALICE }, false);
     await expect(store.bind({ chainId: 51, address: ALICE }, false)).rejects.toMatchObject(refused);
     await expect(store.bind({ chainId: 50, address: BOB }, false)).rejects.toMatchObject(refused);
     await store.bind({ chainId: 51, address: BOB }, true);
     await store.bind({ chainId: 51, address: BOB }, false);
+    expect(await store.boundTo()).toEqual({ chainId: 51, address: BOB });
     await expect(store.bind({ chainId: 50, address: ALICE }, false)).rejects.toMatchObject(refused);
   });
 

@@ -42,6 +42,8 @@ export interface Store {
    * unless `rebind`.
    */
   bind(contract: { readonly chainId: number; readonly address: Address }, rebind: boolean): Promise<void>;
+  /** The contract that the store is bound to, or null before its first use with one. */
+  boundTo(): Promise<{ readonly chainId: number; readonly address: Address } | null>;
 
   /** Adds a task (its version is 1). When the id is taken, nothing is written and the stored task comes back. */
   insertTask(task: Task): Promise<{ readonly task: Task; readonly created: boolean }>;

@@ -24,10 +24,14 @@ export class Meta {
     );
   }
 
-  bind({ chainId, address }: Contract, rebind: boolean): void {
+  boundTo(): Contract | null {
     const row = this.#get.get("contract") as { value: string } | undefined;
-    if (row) {
-      const bound: Contract = JSON.parse(row.value);
+    return row ? (JSON.parse(row.value) as Contract) : null;
+  }
+
+  bind({ chainId, address }: Contract, rebind: boolean): void {
+    const bound = this.boundTo();
+    if (bound) {
       if (bound.chainId === chainId && bound.address === address) return;
       if (!rebind) {
         const message = `the store belongs to contract ${bound.address} on chain ${bound.chainId}, not to ${address} on chain ${chainId}; use another DATA_DIR or --rebind`;

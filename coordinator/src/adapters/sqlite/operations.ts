@@ -37,6 +37,7 @@ export function operationsOn(database: DatabaseSync) {
     updateBatch: ((id, change) => batches.update(id, change)) as Same<"updateBatch">,
   };
   const reads = {
+    boundTo: (() => meta.boundTo()) as Same<"boundTo">,
     task: (id: Query<"task">) => tasks.get(id),
     tasks: (query: Query<"tasks">) => tasks.list(query),
     queuedTasks: (query: Query<"queuedTasks">) => tasks.queued(query),

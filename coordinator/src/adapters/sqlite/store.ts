@@ -39,6 +39,7 @@ export class SqliteStore implements Store {
   }
 
   bind: Store["bind"] = (contract, rebind) => this.#call("bind", contract, rebind);
+  boundTo: Store["boundTo"] = () => this.#call("boundTo");
 
   insertTask: Store["insertTask"] = async (task) => {
     const stored = await this.#call("insertTask", writeTask(task));
