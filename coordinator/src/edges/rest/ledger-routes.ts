@@ -30,9 +30,9 @@ const WRITTEN_PAGE = 50;
 /** A text a line, of a page of receipts at a time. */
 async function* jsonLines(
   pages: AsyncIterable<readonly Receipt[]>,
-  write: (receipt: Receipt) => Promise<string>,
+  write: (page: readonly Receipt[]) => Promise<readonly string[]>,
 ): AsyncGenerator<string> {
-  for await (const page of pages) yield (await Promise.all(page.map(write))).map((line) => `${line}\n`).join("");
+  for await (const page of pages) yield (await write(page)).map((line) => `${line}\n`).join("");
 }
 
 /** What was credited and why: public, so that anybody can check any unit, from any site. */
@@ -110,7 +110,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       reply.header("content-disposition", `attachment; filename="receipts-${provider}.jsonl"`);
       return reply
         .type("application/jsonl")
-        .send(Readable.from(jsonLines(pages, (receipt) => receiptFiles.write(receipt))));
+        .send(Readable.from(jsonLines(pages, (page) => receiptFiles.writeAll(page))));
     },
   );
 
@@ -190,13 +190,8 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       const etag = `"${batch.root.slice(2)}"`;
       reply.header("etag", etag).header("cache-control", "no-cache");
       if (request.headers["if-none-match"] === etag) return reply.code(304).send();
-      return reply
-        .type("application/jsonl")
-        .send(
-          Readable.from(
-            jsonLines(receiptPages(store, { batchId: batch.id }, WRITTEN_PAGE), (r) => receiptFiles.line(r)),
-          ),
-        );
+      const pages = receiptPages(store, { batchId: batch.id }, WRITTEN_PAGE);
+      return reply.type("application/jsonl").send(Readable.from(jsonLines(pages, (page) => receiptFiles.lines(page))));
     },
   );
 }

@@ -57,8 +57,19 @@ export class ReceiptFiles {
     });
   }
 
-  /** The receipt as a line of its batch's list. */
-  async line(receipt: Receipt): Promise<string> {
+  /** Receipts one after the other: the worker that makes proofs keeps few trees, and a page may be of many batches. */
+  async writeAll(receipts: readonly Receipt[]): Promise<string[]> {
+    const texts: string[] = [];
+    for (const receipt of receipts) texts.push(await this.write(receipt));
+    return texts;
+  }
+
+  /** Receipts as lines of their batch's list. */
+  lines(receipts: readonly Receipt[]): Promise<string[]> {
+    return Promise.all(receipts.map((receipt) => this.#line(receipt)));
+  }
+
+  async #line(receipt: Receipt): Promise<string> {
     const line: BatchLine = {
       ...fieldsOf(receipt),
       batchId: receipt.batchId!,
