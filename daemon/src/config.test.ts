@@ -16,6 +16,7 @@ describe("settings", () => {
     expect(given()).toMatchObject({
       wallet: WALLET,
       slots: availableParallelism(),
+      measure: false,
       dataDir: ".data/daemon",
       outboxMaxBytes: 2 ** 30,
       drainTimeoutMs: 30_000,

@@ -36,6 +36,11 @@ export const SETTINGS = [
   },
   { flag: "--slots <number>", env: "SLOTS", description: "tasks at once (default: the machine's cores)" },
   {
+    flag: "--measure",
+    env: "DAEMON_MEASURE",
+    description: "measure this machine's speed again, which the first start does (2 s)",
+  },
+  {
     flag: "--data-dir <folder>",
     env: "DAEMON_DATA_DIR",
     default: ".data/daemon",
@@ -84,6 +89,8 @@ export interface Config {
   readonly wallet: Address;
   readonly coordinators: readonly Endpoint[];
   readonly slots: number;
+  /** Measure the machine although its rate is known. */
+  readonly measure: boolean;
   readonly dataDir: string;
   readonly memoryBytes: number;
   readonly outboxMaxBytes: number;
@@ -159,6 +166,7 @@ const SCHEMA = z.object({
     .min(1, "is at least 1")
     .max(1024, "is at most 1024")
     .default(Math.min(availableParallelism(), 1024)),
+  measure: z.union([z.boolean(), z.stringbool({ error: "is true or false" })]).default(false),
   dataDir: z.string().min(1),
   memory: size.default(Math.floor(totalmem() / 2)),
   outboxMaxBytes: size,
@@ -241,6 +249,7 @@ export function readConfig(args: readonly string[]): Config | null {
     wallet: settings.walletAddress,
     coordinators: endpoints(settings),
     slots: settings.slots,
+    measure: settings.measure,
     dataDir: settings.dataDir,
     memoryBytes: settings.memory,
     outboxMaxBytes: settings.outboxMaxBytes,

@@ -15,7 +15,7 @@ const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 describe("handshake", () => {
   test("Hello is signed for the challenge and the dialled name, and says what the node is", async () => {
     const coordinator = await scriptedCoordinator();
-    const { identity } = await startDaemon([coordinator], { slots: 3 });
+    const { identity } = await startDaemon([coordinator], { slots: 3, unitsPerSecond: 250_000 });
     const session = await coordinator.nextSession();
     expect(session.hello?.audience).toBe(coordinator.address);
     expect(session.helloVerifies(coordinator.address)).toBe(true);
@@ -30,6 +30,7 @@ describe("handshake", () => {
     });
     expect(`0x${session.terms.wallet.toString("hex")}`).toBe(WALLET.toLowerCase());
     expect(session.terms.hardware?.platform).toBe(`${process.platform}-${process.arch}`);
+    expect(session.terms.unitsPerSecond).toBe(250_000n);
   });
 
   test("the wallet's authorization goes along", async () => {

@@ -24,6 +24,8 @@ export interface DaemonInit {
   readonly coordinators: readonly Endpoint[];
   /** Assignments at once, 1 to 1024. */
   readonly slots: number;
+  /** Compute units that a slot computes in a second; absent: not known. */
+  readonly unitsPerSecond?: number;
   /** Holds the outbox; belongs to this daemon alone (`openDataDir`). */
   readonly dataDir: string;
   /** Main memory that running tasks may take together; default: half of the machine's. */
@@ -173,7 +175,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
   }
 
   #terms(executors: readonly Executor[]): Uint8Array {
-    const { wallet, slots, authorization } = this.#init;
+    const { wallet, slots, unitsPerSecond, authorization } = this.#init;
     return HelloTerms.encode({
       version: VERSION,
       wallet: Buffer.from(addressBytes(wallet)),
@@ -190,6 +192,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
       },
       runningAssignmentIds: this.#runner.heldAssignments(),
       authorization,
+      ...(unitsPerSecond !== undefined && { unitsPerSecond: BigInt(unitsPerSecond) }),
     }).finish();
   }
 }

@@ -6,6 +6,7 @@ import { openDataDir } from "./data-dir.ts";
 import { DaemonError, EXITS } from "./errors.ts";
 import { MatmulExecutor } from "./executors/matmul.ts";
 import { createLogger } from "./log.ts";
+import { threadRate } from "./sizing.ts";
 import { openTerminal, StatusScreen } from "./status.ts";
 import { UnitsReader } from "./units.ts";
 import { VERSION } from "./version.ts";
@@ -24,10 +25,14 @@ async function run(config: Config): Promise<void> {
     const live = config.log === "pretty" && process.stdout.isTTY;
     const terminal = live ? openTerminal(process.stdout) : undefined;
     const logger = createLogger(config, terminal);
-    const executor = new MatmulExecutor({ threads: Math.min(config.slots, availableParallelism()) });
+    const threads = Math.min(config.slots, availableParallelism());
+    const executor = new MatmulExecutor({ threads });
     closers.push(() => executor.stop());
+    const rate = await threadRate({ executor, logger }, { dataDir: config.dataDir, anew: config.measure });
+    // Slots beyond the threads take turns.
+    const unitsPerSecond = Math.max(1, Math.floor((rate * threads) / config.slots));
 
-    const daemon = new Daemon({ logger, identity, executors: [executor] }, config);
+    const daemon = new Daemon({ logger, identity, executors: [executor] }, { ...config, unitsPerSecond });
     const units = new UnitsReader(
       { logger },
       { wallet: config.wallet, ...(config.rpcUrl !== undefined && { rpcUrl: config.rpcUrl }) },
@@ -47,7 +52,10 @@ async function run(config: Config): Promise<void> {
       screen.start();
       closers.push(() => screen.stop());
     }
-    logger.info({ version: VERSION, ...owner, slots: config.slots, dataDir: config.dataDir }, "daemon started");
+    logger.info(
+      { version: VERSION, ...owner, slots: config.slots, unitsPerSecond, dataDir: config.dataDir },
+      "daemon started",
+    );
     await daemon.start();
     closers.push(() => daemon.stop());
     await daemon.ended;
