@@ -237,6 +237,14 @@ describe("an open page goes on by itself", () => {
     await taskState("recorded").waitFor();
     await expect.poll(units, PATIENCE).toBe(shown(SMALL));
     expect(await network.units(wallet)).toBe(SMALL);
+
+    await network.stopDaemons();
+    const leftOnline = async () => {
+      await lookAgain();
+      return page.getByText("Online", { exact: true }).count();
+    };
+    await expect.poll(leftOnline, PATIENCE).toBe(0);
+    await page.getByText("Offline", { exact: true }).waitFor();
     expect(await isSamePage()).toBe(true);
     allow(UNANSWERED);
   });

@@ -94,3 +94,17 @@ test("a node has no room before its session was announced", async () => {
   expect(node.room).toBe(0);
   await fleet.stop();
 });
+
+test("a node that said that it leaves is offline at once, one that was lost is waited for", async () => {
+  const { fleet } = newFleet();
+  const [leaves, lost] = [offer(), offer()];
+  for (const each of [leaves, lost]) {
+    const own = link();
+    const node = await fleet.join(each, own);
+    node.draining = each === leaves;
+    fleet.leave(node, own);
+  }
+  await fleet.stop();
+  expect(await store.node(leaves.nodeId)).toMatchObject({ status: "offline" });
+  expect(await store.node(lost.nodeId)).toMatchObject({ status: "suspect" });
+});

@@ -144,7 +144,9 @@ export class Fleet {
     node.link = null;
     this.refresh(node);
     this.#components.logger.info({ nodeId: node.id, session: link.sessionId }, "node left");
-    this.#changeStatus(node, "suspect");
+    // It said that it leaves and holds nothing: there is nothing to wait for.
+    if (node.draining && node.runs.size === 0) this.#drop(node);
+    else this.#changeStatus(node, "suspect");
   }
 
   /** A frame arrived on the live session. */
