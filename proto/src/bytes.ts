@@ -1,17 +1,10 @@
+export { toHex } from "#hex";
+
 /**
  * How bytes are written outside a wire format: lower-case hex with `0x`, in the domain, the stores, REST and the hub
  * alike. Addresses alone carry EIP-55 casing.
  */
 export type Hex = `0x${string}`;
-
-const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
-
-/** Writes bytes as {@link Hex}. */
-export function toHex(bytes: Uint8Array): Hex {
-  let text = "0x";
-  for (const byte of bytes) text += DIGITS[byte];
-  return text as Hex;
-}
 
 /** Values of the hex digits by character code; 255: not one. */
 const VALUES = new Uint8Array(128).fill(255);
