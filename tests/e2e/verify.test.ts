@@ -30,7 +30,7 @@ beforeAll(async () => {
   network = await TestNetwork.start();
   rpc = network.rpc.url;
   browser = await launchBrowser();
-  const signal = AbortSignal.timeout(PATIENCE.timeout);
+  const signal = AbortSignal.timeout(2 * PATIENCE.timeout);
   const requester = new Requester(network.origin);
   await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
   network.startDaemon("--wallet-address", provider, "--coordinator", network.grpcAddress);
@@ -191,12 +191,20 @@ describe("the hub's page", () => {
     await page.close();
   });
 
-  test("takes a file", async () => {
+  test("takes a file, and checks an export line by line", async () => {
     const page = await browser.newPage();
     page.setDefaultTimeout(PATIENCE.timeout);
     await page.goto(`${network.origin}/verify`);
     await page.getByLabel("Choose a file").setInputFiles(file);
     await verdict(page, "verified");
+
+    const exported = await fetch(`${network.origin}/api/receipts/export?provider=${provider}`);
+    const lines = (await exported.text()).replace('"kind":"matmul"', '"kind":"wasm"');
+    await page.getByLabel("Text of the receipt").fill(lines);
+    await page.getByRole("button", { name: "Check", exact: true }).click();
+    await verdict(page, "broken");
+    const tally = await page.getByTestId("tally").textContent();
+    expect(tally).toContain(`${TASKS} of ${TASKS} receipts: ${TASKS - 1} verified, 1 broken, 0 unproven`);
     await page.close();
   });
 });

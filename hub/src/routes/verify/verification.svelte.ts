@@ -36,43 +36,72 @@ async function download(
   }
 }
 
-/** The check of one receipt, link by link, as the page shows it. */
+type Verdict = "verified" | "broken" | "unproven";
+
+/** How many receipts there are, and what those that were checked came to. */
+export interface Tally extends Record<Verdict, number> {
+  readonly total: number;
+}
+
+/** Which of two verdicts is to be shown for both. */
+const WEIGHT = { verified: 0, unproven: 1, broken: 2 };
+
+/** The check of receipts, link by link, as the page shows it. */
 export class Verification {
-  /** What is known so far, in order. */
+  /** What is known so far of the receipt that is shown, in order: the present one, at the end the worst. */
   links = $state.raw<readonly Link[]>([]);
   /** The link that is being checked. */
   current = $state<LinkName>();
   /** How far that link has come, 0 to 1, where it says so. */
   progress = $state<number>();
   /** What the links came to, once all were looked at. */
-  verdict = $state<"verified" | "broken" | "unproven">();
+  verdict = $state<Verdict>();
+  /** Of many receipts. */
+  tally = $state.raw<Tally>();
   /** Why the check itself did not work. */
   error = $state<string>();
   #abort = new AbortController();
 
-  /** Checks the text of a receipt; whatever is still being checked is given up. */
-  async run(text: string, how: How): Promise<void> {
+  /** Checks the texts of receipts in turn; whatever is still being checked is given up. */
+  async run(texts: readonly string[], how: How): Promise<void> {
     this.stop();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    this.links = [];
     this.verdict = undefined;
     this.error = undefined;
+    let tally: Tally = { total: texts.length, verified: 0, broken: 0, unproven: 0 };
+    this.tally = tally;
+    let worst: { links: readonly Link[]; verdict: Verdict } | undefined;
     try {
-      const { LINKS, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
-      this.current = LINKS[0];
-      for await (const link of verifyReceipt(text, this.#sources(how, signal))) {
-        if (signal.aborted) return;
-        this.links = [...this.links, link];
-        this.current = LINKS[this.links.length];
-        this.progress = undefined;
+      for (const text of texts) {
+        const verdict = await this.#check(text, how, signal);
+        if (verdict === undefined) return;
+        tally = { ...tally, [verdict]: tally[verdict] + 1 };
+        this.tally = tally;
+        if (!worst || WEIGHT[verdict] > WEIGHT[worst.verdict]) worst = { links: this.links, verdict };
       }
-      this.verdict = verdictOf(this.links);
+      this.links = worst?.links ?? [];
+      this.verdict = worst?.verdict;
     } catch (error) {
       if (!signal.aborted) this.error = messageOf(error);
     } finally {
       if (!signal.aborted) this.current = undefined;
     }
+  }
+
+  /** Checks one text; nothing comes back when it is given up. */
+  async #check(text: string, how: How, signal: AbortSignal): Promise<Verdict | undefined> {
+    const { LINKS, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
+    if (signal.aborted) return undefined;
+    this.links = [];
+    this.current = LINKS[0];
+    for await (const link of verifyReceipt(text, this.#sources(how, signal))) {
+      if (signal.aborted) return undefined;
+      this.links = [...this.links, link];
+      this.current = LINKS[this.links.length];
+      this.progress = undefined;
+    }
+    return verdictOf(this.links);
   }
 
   /** Gives up what is being checked. */
