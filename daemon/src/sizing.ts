@@ -10,8 +10,8 @@ import { DaemonError } from "./errors.ts";
 import type { Executor } from "./executors/executor.ts";
 
 const FILE = "rate.json";
-/** What is computed to measure: large enough that nothing but the kernel counts, some 15 ms on a fast thread. */
-const PROBE = { n: 1024, k: 2 } as const;
+/** What is computed to measure: some 15 ms on a fast thread, and too small for the executor to spread it over several. */
+const PROBE = { n: 448, k: 12 } as const;
 /** Probes before the clock counts, so that the engine has optimized the kernel. */
 const WARM_UP = 10;
 /** How long warming up, and then measuring, takes at most, a probe more or less. */

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { sha256 } from "#crypto";
 import { toHex } from "./bytes.ts";
-import { checkProduct, computeProduct, referenceProduct } from "./kernel.ts";
+import { checkProduct, computeProduct, computeRows, referenceProduct } from "./kernel.ts";
 import type { MatmulTask } from "./matmul.ts";
 import { bytes, vectors } from "./testing.ts";
 
@@ -24,6 +24,18 @@ describe("matmul kernel", () => {
   it.each(sizes)("equals the reference at n=%d, k=%d", (n, k) => {
     const seed = sha256(Uint8Array.of(n / 64, k));
     expect(toHex(sha256(computeProduct(task(n, k, seed))!))).toBe(toHex(sha256(referenceProduct(task(n, k, seed)))));
+  });
+
+  it("computes any rows by themselves", () => {
+    const whole = computeProduct(task(256, 4))!;
+    for (const [from, to] of [
+      [0, 64],
+      [64, 192],
+      [192, 256],
+    ] as const) {
+      const rows = computeRows(task(256, 4), { from, to })!;
+      expect(toHex(rows)).toBe(toHex(whole.subarray(from * 256, to * 256)));
+    }
   });
 
   it("stays right once the engine has optimized it", () => {
@@ -138,6 +150,7 @@ describe("matmul without WebAssembly SIMD", () => {
         ),
       ).toBe(false);
       expect(plain.checkProduct(job, output.subarray(1), digest)).toBe(false);
+      expect(toHex(plain.computeRows(job, { from: 64, to: 128 })!)).toBe(toHex(output.subarray(64 * 128)));
       const heard: number[] = [];
       plain.computeProduct(job, (fraction) => heard.push(fraction) > 0);
       expect(heard.at(-1)).toBe(1);

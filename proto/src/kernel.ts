@@ -108,23 +108,41 @@ function eachStrip(
  * at all; when it returns false the work stops and null comes back.
  */
 export function computeProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null {
+  return computeRows(task, { from: 0, to: task.n }, report);
+}
+
+/** Rows of a product; both ends are multiples of 64. */
+export interface Rows {
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * As {@link computeProduct}, but only some of its rows: they follow from the same rows of A_1 and all of the other matrices, so
+ * several threads can share a product without a word between them.
+ */
+export function computeRows(
+  task: MatmulTask,
+  { from, to }: Rows,
+  report?: (fraction: number) => boolean,
+): Uint8Array | null {
   const { seed, n, k } = task;
   checkMatmulSpec(n, k);
   const left = 0;
-  const right = left + n * n * PACKED;
+  const right = left + (to - from) * n * PACKED;
   const sums = right + n * n * PACKED;
   const strip = sums + SUMS_BYTES;
   const stripPacked = STRIP * n * PACKED;
   const product = withKernel(strip + STRIP * n, (kernel, memory) => {
-    const output = new Uint8Array(n * n);
+    const output = new Uint8Array((to - from) * n);
     let done = 0;
     let reported = 0;
     eachStrip(matrixKey(seed, 1), n, n, memory, strip, (row) => {
-      kernel.packLeft(strip, left + (row / STRIP) * stripPacked, STRIP, n);
+      if (row >= from && row < to) kernel.packLeft(strip, left + ((row - from) / STRIP) * stripPacked, STRIP, n);
     });
     for (let i = 2; i <= k; i++) {
       eachStrip(matrixKey(seed, i), n, n, memory, strip, (row) => kernel.packRight(strip, right, row, STRIP, n, n));
-      for (let row = 0; row < n; row += STRIP) {
+      for (let row = 0; row < to - from; row += STRIP) {
         // Rows of the product need the same rows of the left operand only, so they may take their place.
         const rows = left + (row / STRIP) * stripPacked;
         kernel.multiply(rows, right, strip, sums, STRIP, n, n);
@@ -133,13 +151,14 @@ export function computeProduct(task: MatmulTask, report?: (fraction: number) => 
         done += STRIP * n * n;
         if (report !== undefined && done - reported >= REPORT_EVERY) {
           reported = done;
-          if (!report(done / ((k - 1) * n ** 3))) return null;
+          if (!report(done / ((k - 1) * (to - from) * n * n))) return null;
         }
       }
     }
     return output;
   });
-  return product === undefined ? referenceProduct(task, report) : product;
+  if (product !== undefined) return product;
+  return referenceProduct(task, report)?.subarray(from * n, to * n) ?? null;
 }
 
 /**

@@ -5,7 +5,7 @@ export const SEED_BYTES = 32;
 export const CELL = {
   /** The main thread sets 1 to stop it. */
   cancelled: 0,
-  /** The worker sets how much is done, in parts of `scale`. */
+  /** The workers add up how much is done, in parts of `scale`. */
   progress: 1,
   size: 2,
   scale: 10_000,
@@ -16,8 +16,8 @@ export interface SharedCells {
   readonly cells: SharedArrayBuffer;
 }
 
-/** Numbers of one task in {@link Group.shapes}: offset of its cell, n, k. */
-export const SHAPE_SIZE = 3;
+/** Numbers of one task in {@link Group.shapes}: offset of its cell, n, k, and from which row to which it is computed. */
+export const SHAPE_SIZE = 5;
 
 /** Tasks that travel in one message, because a message costs as much as a tiny task. Packed, because objects cost too. */
 export interface Group {
@@ -28,7 +28,7 @@ export interface Group {
 /** Their outputs one after the other; a cancelled task has none. */
 export interface GroupOutput {
   readonly outputs: Uint8Array;
-  /** SHA-256 of each, 32 bytes a task of the group. */
+  /** SHA-256 of each, 32 bytes a task of the group; zeros where only some rows were computed. */
   readonly digests: Uint8Array;
   /** Whether each ran to its end. */
   readonly finished: readonly boolean[];

@@ -1,28 +1,28 @@
 import { hash } from "node:crypto";
 import { workerData } from "node:worker_threads";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { computeRows } from "@proof-of-compute/proto/kernel";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { CELL, type Group, type GroupOutput, SEED_BYTES, SHAPE_SIZE, type SharedCells } from "./matmul-messages.ts";
 
 const cells = new Int32Array((workerData as SharedCells).cells);
 
-/** Computes a group of products, one after the other. Progress and cancellation go through shared memory. */
+/** Computes a group of products, or rows of them, one after the other. Progress and cancellation go through shared memory. */
 export default function computeGroup(group: Group): unknown {
   const count = group.shapes.length / SHAPE_SIZE;
   const products: (Uint8Array | null)[] = [];
   const digests = new Uint8Array(count * SEED_BYTES);
   for (let i = 0; i < count; i++) {
-    const [cell, n, k] = group.shapes.subarray(i * SHAPE_SIZE, (i + 1) * SHAPE_SIZE) as unknown as [
-      number,
-      number,
-      number,
-    ];
+    const shape = group.shapes.subarray(i * SHAPE_SIZE, (i + 1) * SHAPE_SIZE);
+    const [cell, n, k, from, to] = shape as unknown as [number, number, number, number, number];
     const seed = group.seeds.subarray(i * SEED_BYTES, (i + 1) * SEED_BYTES);
-    const product = computeProduct({ seed, n, k }, (fraction) => {
-      Atomics.store(cells, cell + CELL.progress, Math.floor(fraction * CELL.scale));
+    let told = 0;
+    const product = computeRows({ seed, n, k }, { from, to }, (fraction) => {
+      const done = Math.floor((fraction * CELL.scale * (to - from)) / n);
+      Atomics.add(cells, cell + CELL.progress, done - told);
+      told = done;
       return Atomics.load(cells, cell + CELL.cancelled) === 0;
     });
-    if (product) digests.set(hash("sha256", product, "buffer"), i * SEED_BYTES);
+    if (product && to - from === n) digests.set(hash("sha256", product, "buffer"), i * SEED_BYTES);
     products.push(product);
   }
   const outputs = join(products.filter((product) => product !== null));

@@ -38,6 +38,25 @@ describe("the matmul executor", () => {
     }
   });
 
+  test("spreads a large task over idle threads, and tells how far it is", async () => {
+    const each = work(5, 576, 3);
+    const execution = executor.execute(each);
+    const { output, outputDigest } = (await execution.done)!;
+    const expected = referenceProduct({ seed: matmulSeed(each), n: 576, k: 3 });
+    expect(Buffer.from(output).equals(expected)).toBe(true);
+    expect(Buffer.from(outputDigest)).toEqual(createHash("sha256").update(expected).digest());
+    expect(execution.fraction()).toBe(1);
+  });
+
+  test("stops all threads of a large task", async () => {
+    const execution = executor.execute(work(6, 2048, 64));
+    await expect.poll(() => execution.fraction(), { timeout: 20_000 }).toBeGreaterThan(0);
+    execution.cancel();
+    expect(await execution.done).toBeNull();
+    const two = [work(7, 64, 2), work(8, 64, 2)].map((each) => executor.execute(each).done);
+    expect(await Promise.all(two)).not.toContain(null);
+  });
+
   test("stops a waiting and a running execution, and goes on with others", async () => {
     const running = [work(1, 2048, 64), work(2, 2048, 64)].map((each) => executor.execute(each));
     const waiting = executor.execute(work(3, 2048, 64));
@@ -69,7 +88,7 @@ describe("the matmul executor", () => {
       title: "matmul n=1024 k=5",
       units: 16384n,
       outputBytes: 1 << 20,
-      memoryBytes: 10 << 20,
+      memoryBytes: 9 << 20,
       tiny: false,
     });
   });
