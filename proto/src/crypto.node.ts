@@ -1,8 +1,8 @@
-import { createCipheriv, createHash, createPublicKey, createSecretKey, hash, verify } from "node:crypto";
+import { createCipheriv, createHash, createSecretKey, hash } from "node:crypto";
 import { WASM } from "../gen/keccak.kernel.ts";
 import { concat } from "./bytes.ts";
 
-const ZERO_BLOCK = new Uint8Array(16);
+const BLOCK = 16;
 /** Plain text of zeros, whose encryption is the keystream itself; larger requests go through it in pieces. */
 const ZEROS = new Uint8Array(1 << 20);
 
@@ -21,12 +21,14 @@ export function sha256(...parts: Uint8Array[]): Uint8Array {
 }
 
 /**
- * Opens the AES-128-CTR keystream of a 16-byte key from a zero counter block: each call of the result gives the next
- * bytes of it. `length` must be a multiple of 16, and the bytes are valid until the next call.
+ * Opens the AES-128-CTR keystream of a 16-byte key from a zero counter block, at `offset` bytes: each call of the result
+ * gives the next bytes of it. `offset` and `length` must be multiples of 16, and the bytes are valid until the next call.
  */
-export function openKeystream(key: Uint8Array): (length: number) => Uint8Array {
+export function openKeystream(key: Uint8Array, offset = 0): (length: number) => Uint8Array {
+  const counter = new Uint8Array(BLOCK);
+  new DataView(counter.buffer).setBigUint64(8, BigInt(offset / BLOCK));
   // A KeyObject makes the set-up three times cheaper than raw bytes, and small tasks consist of little else.
-  const cipher = createCipheriv("aes-128-ctr", createSecretKey(key), ZERO_BLOCK);
+  const cipher = createCipheriv("aes-128-ctr", createSecretKey(key), counter);
   return (length) => {
     if (length <= ZEROS.length) return cipher.update(ZEROS.subarray(0, length));
     const stream = new Uint8Array(length);
@@ -58,10 +60,4 @@ export function keccak256(bytes: Uint8Array): Uint8Array {
   keccakMemory.set(bytes, INPUT);
   keccak.keccak256(INPUT, bytes.length, DIGEST);
   return keccakMemory.slice(DIGEST, INPUT);
-}
-
-/** Whether the curve equation of RFC 8032 holds: encode(S B - k A) = R. The caller has checked lengths and ranges. */
-export function ed25519Equation(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  const x = Buffer.from(publicKey).toString("base64url");
-  return verify(null, message, createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" }), signature);
 }

@@ -3,9 +3,9 @@ import { ed25519 } from "@noble/curves/ed25519.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat, fromHex, toHex } from "./bytes.ts";
-import * as node from "./crypto.node.ts";
-import * as web from "./crypto.web.ts";
+import * as node from "./ed25519.node.ts";
 import { isSoundPublicKey, verifySignature } from "./ed25519.ts";
+import * as web from "./ed25519.web.ts";
 
 const { Point } = ed25519;
 const ORDER = Point.Fn.ORDER;

@@ -1,4 +1,4 @@
-import { ed25519Equation } from "#crypto";
+import { ed25519Equation } from "#ed25519";
 import { toHex } from "./bytes.ts";
 
 /** The order of the base point, RFC 8032, 5.1. */
