@@ -59,6 +59,14 @@ describe("crypto in Node and in browsers", () => {
     );
   });
 
+  it("opens a keystream anywhere", () => {
+    const key = new Uint8Array(16).fill(9);
+    for (const crypto of [node, web]) {
+      const expected = toHex(crypto.keystream(key, 4096).subarray(1600, 2048));
+      expect(toHex(crypto.openKeystream(key, 1600)(448))).toBe(expected);
+    }
+  });
+
   it("makes the same keystream where it is long", () => {
     const bytes = new Uint8Array(16).fill(9);
     const length = (2 << 20) + 48;

@@ -87,17 +87,17 @@ function withKernel<T>(bytes: number, work: (kernel: Kernel, memory: Uint8Array)
   return result;
 }
 
-/** Puts a derived matrix of n rows strip by strip at `address`; its bytes are not reduced yet. */
+/** Puts rows of a derived matrix strip by strip at `address`; its bytes are not reduced yet. */
 function eachStrip(
   key: Uint8Array,
-  n: number,
+  { from, to }: Rows,
   columns: number,
   memory: Uint8Array,
   address: number,
   use: (row: number) => void,
 ): void {
-  const next = openKeystream(key);
-  for (let row = 0; row < n; row += STRIP) {
+  const next = openKeystream(key, from * columns);
+  for (let row = from; row < to; row += STRIP) {
     memory.set(next(STRIP * columns), address);
     use(row);
   }
@@ -137,11 +137,13 @@ export function computeRows(
     const output = new Uint8Array((to - from) * n);
     let done = 0;
     let reported = 0;
-    eachStrip(matrixKey(seed, 1), n, n, memory, strip, (row) => {
-      if (row >= from && row < to) kernel.packLeft(strip, left + ((row - from) / STRIP) * stripPacked, STRIP, n);
+    eachStrip(matrixKey(seed, 1), { from, to }, n, memory, strip, (row) => {
+      kernel.packLeft(strip, left + ((row - from) / STRIP) * stripPacked, STRIP, n);
     });
     for (let i = 2; i <= k; i++) {
-      eachStrip(matrixKey(seed, i), n, n, memory, strip, (row) => kernel.packRight(strip, right, row, STRIP, n, n));
+      eachStrip(matrixKey(seed, i), { from: 0, to: n }, n, memory, strip, (row) => {
+        kernel.packRight(strip, right, row, STRIP, n, n);
+      });
       for (let row = 0; row < to - from; row += STRIP) {
         // Rows of the product need the same rows of the left operand only, so they may take their place.
         const rows = left + (row / STRIP) * stripPacked;
@@ -176,6 +178,7 @@ export function checkProduct(
   checkMatmulSpec(n, k);
   if (output.length !== n * n) return false;
   const columns = FREIVALDS_COLUMNS;
+  const all: Rows = { from: 0, to: n };
   const left = 0;
   const right = left + STRIP * n * PACKED;
   const product = right + n * columns * PACKED;
@@ -190,12 +193,12 @@ export function checkProduct(
       kernel.packLeft(strip, left, STRIP, n);
       kernel.multiply(left, right, product + row * columns, sums, STRIP, n, columns);
     };
-    eachStrip(freivaldsKey(seed, outputDigest), n, columns, memory, strip, (row) => {
+    eachStrip(freivaldsKey(seed, outputDigest), all, columns, memory, strip, (row) => {
       kernel.packRight(strip, right, row, STRIP, n, columns);
     });
     const random = memory.slice(right, product);
     for (let i = k; i >= 1; i--) {
-      eachStrip(matrixKey(seed, i), n, n, memory, strip, multiplyStrip);
+      eachStrip(matrixKey(seed, i), all, n, memory, strip, multiplyStrip);
       if (i > 1) kernel.packRight(product, right, 0, n, n, columns);
       report?.((k - i + 1) / (k + 1));
     }
