@@ -1,6 +1,5 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Hex } from "@proof-of-compute/proto";
-import { z } from "zod";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
@@ -94,9 +93,13 @@ export class Batches {
   }
 
   list(query: PageQuery): Page<Batch> {
-    const below = query.cursor === undefined ? [] : [["_id < ?", readCursor(query.cursor, z.int())] as const];
+    const below = query.cursor === undefined ? [] : [["_id < ?", readCursor(query.cursor, isBatchId)] as const];
     return toPage(this.#list.all(below, query.limit + 1), query.limit, fromRow, (row) => row._id);
   }
+}
+
+function isBatchId(value: unknown): value is number {
+  return Number.isSafeInteger(value);
 }
 
 function fromRow(row: Row): Batch {

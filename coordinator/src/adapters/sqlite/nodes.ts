@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
@@ -68,7 +68,7 @@ export class Nodes {
     const conditions: Condition[] = [];
     if (query.wallet !== undefined) conditions.push(["wallet_address = ?", query.wallet]);
     if (query.status !== undefined) conditions.push(["status = ?", query.status]);
-    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, IdPosition))]);
+    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, isId))]);
     return toPage(this.#list.all(conditions, query.limit + 1), query.limit, fromRow, (row) => fromBlob(row._id));
   }
 

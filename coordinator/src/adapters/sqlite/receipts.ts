@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 /** A receipt on its way into the table. */
@@ -78,7 +78,7 @@ export class Receipts {
     const conditions: Condition[] = [];
     if (query.provider !== undefined) conditions.push(["provider = ?", query.provider]);
     if (query.batchId !== undefined) conditions.push(["batch_id = ?", query.batchId]);
-    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, IdPosition))]);
+    if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, isId))]);
     return toPage(
       this.#list.all(conditions, query.limit + 1),
       query.limit,

@@ -1,13 +1,10 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
-import { z } from "zod";
 import type { TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, IdPosition, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 import { bytesOf, type StoredTask, type WrittenTask } from "./task-rows.ts";
-
-const Position = z.tuple([z.int(), IdPosition]);
 
 /**
  * The tasks and their outputs. What queries need are columns, the rest is one JSON document, receipts included: it is
@@ -89,7 +86,7 @@ export class Tasks {
       conditions.push(["state IN (SELECT value FROM json_each(?))", JSON.stringify(query.states)]);
     }
     if (query.cursor !== undefined) {
-      const [createdAt, id] = readCursor(query.cursor, Position);
+      const [createdAt, id] = readCursor(query.cursor, isPosition);
       conditions.push(["(created_at, _id) < (?, ?)", createdAt, toBlob(id)]);
     }
     return toPage(
@@ -120,4 +117,9 @@ export class Tasks {
   dropOutputs(ids: readonly Hex[]): void {
     this.#dropOutputs.run(JSON.stringify(ids));
   }
+}
+
+/** A task's place in the list: createdAt and id. */
+function isPosition(value: unknown): value is [createdAt: number, id: Hex] {
+  return Array.isArray(value) && value.length === 2 && Number.isSafeInteger(value[0]) && isId(value[1]);
 }
