@@ -50,7 +50,7 @@ export class TestNetwork {
       XDC_RPC_URL: rpc.url,
       PROOF_OF_COMPUTE_ADDRESS: address,
       RECORDER_KEYSTORE: join(folder, "recorder.key"),
-      BATCH_MAX_WAIT: "1s",
+      BATCH_MAX_WAIT: "2s",
       CHAIN_POLL_INTERVAL: "200ms",
       HEARTBEAT_INTERVAL: "500ms",
       RECONNECT_SPREAD: "100ms",
