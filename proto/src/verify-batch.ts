@@ -65,7 +65,7 @@ export async function* verifyBatch(
       if (receipts.length === 0) throw new Open("the batch is not published: count its units as unproven");
       if (unbound > 0)
         throw new Open(`${unbound} tasks were asked for before a chain was known: nothing binds them to it`);
-      return `${receipts.length} receipts, each signed by its node`;
+      return `${counted(receipts.length, "receipt")}, each signed by its node`;
     },
     duplicates: async () => {
       for (const { receiptId } of receipts) {
@@ -93,7 +93,7 @@ export async function* verifyBatch(
         if (was !== is) throw new Broken(`${wallet} was credited ${was} units, its receipts are worth ${is}`);
       }
       const total = [...earned.values()].reduce((sum, units) => sum + units, 0n);
-      return `${total} units to ${earned.size} wallets`;
+      return `${total} units to ${counted(earned.size, "wallet")}`;
     },
   };
   let broken: string | undefined;
@@ -129,6 +129,10 @@ function checkLine(
     return { receipt: leafFields(receipt), bound: false };
   }
   return { receipt: leafFields(receipt), bound: true };
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function sums(credits: readonly { readonly provider: Address; readonly units: bigint }[]): Map<Address, bigint> {
