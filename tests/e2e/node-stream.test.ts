@@ -279,6 +279,33 @@ describe("assignments", () => {
     expect(seen).toEqual([1, 2, 4]);
   });
 
+  it("of one turn that take milliseconds go to one node in one frame", async () => {
+    await start();
+    const earnCap = async (scripted: ScriptedNode) => {
+      keepAlive(scripted);
+      for (let i = 0; i < 3; i++) {
+        await submit();
+        const assignment = await scripted.assignment();
+        scripted.sendResults([scripted.result(assignment, scripted.solve(assignment))]);
+        await scripted.ack();
+      }
+    };
+    const first = await node({ slots: 4 }).open();
+    await earnCap(first);
+    await Promise.all(Array.from({ length: 4 }, () => submit()));
+    const { assignments } = await first.next("assignments");
+    expect(assignments).toHaveLength(4);
+
+    // With no room left there, the second node earns its cap, and then both are free.
+    const second = await node({ slots: 4, wallet: REQUESTER }).open();
+    await earnCap(second);
+    first.sendResults(assignments.map((each) => first.result(each, first.solve(each))));
+    while (coordinator.scheduler.depth().running > 0) await first.ack();
+    await Promise.all(Array.from({ length: 4 }, () => submit()));
+    const tiny = await Promise.race([first.next("assignments"), second.next("assignments")]);
+    expect(tiny.assignments).toHaveLength(4);
+  });
+
   it("that are not answered within two heartbeats go to another node", async () => {
     await start();
     const mute = await node().open();
