@@ -1,5 +1,6 @@
 /** `npm run verify-receipt -- receipt.json --rpc URL`: checks receipts, believing nobody but the chain. */
 import { readFile } from "node:fs/promises";
+import { parseAddress } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
 import { type Link, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
@@ -8,6 +9,7 @@ import { connect, download, EXIT, get, linesOf, printLink, runVerifier, worse } 
 
 interface Options {
   readonly rpc?: string;
+  readonly contract?: string;
   readonly result?: string;
   readonly fetch?: true;
   readonly recompute?: true;
@@ -17,6 +19,7 @@ const program = new Command("verify-receipt")
   .description("Checks every link of a receipt, from its bytes to the chain and the product.")
   .argument("<receipt>", "a file with a receipt or, as JSON Lines, many; or the web address of one")
   .option("--rpc <url>", "JSON-RPC of the chain, to read the contract at its final block")
+  .option("--contract <address>", "the contract whose units count; else the one that the receipt names")
   .option("--result <file>", "the result's bytes")
   .option("--fetch", "download the result from where the receipt says it is")
   .option("--recompute", "compute the result again")
@@ -26,7 +29,7 @@ const program = new Command("verify-receipt")
   );
 
 function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined): Sources {
-  const { result: path, fetch, recompute } = options;
+  const { result: path, fetch, recompute, contract } = options;
   let result: Sources["result"];
   if (path !== undefined) result = () => readFile(path);
   else if (recompute) result = (_, task) => computeProduct(task)!;
@@ -36,7 +39,11 @@ function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined
       return download(file.result.url, n * n);
     };
   }
-  return { ...(rpc && { chain: (where, batch) => readChainFacts(rpc, where, batch) }), ...(result && { result }) };
+  return {
+    ...(contract !== undefined && { contract: parseAddress(contract) }),
+    ...(rpc && { chain: (where, batch) => readChainFacts(rpc, where, batch) }),
+    ...(result && { result }),
+  };
 }
 
 /** The receipts to check: a whole file when it is one, else its lines. */

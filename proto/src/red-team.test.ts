@@ -268,6 +268,11 @@ describe("a receipt that no batch carries", () => {
     expect(await forgery({ batch: { ...batch, id: batch.id + 1 } })).toBe("root on chain");
   });
 
+  it("in a contract that its maker deployed himself", async () => {
+    expect(await broken(honest.text, { ...honest.sources, contract: CHAIN.contract })).toBeUndefined();
+    expect(await broken(honest.text, { ...honest.sources, contract: THIEF })).toBe("root on chain");
+  });
+
   it("with a transaction that recorded something else, somewhere else, or nothing", async () => {
     const recorded = batch.recorded!;
     expect(await forgery({ batch: { ...batch, recorded: { ...recorded, block: 1 } } })).toBe("transaction");

@@ -73,6 +73,8 @@ export interface ChainFacts {
  * its links unchecked, with the error's message.
  */
 export interface Sources {
+  /** The contract whose units count, when the caller knows it: a receipt for another one is broken. */
+  readonly contract?: Hex;
   /** Reads the contract; asked only when every link before it holds. */
   chain?(
     where: { readonly chainId: number; readonly contract: Hex },
@@ -169,6 +171,10 @@ class Check {
     if (!batch) throw new Open("no batch carries it yet");
     if (!chain) throw new Open("the receipt names no chain");
     const { id, root, recorded } = batch;
+    const expected = this.#sources.contract;
+    if (expected !== undefined && expected !== chain.contract) {
+      throw new Broken(`it is for the contract ${chain.contract}, not for ${expected}`);
+    }
     const read = this.#sources.chain;
     if (!read) throw new Open("no chain was asked");
     const facts = await asked(() => read(chain, { id, transaction: recorded?.transaction }));
@@ -180,7 +186,7 @@ class Check {
       throw new (refuted ? Broken : Open)(`the contract holds no batch ${id} at the final block ${facts.block}`);
     }
     if (facts.root !== root) throw new Broken(`the contract holds the root ${facts.root} for batch ${id}`);
-    return `the contract holds it for batch ${id} at the final block ${facts.block}`;
+    return `contract ${chain.contract} on chain ${chain.chainId} holds it for batch ${id} at the final block ${facts.block}`;
   }
 
   #transaction(): string {
