@@ -15,6 +15,7 @@ import { cannotListen } from "./edges/listen.ts";
 import { createRest } from "./edges/rest/rest.ts";
 import { Metrics } from "./metrics.ts";
 import { readRecorderKey } from "./recorder-key.ts";
+import { Attempts } from "./services/attempts.ts";
 import { Fleet } from "./services/fleet.ts";
 import { Intake } from "./services/intake.ts";
 import { ReceiptTrees } from "./services/receipt-trees.ts";
@@ -87,19 +88,21 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       { store, clock, logger, metrics, random },
       { coordinatorId, heartbeatMs, leaseMs, maxNodes: settings.MAX_NODES },
     );
-    const scheduler = new Scheduler(
+    const attempts = new Attempts(
       { store, fleet, events, clock, logger, metrics, random },
+      { heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
+    );
+    const scheduler = new Scheduler(
+      { store, fleet, attempts, events, clock, logger, metrics },
       {
         heartbeatMs,
-        leaseMs,
-        maxAttempts: settings.MAX_ATTEMPTS,
         maxQueued: settings.MAX_QUEUED_TASKS,
         allowSelfTasks: settings.ALLOW_SELF_TASKS,
         contract,
       },
     );
     const intake = new Intake({
-      scheduler,
+      attempts,
       fleet,
       verifier,
       store,
@@ -109,7 +112,11 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       metrics,
       accepted: () => settlement?.service.nudge(),
     });
-    fleet.start(scheduler);
+    fleet.start({
+      room: () => scheduler.room(),
+      joined: (node, running) => attempts.joined(node, running),
+      offline: (node) => attempts.offline(node),
+    });
     closing.push(() => fleet.stop());
     await fleet.recover();
     await scheduler.start();
@@ -127,7 +134,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     ];
     const audiences = new Set(names.map((name) => name.toLowerCase()));
     const grpc = new GrpcServer(
-      { fleet, scheduler, intake, uploads, clock, logger, blobs },
+      { fleet, attempts, intake, uploads, clock, logger, blobs },
       {
         ...settings.GRPC_ADDRESS,
         tls: await readTlsFiles(settings),

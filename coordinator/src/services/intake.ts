@@ -20,10 +20,10 @@ import type { Metrics } from "../metrics.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
+import type { Attempts } from "./attempts.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Fate, LiveNode, Run } from "./live-node.ts";
 import { matmulOf } from "./matmul-spec.ts";
-import type { Scheduler } from "./scheduler.ts";
 import type { Verifier } from "./verifier.ts";
 
 /** An output of at most so many bytes travels in its Result and is kept in the store; a larger one in chunks and as a blob. */
@@ -34,7 +34,7 @@ const MAX_RESULTS = 256;
 const RETRY_STORE_MS = 500;
 
 export interface IntakeComponents {
-  readonly scheduler: Scheduler;
+  readonly attempts: Attempts;
   readonly fleet: Fleet;
   readonly verifier: Verifier;
   readonly store: Store;
@@ -116,21 +116,21 @@ export class Intake {
   }
 
   async #judge(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
-    const { scheduler } = this.#components;
+    const { attempts } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
-    const run = scheduler.run(assignmentId, node);
+    const run = attempts.run(assignmentId, node);
     if (!run) return this.#answer(node, await this.#storedFate(node, assignmentId, toHex(claim.taskId)));
     // Sent again after a lost stream while the first copy is being checked: that one is answered.
     if (run.phase === "checking") return;
     const started = this.#components.clock.monotonic();
-    scheduler.checking(run);
+    attempts.checking(run);
     const fate = await this.#check(run, claim, proof);
     this.#components.metrics.checkSeconds.observe((this.#components.clock.monotonic() - started) / 1_000);
     this.#answer(node, fate);
   }
 
   async #check(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate> {
-    const { scheduler, fleet, verifier, logger } = this.#components;
+    const { attempts, fleet, verifier, logger } = this.#components;
     const { node, assignment, task } = run;
     const specDigest = sha256(task.spec);
     try {
@@ -146,19 +146,19 @@ export class Intake {
       }
       if (refusal !== undefined) {
         fleet.blame(node, "rejected");
-        await scheduler.end(run, "rejected", refusal);
+        await attempts.end(run, "rejected", refusal);
         return { assignmentId: assignment.id, verdict: "REJECTED", reason: refusal, units: 0n };
       }
       return await this.#accept(run, claim, proof, output, matmulUnits(n, k));
     } catch (error) {
       logger.error({ err: error, taskId: task.id }, "the check itself failed; the task goes to another node");
-      await scheduler.end(run, "lost", "CHECK_FAILED");
+      await attempts.end(run, "lost", "CHECK_FAILED");
       return { assignmentId: assignment.id, verdict: "LATE", reason: "CHECK_FAILED", units: 0n };
     }
   }
 
   async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array, units: bigint): Promise<Fate> {
-    const { scheduler, blobs, clock, logger, metrics, accepted } = this.#components;
+    const { attempts, blobs, clock, logger, metrics, accepted } = this.#components;
     const { assignment, task } = run;
     const resultDigest = toHex(claim.outputDigest);
     const receipt: Receipt = {
@@ -179,14 +179,15 @@ export class Intake {
     for (let told = false; ; told = true) {
       try {
         if (!inline) await blobs.put(resultDigest, output);
-        await scheduler.complete(run, receipt, inline ? output : undefined);
+        await attempts.complete(run, receipt, inline ? output : undefined);
         metrics.units.inc(Number(units));
         accepted();
         return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
       } catch (error) {
         if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
-          await scheduler.end(run, "lost", "ENDED_BEFORE");
-          return { assignmentId: assignment.id, verdict: "LATE", reason: "ENDED_BEFORE", units: 0n };
+          attempts.forget(run);
+          // Perhaps by our own write, whose answer was lost: what the store says is said.
+          return await this.#storedFate(run.node, assignment.id, task.id);
         }
         if (this.#stopping) throw error;
         if (!told) logger.warn({ err: error, taskId: task.id }, "verdict not stored; trying again");

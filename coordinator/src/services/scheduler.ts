@@ -3,22 +3,12 @@ import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
 import { ComputeError } from "../domain/errors.ts";
-import type { Receipt } from "../domain/receipt.ts";
-import {
-  accept,
-  assign,
-  cancel,
-  type Ending,
-  endAssignment,
-  expire,
-  isFinal,
-  liveAssignment,
-  type Task,
-} from "../domain/task.ts";
+import { assign, cancel, expire, isFinal, type Task } from "../domain/task.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { Fleet, FleetListener } from "./fleet.ts";
+import type { Attempts } from "./attempts.ts";
+import type { Fleet } from "./fleet.ts";
 import { isFastEnough, type LiveNode, type Run } from "./live-node.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import type { TaskEvents } from "./task-events.ts";
@@ -27,29 +17,23 @@ import type { TaskEvents } from "./task-events.ts";
 const PAGE = 256;
 /** Queued tasks looked at for one round of assignments when those in front fit no node. */
 const LOOK_AHEAD = 2_048;
-/** First and longest wait before a task is tried again. */
-const RETRY_MS = { first: 250, longest: 30_000 };
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
 /** Tasks of at most so many units take milliseconds: to carry each by itself would cost more than to compute it. */
 const TINY_UNITS = 64n;
-/** Writes of one task that may collide before the caller hears of it. */
-const COLLISIONS = 5;
 
 export interface SchedulerComponents {
   readonly store: Store;
   readonly fleet: Fleet;
+  readonly attempts: Attempts;
   readonly events: TaskEvents;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly random: () => number;
 }
 
 export interface SchedulerInit {
   readonly heartbeatMs: number;
-  readonly leaseMs: number;
-  readonly maxAttempts: number;
   readonly maxQueued: number;
   readonly allowSelfTasks: boolean;
   /** Stands in every spec; undefined: settlement is off. */
@@ -67,16 +51,10 @@ export interface TaskRequest {
   readonly requestDigest?: Hex;
 }
 
-/**
- * Gives tasks to nodes and follows each attempt to its end. Every change of a task is one guarded write of its document;
- * the memory here is only who runs what, and is made again from the store and the nodes' Hellos after a restart.
- */
-export class Scheduler implements FleetListener {
+/** Takes tasks from requesters and gives them to nodes; what becomes of each attempt is {@link Attempts}' matter. */
+export class Scheduler {
   readonly #components: SchedulerComponents;
   readonly #init: SchedulerInit;
-  /** By assignment id. */
-  readonly #runs = new Map<Hex, Run>();
-  readonly #byTask = new Map<Hex, Run>();
   /** Tasks that are being written right now, so that a filling round leaves them alone. */
   readonly #busy = new Set<Hex>();
   /** The node that was given a tiny task in this turn. */
@@ -95,15 +73,16 @@ export class Scheduler implements FleetListener {
 
   /** Takes up what an earlier process left: live assignments get the lease time for their nodes to come back. */
   async start(): Promise<void> {
-    const { store, clock, logger } = this.#components;
+    const { store, attempts, clock, logger } = this.#components;
+    attempts.start((before, after) => this.#moved(before, after));
     this.#queued = (await store.totals()).tasks.queued;
     const live = await store.liveTasks();
-    for (const task of live) await this.#recover(task);
+    for (const task of live) await attempts.recover(task);
     if (live.length > 0 || this.#queued > 0) {
       logger.info({ running: live.length, queued: this.#queued }, "tasks taken up");
     }
     this.#stops = [
-      clock.every(this.#init.heartbeatMs / 2, () => this.#withdrawSilent()),
+      clock.every(this.#init.heartbeatMs / 2, () => this.#tick()),
       clock.every(1_000, () => void this.#expireOverdue()),
     ];
     this.room();
@@ -123,7 +102,7 @@ export class Scheduler implements FleetListener {
 
   /** Stores a task; when a node fits, the same write leases it. With a taken id the stored task comes back. */
   async submit(request: TaskRequest): Promise<{ task: Task; created: boolean }> {
-    const { clock, store, events, metrics } = this.#components;
+    const { clock, store, attempts, events, metrics } = this.#components;
     if (this.#draining) throw new ComputeError("DRAINING");
     const now = clock.now();
     const deadline = now + request.deadlineMs;
@@ -153,15 +132,15 @@ export class Scheduler implements FleetListener {
     try {
       outcome = await store.insertTask(task);
     } catch (error) {
-      if (run) this.#forget(run);
+      if (run) attempts.forget(run);
       throw error;
     }
     if (!outcome.created) {
-      if (run) this.#forget(run);
+      if (run) attempts.forget(run);
       return outcome;
     }
     metrics.tasksSubmitted.inc();
-    if (run) this.#push(run, task);
+    if (run) attempts.push(run, task);
     else {
       this.#queued++;
       this.room();
@@ -172,99 +151,13 @@ export class Scheduler implements FleetListener {
 
   /** Cancels a task of any state that is not final. A running one ends once its node said that it stopped. */
   async cancel(taskId: Hex): Promise<Task> {
-    const before = await this.#read(taskId);
+    const { attempts } = this.#components;
+    const before = await attempts.read(taskId);
     if (before.state === "cancelling" || before.state === "cancelled") return before;
-    const task = await this.#update(taskId, cancel);
-    const run = this.#byTask.get(taskId);
+    const task = await attempts.update(taskId, cancel);
+    const run = attempts.ofTask(taskId);
     if (run && task.state === "cancelling") run.node.link?.cancel(run.assignment.id, "REQUESTED");
     return task;
-  }
-
-  /** The live assignment of that id at that node, or undefined when it has ended or is another's. */
-  run(assignmentId: Hex, node: LiveNode): Run | undefined {
-    const run = this.#runs.get(assignmentId);
-    return run?.node === node ? run : undefined;
-  }
-
-  /** The node said how far it is; its first word accepts the assignment. */
-  advance(run: Run, fraction: number): void {
-    if (run.phase === "sent") run.phase = "running";
-    run.movedAt = this.#components.clock.monotonic();
-    const progress = Math.min(1, Math.max(run.progress, fraction));
-    if (progress === run.progress && run.progress > 0) return;
-    run.progress = progress;
-    this.#components.events.publish(run.task.id);
-  }
-
-  /** The result is here: its slot is free, its lease holds until the verdict. */
-  checking(run: Run): void {
-    run.phase = "checking";
-    run.progress = 1;
-    run.node.checking++;
-    this.#components.fleet.refresh(run.node);
-  }
-
-  /** A checked result: verdict, transition and receipt in one durable write. Throws CONFLICT when the run has ended. */
-  async complete(run: Run, receipt: Receipt, output: Uint8Array | undefined): Promise<void> {
-    await this.#update(run.task.id, (task) => accept(task, receipt), {
-      receipt,
-      ...(output && { output }),
-    });
-    this.#forget(run);
-    this.#components.metrics.assignmentsEnded.inc({ state: "accepted" });
-    this.#components.fleet.credit(run.node);
-    this.#components.fleet.refresh(run.node);
-  }
-
-  /** An attempt that ended without a receipt; the task is queued again, fails for good, or is cancelled. */
-  async end(run: Run, state: Ending["state"], reason: string): Promise<void> {
-    const { clock, metrics, logger, random } = this.#components;
-    if (!this.#runs.has(run.assignment.id)) return;
-    const at = clock.now();
-    const tries = Object.keys(run.task.assignments).length;
-    const wait = Math.min(RETRY_MS.longest, RETRY_MS.first * 2 ** Math.min(tries - 1, 16));
-    const retry = { maxAttempts: this.#init.maxAttempts, notBefore: at + Math.round(wait * (0.5 + random() / 2)) };
-    try {
-      const task = await this.#update(run.task.id, (current) =>
-        endAssignment(current, run.assignment.id, { state, reason, at }, retry),
-      );
-      if (task.state === "queued") this.#wakeAt(task.notBefore);
-    } catch (error) {
-      if (!(error instanceof ComputeError && error.code === "CONFLICT")) {
-        this.#complain(error);
-        clock.after(RETRY_STORE_MS, () => void this.end(run, state, reason));
-        return;
-      }
-    }
-    metrics.assignmentsEnded.inc({ state });
-    if (state === "rejected" || state === "lost") {
-      logger.warn(
-        { nodeId: run.node.id, taskId: run.task.id, assignmentId: run.assignment.id, reason },
-        `result ${state}`,
-      );
-    }
-    this.#forget(run);
-  }
-
-  /** Takes the lease back from a node and blames it. */
-  async withdraw(run: Run, reason: string): Promise<void> {
-    if (!this.#runs.has(run.assignment.id)) return;
-    run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
-    this.#components.fleet.blame(run.node, "lost");
-    await this.end(run, "lost", reason);
-  }
-
-  /**
-   * Compares a heartbeat's list with what should be there: takes back what is missing twice in a row. What the node has
-   * not answered yet has a time limit of its own.
-   */
-  async reconcile(node: LiveNode, listed: ReadonlySet<Hex>): Promise<void> {
-    for (const run of [...node.runs.values()]) {
-      if (run.phase !== "running" || listed.has(run.assignment.id)) run.missed = 0;
-      else if (++run.missed >= 2) await this.withdraw(run, "MISSING_AT_NODE");
-      if (run.task.state === "cancelling" && run.phase !== "checking")
-        node.link?.cancel(run.assignment.id, "REQUESTED");
-    }
   }
 
   /** Why a queued task waits, for its requester; undefined when it does not. */
@@ -290,15 +183,14 @@ export class Scheduler implements FleetListener {
 
   /** 0 to 1, of the live assignment; undefined when there is none. */
   progress(taskId: Hex): number | undefined {
-    return this.#byTask.get(taskId)?.progress;
+    return this.#components.attempts.ofTask(taskId)?.progress;
   }
 
   depth(): { queued: number; running: number } {
-    return { queued: this.#queued, running: this.#runs.size };
+    return { queued: this.#queued, running: this.#components.attempts.size };
   }
 
-  // Fleet's calls.
-
+  /** A node has room for work. */
   room(): void {
     if (this.#queued === 0 || this.#draining) return;
     if (this.#filling) {
@@ -308,29 +200,6 @@ export class Scheduler implements FleetListener {
     this.#filling = true;
     setImmediate(() => void this.#fill());
   }
-
-  joined(node: LiveNode, running: readonly Hex[]): void {
-    const kept = new Set(running);
-    for (const run of [...node.runs.values()]) {
-      if (run.assignment.wallet !== node.offer.wallet) void this.withdraw(run, "WALLET_CHANGED");
-      else if (run.phase === "checking") continue;
-      else if (!kept.has(run.assignment.id)) void this.withdraw(run, "NOT_RESUMED");
-      else {
-        run.phase = "running";
-        run.missed = 0;
-        run.movedAt = this.#components.clock.monotonic();
-        if (run.task.state === "cancelling") node.link?.cancel(run.assignment.id, "REQUESTED");
-      }
-    }
-  }
-
-  offline(node: LiveNode): void {
-    for (const run of [...node.runs.values()]) {
-      if (run.phase !== "checking") void this.withdraw(run, "NODE_OFFLINE");
-    }
-  }
-
-  // Inside.
 
   #encodeSpec({ requester, spec }: TaskRequest, deadline: number): Uint8Array {
     const { contract } = this.#init;
@@ -372,77 +241,7 @@ export class Scheduler implements FleetListener {
     const assignedAt = this.#components.clock.now();
     const id = newId();
     const task = assign(queued, { id, nodeId: node.id, wallet: node.offer.wallet, assignedAt });
-    const run = this.#newRun(task, node, "sent");
-    this.#components.fleet.refresh(node);
-    return run;
-  }
-
-  #newRun(task: Task, node: LiveNode, phase: Run["phase"]): Run {
-    const assignment = liveAssignment(task)!;
-    const movedAt = this.#components.clock.monotonic();
-    const run: Run = { task, assignment, node, phase, progress: 0, movedAt, missed: 0, upload: undefined };
-    this.#runs.set(assignment.id, run);
-    this.#byTask.set(task.id, run);
-    node.runs.set(assignment.id, run);
-    return run;
-  }
-
-  #push(run: Run, task: Task): void {
-    run.task = task;
-    run.movedAt = this.#components.clock.monotonic();
-    run.node.link?.assign(run.assignment.id, task);
-    this.#components.metrics.assignments.inc();
-  }
-
-  #forget(run: Run): void {
-    if (!this.#runs.delete(run.assignment.id)) return;
-    if (this.#byTask.get(run.task.id) === run) this.#byTask.delete(run.task.id);
-    run.node.runs.delete(run.assignment.id);
-    run.upload?.release();
-    if (run.phase === "checking") run.node.checking--;
-    this.#components.fleet.refresh(run.node);
-  }
-
-  async #read(taskId: Hex): Promise<Task> {
-    const task = await this.#components.store.task(taskId);
-    if (!task) throw new ComputeError("NOT_FOUND", "there is no such task");
-    return task;
-  }
-
-  /** One guarded change. When another write came first, it is made again on what that one left. */
-  async #update(taskId: Hex, change: (task: Task) => Task, made?: Parameters<Store["saveTask"]>[1]): Promise<Task> {
-    const { store, events } = this.#components;
-    let known = this.#byTask.get(taskId)?.task;
-    for (let collision = 0; collision < COLLISIONS; collision++) {
-      const before = known ?? (await this.#read(taskId));
-      const task = change(before);
-      if (await store.saveTask(task, made)) {
-        this.#queued += Number(task.state === "queued") - Number(before.state === "queued");
-        const run = this.#byTask.get(taskId);
-        if (run) run.task = task;
-        events.publish(taskId);
-        return task;
-      }
-      known = undefined;
-    }
-    throw new ComputeError("CONFLICT", "the task is being changed by others all the time");
-  }
-
-  async #recover(task: Task): Promise<void> {
-    const { fleet, store } = this.#components;
-    const live = liveAssignment(task)!;
-    const stored = await store.node(live.nodeId);
-    const node = fleet.expect(live.nodeId, {
-      nodeId: live.nodeId,
-      wallet: live.wallet,
-      version: stored?.version ?? "",
-      kinds: stored?.kinds ?? [],
-      slots: stored?.slots ?? 1,
-      hardware: stored?.hardware ?? { cpuModel: "", cpuCores: 0, memoryBytes: 0, platform: "" },
-      confirmed: stored?.confirmed ?? false,
-      runningAssignmentIds: [],
-    });
-    this.#newRun(task, node, "running");
+    return this.#components.attempts.open(task, node, "sent");
   }
 
   async #fill(): Promise<void> {
@@ -473,20 +272,21 @@ export class Scheduler implements FleetListener {
   #lease(queued: Task): boolean {
     const node = this.#pick(queued);
     if (!node) return false;
+    const { attempts, store, events, logger, clock } = this.#components;
     const run = this.#reserve(node, queued);
     this.#busy.add(queued.id);
-    this.#components.store
+    store
       .saveTask(run.task)
       .then((won) => {
-        if (!won) return this.#forget(run);
+        if (!won) return attempts.forget(run);
         this.#queued--;
-        this.#push(run, run.task);
-        this.#components.events.publish(queued.id);
+        attempts.push(run, run.task);
+        events.publish(queued.id);
       })
       .catch((error: unknown) => {
-        this.#components.logger.warn({ err: error, taskId: queued.id }, "lease not stored");
-        this.#forget(run);
-        this.#wakeAt(this.#components.clock.now() + RETRY_STORE_MS);
+        logger.warn({ err: error, taskId: queued.id }, "lease not stored");
+        attempts.forget(run);
+        this.#wakeAt(clock.now() + RETRY_STORE_MS);
       })
       .finally(() => this.#busy.delete(queued.id));
     return true;
@@ -502,16 +302,14 @@ export class Scheduler implements FleetListener {
     this.#wake = { at, stop };
   }
 
-  /** Takes back assignments that the node never answered, and those whose upload stands still and holds memory. */
-  #withdrawSilent(): void {
-    const now = this.#components.clock.monotonic();
-    for (const run of this.#runs.values()) {
-      if (!run.node.link) continue;
-      const still = now - run.movedAt;
-      if (run.phase === "sent" && still > 2 * this.#init.heartbeatMs) void this.withdraw(run, "NOT_ANSWERED");
-      if (run.phase === "running" && run.upload && still > this.#init.leaseMs)
-        void this.withdraw(run, "UPLOAD_STALLED");
-    }
+  /** A change of a task was stored: the queue counts along, and wakes for what has to wait. */
+  #moved(before: Task, after: Task): void {
+    this.#queued += Number(after.state === "queued") - Number(before.state === "queued");
+    if (after.state === "queued") this.#wakeAt(after.notBefore);
+  }
+
+  #tick(): void {
+    this.#components.attempts.withdrawSilent();
     const { queued, running } = this.depth();
     this.#components.metrics.queued.set(queued);
     this.#components.metrics.running.set(running);
@@ -519,25 +317,21 @@ export class Scheduler implements FleetListener {
   }
 
   async #expireOverdue(): Promise<void> {
-    const { store, clock } = this.#components;
+    const { store, attempts, clock, logger } = this.#components;
     try {
       for (const overdue of await store.overdueTasks(clock.now(), PAGE)) {
-        const run = this.#byTask.get(overdue.id);
+        const run = attempts.ofTask(overdue.id);
         // A result that is here in time is judged, not thrown away.
         if (run?.phase === "checking" || isFinal(overdue)) continue;
-        await this.#update(overdue.id, (task) => expire(task, clock.now()));
+        await attempts.update(overdue.id, (task) => expire(task, clock.now()));
         if (run) {
           run.node.link?.cancel(run.assignment.id, "DEADLINE");
-          this.#forget(run);
+          attempts.forget(run);
         }
       }
     } catch (error) {
-      this.#complain(error);
+      logger.warn({ err: error }, "overdue tasks not ended; trying again");
     }
-  }
-
-  #complain(error: unknown): void {
-    this.#components.logger.warn({ err: error }, "a change of a task was not stored; trying again");
   }
 }
 

@@ -12,11 +12,11 @@ import {
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Attempts } from "../../services/attempts.ts";
 import type { Fleet } from "../../services/fleet.ts";
 import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
 import type { LiveNode, Run } from "../../services/live-node.ts";
 import { matmulOf } from "../../services/matmul-spec.ts";
-import type { Scheduler } from "../../services/scheduler.ts";
 import type { UploadBudget } from "../../services/uploads.ts";
 import { checkHello, type HandshakeInit } from "./handshake.ts";
 import { toServiceError } from "./status.ts";
@@ -29,7 +29,7 @@ const MAX_PENDING = 32;
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
-  readonly scheduler: Scheduler;
+  readonly attempts: Attempts;
   readonly intake: Intake;
   readonly uploads: UploadBudget;
   readonly clock: Clock;
@@ -140,7 +140,7 @@ export class NodeStream {
         return this.#heartbeat(node, frame.value);
       case "progress": {
         const run = this.#run(node, frame.value.assignmentId);
-        if (run && run.phase !== "checking") this.#components.scheduler.advance(run, finite(frame.value.fraction));
+        if (run && run.phase !== "checking") this.#components.attempts.advance(run, finite(frame.value.fraction));
         return undefined;
       }
       case "outputChunk":
@@ -197,7 +197,7 @@ export class NodeStream {
       unknown.add(id);
     }
     this.#unknown = unknown;
-    await this.#components.scheduler.reconcile(node, listed);
+    await this.#components.attempts.reconcile(node, listed);
   }
 
   async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {
@@ -205,33 +205,33 @@ export class NodeStream {
     // The assignment may have been withdrawn while the node was sending.
     if (!run || run.phase === "checking") return;
     const { n } = matmulOf(run.task.spec);
-    this.#components.scheduler.advance(run, run.progress);
+    this.#components.attempts.advance(run, run.progress);
     run.upload ??= await this.#components.uploads.open(n * n, this.#ended.signal);
     run.upload?.add(offset, data);
   }
 
   async #failure(node: LiveNode, { assignmentId, code, detail }: Failure): Promise<void> {
-    const { scheduler, fleet } = this.#components;
+    const { attempts, fleet } = this.#components;
     const run = this.#run(node, assignmentId);
     if (!run || run.phase === "checking") return;
     const said = detail.slice(0, 1_024);
     switch (code) {
       case FailureCode.FAILURE_CODE_BUSY:
-        return scheduler.end(run, "declined", said || "BUSY");
+        return attempts.end(run, "declined", said || "BUSY");
       case FailureCode.FAILURE_CODE_UNSUPPORTED:
-        return scheduler.end(run, "declined", said || "UNSUPPORTED");
+        return attempts.end(run, "declined", said || "UNSUPPORTED");
       case FailureCode.FAILURE_CODE_TASK:
-        return scheduler.end(run, "failed", said || "TASK");
+        return attempts.end(run, "failed", said || "TASK");
       case FailureCode.FAILURE_CODE_CANCELLED:
-        return scheduler.end(run, "cancelled", said || "CANCELLED");
+        return attempts.end(run, "cancelled", said || "CANCELLED");
       default:
         fleet.blame(node, "lost");
-        return scheduler.end(run, "lost", said || "INTERNAL");
+        return attempts.end(run, "lost", said || "INTERNAL");
     }
   }
 
   #run(node: LiveNode, assignmentId: Uint8Array): Run | undefined {
-    return this.#components.scheduler.run(toHex(assignmentId), node);
+    return this.#components.attempts.run(toHex(assignmentId), node);
   }
 
   #fail(error: unknown): void {

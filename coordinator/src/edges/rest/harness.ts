@@ -13,6 +13,7 @@ import { type Batch, buildBatch, leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { Metrics } from "../../metrics.ts";
 import type { Blobs } from "../../ports/blobs.ts";
+import { Attempts } from "../../services/attempts.ts";
 import { Fleet } from "../../services/fleet.ts";
 import type { LiveNode } from "../../services/live-node.ts";
 import { Scheduler } from "../../services/scheduler.ts";
@@ -41,18 +42,24 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     { store, clock, logger, metrics, random },
     { coordinatorId: "test", heartbeatMs: 5_000, leaseMs: 30_000, maxNodes: 10 },
   );
-  const scheduler = new Scheduler(
+  const attempts = new Attempts(
     { store, fleet, events, clock, logger, metrics, random },
+    { heartbeatMs: 5_000, leaseMs: 30_000, maxAttempts: 3 },
+  );
+  const scheduler = new Scheduler(
+    { store, fleet, attempts, events, clock, logger, metrics },
     {
       heartbeatMs: 5_000,
-      leaseMs: 30_000,
-      maxAttempts: 3,
       maxQueued: 50,
       allowSelfTasks: true,
       contract: { chainId: CHAIN_ID, address: CONTRACT },
     },
   );
-  fleet.start(scheduler);
+  fleet.start({
+    room: () => scheduler.room(),
+    joined: (node, running) => attempts.joined(node, running),
+    offline: (node) => attempts.offline(node),
+  });
   await fleet.recover();
   await scheduler.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
@@ -191,7 +198,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
       acceptedAt: clock.now(),
       proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
     };
-    await scheduler.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
+    await attempts.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
     if (output.length > 64 * 64) blobs.set(receipt.resultDigest, output);
     return receipt;
   }
@@ -218,6 +225,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     logger,
     clock,
     fleet,
+    attempts,
     scheduler,
     events,
     logged,
