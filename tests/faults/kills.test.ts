@@ -73,10 +73,11 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   const submitted = new Map<Hex, { readonly units: bigint; readonly read: () => Promise<TaskView> }>();
   try {
     const submitting = Array.from({ length: OUTSTANDING }, (_, lane) => submitAll(lane));
+    // Work must flow before it is disturbed: at their first start daemons measure themselves.
+    await expect.poll(() => submitted.size, { timeout: 60_000 }).toBeGreaterThan(OUTSTANDING);
     await Promise.race([Promise.all([killOften([coordinator]), killOften(daemons)]), Promise.all(submitting)]);
     done.abort();
     await Promise.all(submitting);
-    expect(submitted.size).toBeGreaterThan(OUTSTANDING);
     for (const { read } of submitted.values()) {
       const state = () => read().then((task) => task.state, String);
       await expect.poll(state, { timeout: 90_000, interval: 200 }).toBe("recorded");
