@@ -1,6 +1,7 @@
 /** What is measured: the daemon's executor, from a task to its output and digest, on as many threads as the argument says. */
 import { MatmulExecutor } from "../../daemon/src/executors/matmul.ts";
-import { closedLoop, contend } from "../contender.ts";
+import { contend } from "../contender.ts";
+import { laps } from "./laps.ts";
 import { ASSIGNMENT, TASK } from "./load.ts";
 
 const threads = Number(process.argv[2]);
@@ -21,6 +22,6 @@ async function compute(): Promise<void> {
 await Promise.all(Array.from({ length: threads }, compute));
 contend(
   "",
-  (milliseconds) => closedLoop(threads, milliseconds, compute),
+  (milliseconds) => laps(threads, milliseconds, compute),
   () => executor.stop(),
 );
