@@ -1,3 +1,4 @@
+import { randomFillSync } from "node:crypto";
 import { type Address, addressBytes, fromHex, type Hex, matmulUnits, toHex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
@@ -335,9 +336,18 @@ export class Scheduler {
   }
 }
 
+/** Random bytes of ids to come: to draw 4,096 costs hardly more than to draw 16. */
+const RANDOM = new Uint8Array(4_096);
+let drawn = RANDOM.length;
+
 /** A new UUIDv7: sorts by time, which keeps index pages warm. */
 function newId(): Hex {
-  return toHex(uuidv7({}, new Uint8Array(16)));
+  if (drawn === RANDOM.length) {
+    randomFillSync(RANDOM);
+    drawn = 0;
+  }
+  drawn += 16;
+  return toHex(uuidv7({ random: RANDOM.subarray(drawn - 16, drawn) }, new Uint8Array(16)));
 }
 
 /** Bytes of an id, for the wire. */

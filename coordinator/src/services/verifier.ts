@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
-import type { CheckJob, Refusal } from "./verify-worker.ts";
+import { type CheckJob, type PackedJobs, packJobs } from "./check-jobs.ts";
+import type { Refusal } from "./verify-worker.ts";
 
 /** Small results that travel to a worker in one message, because the message costs more than their check. */
 const GROUP = 32;
@@ -14,7 +15,7 @@ interface Waiting {
 
 /** Judges results in worker threads, so that the event loop never computes. */
 export class Verifier {
-  readonly #pool: Piscina<readonly CheckJob[], Refusal[]>;
+  readonly #pool: Piscina<PackedJobs, Refusal[]>;
   readonly #threads: number;
   #waiting: Waiting[] = [];
 
@@ -50,7 +51,8 @@ export class Verifier {
   }
 
   #send(group: readonly Waiting[]): void {
-    this.#pool.run(group.map(({ job }) => job)).then(
+    const jobs = packJobs(group.map(({ job }) => job));
+    this.#pool.run(jobs, { transferList: [jobs.bytes.buffer] }).then(
       (refusals) => {
         for (const [index, { resolve }] of group.entries()) resolve(refusals[index]);
       },
