@@ -1,6 +1,5 @@
 import { createCipheriv, createHash, createSecretKey, hash } from "node:crypto";
 import { WASM } from "../gen/keccak.kernel.ts";
-import { concat } from "./bytes.ts";
 
 const BLOCK = 16;
 /** Plain text of zeros, whose encryption is the keystream itself; larger requests go through it in pieces. */
@@ -13,7 +12,7 @@ const JOINED_BYTES = 1024;
 export function sha256(...parts: Uint8Array[]): Uint8Array {
   if (parts.length === 1) return hash("sha256", parts[0]!, "buffer");
   if (parts.reduce((length, part) => length + part.length, 0) <= JOINED_BYTES) {
-    return hash("sha256", concat(...parts), "buffer");
+    return hash("sha256", Buffer.concat(parts), "buffer");
   }
   const hasher = createHash("sha256");
   for (const part of parts) hasher.update(part);
