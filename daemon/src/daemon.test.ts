@@ -240,7 +240,7 @@ describe("assignments", () => {
 
   test("are bounded by memory: never possible is UNSUPPORTED, not now is BUSY", async () => {
     const coordinator = await scriptedCoordinator();
-    await startDaemon([coordinator], { memoryBytes: 15 * 1024 * 1024 });
+    await startDaemon([coordinator], { memoryBytes: 12 * 1024 * 1024 });
     const session = await coordinator.nextSession();
     session.assign(assignment(2048, 2));
     expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_UNSUPPORTED });
