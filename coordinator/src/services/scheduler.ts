@@ -13,6 +13,7 @@ import type { Fleet } from "./fleet.ts";
 import { isFastEnough, type LiveNode, type Run } from "./live-node.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import type { TaskEvents } from "./task-events.ts";
+import { waitingReason } from "./waiting-reason.ts";
 
 /** Queued tasks read at once. */
 const PAGE = 256;
@@ -163,23 +164,14 @@ export class Scheduler {
 
   /** Why a queued task waits, for its requester; undefined when it does not. */
   waitingReason(task: Task): string | undefined {
-    if (task.state !== "queued") return undefined;
     const { clock, fleet } = this.#components;
-    const wait = task.notBefore - clock.now();
-    if (wait > 0 && Object.keys(task.assignments).length > 0) {
-      return `the last attempt ended without a result; the next one starts in ${Math.ceil(wait / 1_000)} s`;
-    }
-    const online = [...fleet.wallets()];
-    if (online.length === 0) return "no node is online";
-    const serving = online.filter(({ kinds }) => kinds.includes(task.kind));
-    if (serving.length === 0) return `no online node serves kind ${task.kind}`;
-    const others = this.#init.allowSelfTasks ? serving : serving.filter(({ wallet }) => wallet !== task.requester);
-    if (others.length === 0) return "only your own nodes are online, and this network does not let them do your tasks";
-    const { n, k } = matmulOf(task.spec);
-    const able = others.filter((node) => isFastEnough(node, matmulUnits(n, k), task.deadline - clock.now()));
-    if (able.length === 0) return "no online node is fast enough to end it before its deadline";
-    const who = able.length === 1 ? "the only node that can do it is" : `all ${able.length} nodes that can do it are`;
-    return `${who} busy; ${this.#queued} ${this.#queued === 1 ? "task waits" : "tasks wait"}`;
+    const { allowSelfTasks } = this.#init;
+    return waitingReason(task, {
+      now: clock.now(),
+      online: [...fleet.wallets()],
+      allowSelfTasks,
+      queued: this.#queued,
+    });
   }
 
   /** 0 to 1, of the live assignment; undefined when there is none. */
