@@ -32,7 +32,7 @@ export async function showRestored(
   const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
   say(
     "restored",
-    `${number.format(units)} units of ${network.provider.address}, in ${number.format(last.id)} batches`,
+    `${number.format(units)} units of ${network.provider.address}, in ${number.format(last.id)} ${last.id === 1 ? "batch" : "batches"}`,
     "of earlier runs, are on the chain",
   );
 }
