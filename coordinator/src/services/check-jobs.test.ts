@@ -19,3 +19,19 @@ test("jobs come out of their buffer as they went in, outputs of no length includ
   const unpacked = unpackJobs(structuredClone(packed, { transfer: [packed.bytes.buffer] }));
   expect(unpacked).toEqual(jobs);
 });
+
+test("an output in shared memory is not copied", () => {
+  const output = new Uint8Array(new SharedArrayBuffer(100)).subarray(0, 90);
+  const head = new Uint8Array(32);
+  const id = new Uint8Array(16);
+  const digests = { nodeId: head, specDigest: head, outputDigest: head };
+  const job = { assignmentId: id, taskId: id, ...digests, n: 64, k: 2, output };
+  const copied = { ...job, output: new Uint8Array([1, 2, 3]) };
+  const unpacked = unpackJobs(structuredClone(packJobs([copied, job, copied])));
+  output[89] = 7;
+  expect(unpacked.map(({ output: one }) => [one.length, one.at(-1)])).toEqual([
+    [3, 3],
+    [90, 7],
+    [3, 3],
+  ]);
+});
