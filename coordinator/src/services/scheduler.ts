@@ -1,5 +1,5 @@
 import { randomFillSync } from "node:crypto";
-import { type Address, addressBytes, fromHex, type Hex, matmulUnits, toHex } from "@proof-of-compute/proto";
+import { type Address, addressBytes, type Hex, matmulUnits, toHex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
@@ -340,9 +340,4 @@ function newId(): Hex {
   }
   drawn += 16;
   return toHex(uuidv7({ random: RANDOM.subarray(drawn - 16, drawn) }, new Uint8Array(16)));
-}
-
-/** Bytes of an id, for the wire. */
-export function idBytes(id: Hex): Buffer {
-  return Buffer.from(fromHex(id));
 }

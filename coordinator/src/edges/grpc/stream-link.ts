@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import type { Hex } from "@proof-of-compute/proto";
+import { fromHex, type Hex } from "@proof-of-compute/proto";
 import {
   type Assignment,
   type CoordinatorFrame,
@@ -11,7 +11,6 @@ import {
 import type { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
 import type { CancelReason, Fate, NodeLink } from "../../services/live-node.ts";
-import { idBytes } from "../../services/scheduler.ts";
 import { toServiceError } from "./status.ts";
 
 /** Largest frame of assignments or acks; far below the message limit. */
@@ -100,4 +99,9 @@ export class StreamLink implements NodeLink {
       this.send({ $case: "assignments", value: { assignments: assignments.slice(i, i + FRAME) } });
     }
   }
+}
+
+/** Bytes of an id, for the wire. */
+function idBytes(id: Hex): Buffer {
+  return Buffer.from(fromHex(id));
 }
