@@ -93,7 +93,17 @@ export class Attempts {
   open(task: Task, node: LiveNode, phase: Run["phase"]): Run {
     const assignment = liveAssignment(task)!;
     const movedAt = this.#components.clock.monotonic();
-    const run: Run = { task, assignment, node, phase, progress: 0, movedAt, missed: 0, upload: undefined };
+    const run: Run = {
+      task,
+      assignment,
+      node,
+      phase,
+      progress: 0,
+      movedAt,
+      missed: 0,
+      ending: false,
+      upload: undefined,
+    };
     this.#runs.set(assignment.id, run);
     if (!this.#byTask.has(task.id)) this.#byTask.set(task.id, run);
     node.runs.set(assignment.id, run);
@@ -152,6 +162,13 @@ export class Attempts {
 
   /** An attempt that ended without a receipt; the task is queued again, fails for good, or is cancelled. */
   async end(run: Run, state: Ending["state"], reason: string): Promise<void> {
+    if (run.ending || !this.#runs.has(run.assignment.id)) return;
+    run.ending = true;
+    await this.#writeEnd(run, state, reason);
+  }
+
+  /** Writes the end of an attempt; while the store is away, again and again. */
+  async #writeEnd(run: Run, state: Ending["state"], reason: string): Promise<void> {
     const { clock, metrics, logger, random } = this.#components;
     if (!this.#runs.has(run.assignment.id)) return;
     const at = clock.now();
@@ -165,7 +182,7 @@ export class Attempts {
     } catch (error) {
       if (!(error instanceof ComputeError && error.code === "CONFLICT")) {
         this.#complain(error);
-        clock.after(RETRY_STORE_MS, () => void this.end(run, state, reason));
+        clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason));
         return;
       }
     }
@@ -181,7 +198,7 @@ export class Attempts {
 
   /** Takes the lease back from a node and blames it. */
   async withdraw(run: Run, reason: string): Promise<void> {
-    if (!this.#runs.has(run.assignment.id)) return;
+    if (run.ending || !this.#runs.has(run.assignment.id)) return;
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
     this.#components.fleet.blame(run.node, "lost");
     await this.end(run, "lost", reason);

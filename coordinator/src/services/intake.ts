@@ -185,7 +185,7 @@ export class Intake {
         return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
       } catch (error) {
         if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
-          attempts.forget(run);
+          await attempts.end(run, "lost", "ENDED_BEFORE");
           // Perhaps by our own write, whose answer was lost: what the store says is said.
           return await this.#storedFate(run.node, assignment.id, task.id);
         }

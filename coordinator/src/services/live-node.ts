@@ -68,6 +68,8 @@ export interface Run {
   movedAt: number;
   /** Heartbeats in a row that did not list it. */
   missed: number;
+  /** Its end is being written, however long the store is away; it does not end twice. */
+  ending: boolean;
   /** Its output, while it arrives in chunks; they must not stop for longer than the lease time. */
   upload: Upload | undefined;
 }
