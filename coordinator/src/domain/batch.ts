@@ -22,8 +22,10 @@ export interface Batch {
   readonly root: Hex;
   /** One a provider, in order of address. */
   readonly credits: readonly Credit[];
-  /** In order of the tree's input; their leaves make `root`. */
+  /** In order of the tree's input; their leaves make `root`. Empty in an `imported` batch. */
   readonly receiptIds: readonly Hex[];
+  /** Read back from the chain after the store had lost it: its receipts are not known. */
+  readonly imported?: true;
   /** Sum of the credits. */
   readonly units: bigint;
   readonly closedAt: number;

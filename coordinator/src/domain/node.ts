@@ -1,4 +1,5 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Owner } from "./owner.ts";
 import type { TaskKindName } from "./receipt.ts";
 
 /**
@@ -24,7 +25,8 @@ export interface Node {
   readonly status: NodeStatus;
   /** Milliseconds since 1970, coordinator's clock. */
   readonly lastSeen: number;
-  readonly coordinatorId: string;
+  /** The coordinator that holds its session, or held it last. */
+  readonly owner: Owner;
   readonly hardware: Hardware;
   readonly kinds: readonly TaskKindName[];
   readonly slots: number;

@@ -18,7 +18,7 @@ export interface SignatureProof {
   readonly path: readonly Hex[];
 }
 
-/** One checked result of one node: what is credited, and once. Immutable but for `batchId`. */
+/** One checked result of one node: what is credited, and once. Immutable but for `batchId` and `quarantined`. */
 export interface Receipt {
   /** The assignment id. */
   readonly receiptId: Hex;
@@ -39,4 +39,9 @@ export interface Receipt {
   readonly proof: SignatureProof;
   /** The batch that carries the receipt to the chain; absent until one does. */
   readonly batchId?: number;
+  /**
+   * Nobody knows whether a batch that the store has lost carries it; it is credited by none until somebody decides. Only
+   * after a store was restored from a backup.
+   */
+  readonly quarantined?: true;
 }

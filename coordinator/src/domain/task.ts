@@ -1,5 +1,6 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "./errors.ts";
+import { isSameOwner, type Owner } from "./owner.ts";
 import type { Receipt, TaskKindName } from "./receipt.ts";
 
 /**
@@ -62,6 +63,10 @@ export interface Task {
   /** Task errors from different nodes so far. */
   readonly attempts: number;
   readonly assignments: Readonly<Record<Hex, Assignment>>;
+  /** The coordinator that follows the live assignment; present exactly while there is one. Only it ends the assignment. */
+  readonly owner?: Owner;
+  /** When it became final; absent before. */
+  readonly endedAt?: number;
   /** Why it failed or was cancelled, once it did. */
   readonly error?: { readonly code: string; readonly detail: string };
   /** SHA-256 of the request's body when it came with an Idempotency-Key. */
@@ -82,36 +87,53 @@ export function isFinal(task: Task): boolean {
   return TRANSITIONS[task.state].length === 0;
 }
 
-type Change = Partial<Omit<Task, "id" | "version">> & { readonly state: TaskState };
+type Change = Partial<Omit<Task, "id" | "version" | "owner" | "endedAt">> & { readonly state: TaskState };
 
-function move(task: Task, change: Change): Task {
+/** `at` counts where the new state is final. */
+function move(task: Task, change: Change, at: number): Task {
   if (!TRANSITIONS[task.state].includes(change.state)) {
     throw new ComputeError("CONFLICT", `a ${task.state} task cannot become ${change.state}`);
   }
-  return { ...task, ...change, version: task.version + 1 };
+  const { owner, ...rest } = task;
+  const moved = { ...rest, ...change, version: task.version + 1 };
+  if (TRANSITIONS[change.state].length === 0) return { ...moved, endedAt: at };
+  return owner && change.state === "cancelling" ? { ...moved, owner } : moved;
 }
 
 function withAssignment(task: Task, assignment: Assignment): Record<Hex, Assignment> {
   return { ...task.assignments, [assignment.id]: assignment };
 }
 
-function requireLive(task: Task, assignmentId: Hex): Assignment {
+/** The assignment, if it is live and `owner`'s. Whoever lost it meanwhile learns so here: CONFLICT. */
+function requireLive(task: Task, assignmentId: Hex, owner: Owner): Assignment {
   const assignment = task.assignments[assignmentId];
   if (assignment?.state !== "live") throw new ComputeError("CONFLICT", "the assignment has ended");
+  if (!isSameOwner(task.owner, owner)) throw new ComputeError("CONFLICT", "another coordinator took the task over");
   return assignment;
 }
 
-/** queued → running: gives the task to a node. */
-export function assign(task: Task, assignment: Pick<Assignment, "id" | "nodeId" | "wallet" | "assignedAt">): Task {
+/** queued → running: gives the task to a node, and its care to `owner`. */
+export function assign(
+  task: Task,
+  assignment: Pick<Assignment, "id" | "nodeId" | "wallet" | "assignedAt">,
+  owner: Owner,
+): Task {
   if (task.state !== "queued") throw new ComputeError("CONFLICT", `a ${task.state} task cannot be assigned`);
-  return move(task, { state: "running", assignments: withAssignment(task, { ...assignment, state: "live" }) });
+  const assignments = withAssignment(task, { ...assignment, state: "live" });
+  return { ...move(task, { state: "running", assignments }, assignment.assignedAt), owner };
+}
+
+/** Gives the care for a live assignment to another coordinator: the one before is gone, or the node has left it. */
+export function takeOver(task: Task, owner: Owner): Task {
+  if (!liveAssignment(task)) throw new ComputeError("CONFLICT", `a ${task.state} task has no assignment to take over`);
+  return { ...task, version: task.version + 1, owner };
 }
 
 /** running or cancelling → verified: the checked result of the live assignment. */
-export function accept(task: Task, receipt: Receipt): Task {
-  const assignment = requireLive(task, receipt.receiptId);
+export function accept(task: Task, receipt: Receipt, owner: Owner): Task {
+  const assignment = requireLive(task, receipt.receiptId, owner);
   const ended: Assignment = { ...assignment, state: "accepted", endedAt: receipt.acceptedAt, receipt };
-  return move(task, { state: "verified", assignments: withAssignment(task, ended) });
+  return move(task, { state: "verified", assignments: withAssignment(task, ended) }, receipt.acceptedAt);
 }
 
 /** How an attempt ended without a receipt. */
@@ -130,8 +152,9 @@ export function endAssignment(
   assignmentId: Hex,
   ending: Ending,
   retry: { readonly maxAttempts: number; readonly notBefore: number },
+  owner: Owner,
 ): Task {
-  const assignment = requireLive(task, assignmentId);
+  const assignment = requireLive(task, assignmentId, owner);
   const failedHereBefore = Object.values(task.assignments).some(
     (other) => other.nodeId === assignment.nodeId && other.state === "failed",
   );
@@ -143,29 +166,30 @@ export function endAssignment(
     reason: ending.reason,
   });
   if (task.state === "cancelling") {
-    return move(task, { state: "cancelled", assignments, attempts });
+    return move(task, { state: "cancelled", assignments, attempts }, ending.at);
   }
   if (attempts >= retry.maxAttempts) {
     const error = { code: "TOO_MANY_ATTEMPTS", detail: `${attempts} nodes failed; the last said: ${ending.reason}` };
-    return move(task, { state: "failed", assignments, attempts, error });
+    return move(task, { state: "failed", assignments, attempts, error }, ending.at);
   }
-  return move(task, { state: "queued", assignments, attempts, notBefore: retry.notBefore });
+  return move(task, { state: "queued", assignments, attempts, notBefore: retry.notBefore }, ending.at);
 }
 
-/** queued → cancelled, running → cancelling. */
-export function cancel(task: Task): Task {
+/** queued → cancelled, running → cancelling; by any coordinator, its owner hears of it. */
+export function cancel(task: Task, at: number): Task {
   const error = { code: "CANCELLED", detail: "cancelled by its requester" };
-  if (task.state === "queued") return move(task, { state: "cancelled", error });
-  if (task.state === "running") return move(task, { state: "cancelling", error });
+  if (task.state === "queued") return move(task, { state: "cancelled", error }, at);
+  if (task.state === "running") return move(task, { state: "cancelling", error }, at);
   throw new ComputeError("NOT_CANCELLABLE", `the task is ${task.state}`);
 }
 
-/** queued, running or cancelling → failed: its deadline passed. A live assignment ends as cancelled. */
-export function expire(task: Task, at: number): Task {
+/** queued, running or cancelling → failed: its deadline passed. A live assignment, which only its owner ends, ends as cancelled. */
+export function expire(task: Task, at: number, owner: Owner): Task {
   const live = liveAssignment(task);
+  if (live) requireLive(task, live.id, owner);
   const assignments = live
     ? withAssignment(task, { ...live, state: "cancelled", endedAt: at, reason: "DEADLINE_PASSED" })
     : task.assignments;
   const error = { code: "DEADLINE_PASSED", detail: "its deadline passed before a result was accepted" };
-  return move(task, { state: "failed", assignments, error });
+  return move(task, { state: "failed", assignments, error }, at);
 }
