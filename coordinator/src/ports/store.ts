@@ -164,6 +164,11 @@ export interface Store {
    * Throws NOT_FOUND for an unknown id.
    */
   updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">): Promise<void>;
+  /**
+   * Removes the last batch if it is `closed`, and frees its receipts. False, and nothing changed, otherwise. For
+   * `npm run reconcile` alone, after the chain was found to hold another batch of that id.
+   */
+  withdrawBatch(id: number): Promise<boolean>;
   batch(id: number): Promise<Batch | null>;
   /** Newest first, without `receiptIds` (empty there). */
   batches(query: PageQuery): Promise<Page<Batch>>;
