@@ -6,8 +6,15 @@ import { describeModel } from "./store-model.ts";
 import { describeSettling } from "./store-settling.ts";
 import { describeTasks } from "./store-tasks.ts";
 
-/** Gives an empty, started store, and a way to stop it and start another one on the same data. */
-export type MakeStore = () => Promise<{ readonly store: Store; reopen(): Promise<Store> }>;
+/**
+ * Gives an empty, started store, a way to stop it and start another one on the same data, and, where several coordinators
+ * can share a database, a second instance beside it. Whoever makes them stops them.
+ */
+export type MakeStore = () => Promise<{
+  readonly store: Store;
+  reopen(): Promise<Store>;
+  another?(): Promise<Store>;
+}>;
 
 /** What every adapter of the {@link Store} port must do. */
 export function describeStore(name: string, make: MakeStore): void {
