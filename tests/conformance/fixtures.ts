@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../../coordinator/src/domain/batch.ts";
 import type { Node } from "../../coordinator/src/domain/node.ts";
+import type { CoordinatorRecord, Owner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
 
@@ -18,6 +19,16 @@ export function hexOf(n: number, length = 16): Hex {
 export const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 export const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 export const CAROL: Address = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+/** Three runs of two coordinators: AGAIN is HERE after a restart. */
+export const HERE: Owner = { coordinatorId: "here", incarnation: hexOf(1) };
+export const AGAIN: Owner = { coordinatorId: "here", incarnation: hexOf(2) };
+export const THERE: Owner = { coordinatorId: "there", incarnation: hexOf(3) };
+
+/** A coordinator as it makes itself known. */
+export function aCoordinator(owner: Owner, change: Partial<CoordinatorRecord> = {}): CoordinatorRecord {
+  return { ...owner, beat: 1, address: "http://127.0.0.1:3000", version: "0.1.0", startedAt: 7, ...change };
+}
 
 /** A queued task, the n-th. */
 export function aTask(n: number, change: Partial<Task> = {}): Task {
@@ -57,8 +68,9 @@ export function aReceipt(task: Task, assignmentId: Hex, change: Partial<Receipt>
 }
 
 /** A task given to a node, as the next version. */
-export function assigned(task: Task, assignmentId: Hex, node = 1): Task {
-  return assign(task, { id: assignmentId, nodeId: hexOf(node, 32), wallet: BOB, assignedAt: task.createdAt + 10 });
+export function assigned(task: Task, assignmentId: Hex, node = 1, owner = HERE): Task {
+  const attempt = { id: assignmentId, nodeId: hexOf(node, 32), wallet: BOB, assignedAt: task.createdAt + 10 };
+  return assign(task, attempt, owner);
 }
 
 /** The n-th task with its receipt, and its versions before: queued, running, verified. */
@@ -66,7 +78,7 @@ export function aVerifiedTask(n: number, change: Partial<Receipt> = {}) {
   const queued = aTask(n);
   const running = assigned(queued, hexOf(1_000_000 + n));
   const receipt = aReceipt(running, hexOf(1_000_000 + n), change);
-  return { queued, running, receipt, verified: accept(running, receipt) };
+  return { queued, running, receipt, verified: accept(running, receipt, HERE) };
 }
 
 /** A batch of receipts; its root is made up, since no store looks at it. */
@@ -91,7 +103,7 @@ export function aNode(n: number, change: Partial<Node> = {}): Node {
     wallet: BOB,
     status: "online",
     lastSeen: 1_000 + n,
-    coordinatorId: "here",
+    owner: HERE,
     hardware: { cpuModel: "Test CPU", cpuCores: 8, memoryBytes: 2 ** 40, platform: "linux-x64" },
     kinds: ["matmul", "wasm"],
     slots: 8,

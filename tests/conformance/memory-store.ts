@@ -1,20 +1,23 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch, BatchState } from "../../coordinator/src/domain/batch.ts";
 import { ComputeError } from "../../coordinator/src/domain/errors.ts";
-import type { Node, Standing } from "../../coordinator/src/domain/node.ts";
+import type { Node, NodeStatus, Standing } from "../../coordinator/src/domain/node.ts";
+import { isSameOwner, type Owner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import type { Task, TaskState } from "../../coordinator/src/domain/task.ts";
-import type { Page, PageQuery, Store, StoreTotals } from "../../coordinator/src/ports/store.ts";
+import { isFinal, liveAssignment, type Task, type TaskState } from "../../coordinator/src/domain/task.ts";
+import type { Page, PageQuery, Store, StoreTotals, Unbatched } from "../../coordinator/src/ports/store.ts";
+import { MemoryPeers } from "./memory-peers.ts";
 
-const LIVE: readonly TaskState[] = ["running", "cancelling"];
+const isOneOf = (owners: readonly Owner[], owner: Owner | undefined) =>
+  owners.some((other) => isSameOwner(other, owner));
+const isLive = (task: Task) => task.state === "running" || task.state === "cancelling";
+const isFree = (receipt: Receipt) => receipt.batchId === undefined && !receipt.quarantined;
 
 /**
  * What a store must do, said as plainly as can be: nothing kept on disk, nothing indexed, sums by recounting. The model
  * that real adapters are compared with; it passes the conformance suite itself, so that the suite asks nothing odd.
  */
-export class MemoryStore implements Store {
-  #open = false;
-  #contract: string | undefined;
+export class MemoryStore extends MemoryPeers implements Store {
   readonly #tasks = new Map<Hex, Task>();
   readonly #outputs = new Map<Hex, Uint8Array>();
   readonly #nodes = new Map<Hex, Node>();
@@ -23,32 +26,8 @@ export class MemoryStore implements Store {
   readonly #forgotten = new Set<Hex>();
   readonly #batches: Batch[] = [];
 
-  async start(): Promise<void> {
-    this.#open = true;
-  }
-
-  async stop(): Promise<void> {
-    this.#open = false;
-  }
-
-  async bind(contract: { readonly chainId: number; readonly address: Address }, rebind: boolean): Promise<void> {
-    this.#check();
-    const text = JSON.stringify([contract.chainId, contract.address]);
-    if (this.#contract !== undefined && this.#contract !== text && !rebind) {
-      throw new ComputeError("STORE_BOUND_ELSEWHERE");
-    }
-    this.#contract = text;
-  }
-
-  async boundTo(): Promise<{ chainId: number; address: Address } | null> {
-    this.#check();
-    if (this.#contract === undefined) return null;
-    const [chainId, address] = JSON.parse(this.#contract) as [number, Address];
-    return { chainId, address };
-  }
-
   async insertTask(task: Task): Promise<{ task: Task; created: boolean }> {
-    this.#check();
+    this.check();
     const stored = this.#tasks.get(task.id);
     if (stored) return { task: stored, created: false };
     this.#tasks.set(task.id, task);
@@ -56,7 +35,7 @@ export class MemoryStore implements Store {
   }
 
   async saveTask(task: Task, made: { receipt?: Receipt; output?: Uint8Array } = {}): Promise<boolean> {
-    this.#check();
+    this.check();
     if (this.#tasks.get(task.id)?.version !== task.version - 1) return false;
     this.#tasks.set(task.id, task);
     const { receipt, output } = made;
@@ -66,113 +45,208 @@ export class MemoryStore implements Store {
   }
 
   async task(id: Hex): Promise<Task | null> {
-    this.#check();
+    this.check();
     return this.#tasks.get(id) ?? null;
+  }
+
+  async taskVersions(ids: readonly Hex[]): Promise<{ id: Hex; version: number }[]> {
+    return this.#tasksBy(0, ({ id }) => ids.includes(id)).map(({ id, version }) => ({ id, version }));
   }
 
   async tasks(query: PageQuery & { requester?: Address; states?: readonly TaskState[] }): Promise<Page<Task>> {
     const { requester, states } = query;
-    const found = this.#sortedTasks((task) => [task.createdAt, task.id])
-      .filter((task) => requester === undefined || task.requester === requester)
-      .filter((task) => states === undefined || states.includes(task.state));
-    return pageOf(found.reverse(), query, (task) => task.id);
+    const found = this.#tasksBy(
+      "createdAt",
+      (task) =>
+        (requester === undefined || task.requester === requester) &&
+        (states === undefined || states.includes(task.state)),
+    );
+    return pageOf(found.reverse(), query, (task) => [-task.createdAt, inverse(task.id)]);
   }
 
-  async queuedTasks(query: { now: number; limit: number; excluded?: readonly Hex[] }): Promise<Task[]> {
-    return this.#sortedTasks((task) => [task.notBefore, task.id])
-      .filter((task) => task.state === "queued" && task.notBefore <= query.now && !query.excluded?.includes(task.id))
-      .slice(0, query.limit);
+  async queuedTasks(query: {
+    requesters: readonly Address[];
+    now: number;
+    limit: number;
+    excluded?: readonly Hex[];
+  }): Promise<Task[]> {
+    const { requesters, now, limit, excluded = [] } = query;
+    const ready = this.#tasksBy(
+      "notBefore",
+      (task) => task.state === "queued" && task.notBefore <= now && !excluded.includes(task.id),
+    );
+    return requesters.flatMap((by) => ready.filter(({ requester }) => requester === by).slice(0, limit));
   }
 
-  async liveTasks(): Promise<Task[]> {
-    return this.#sortedTasks((task) => [0, task.id]).filter((task) => LIVE.includes(task.state));
+  async queueDepths(): Promise<{ requester: Address; queued: number }[]> {
+    const queued = this.#tasksBy(0, ({ state }) => state === "queued");
+    const requesters = new Set(queued.map(({ requester }) => requester));
+    return [...requesters].map((requester) => ({
+      requester,
+      queued: queued.filter((task) => task.requester === requester).length,
+    }));
   }
 
-  async overdueTasks(now: number, limit: number): Promise<Task[]> {
-    return this.#sortedTasks((task) => [task.deadline, task.id])
-      .filter((task) => [...LIVE, "queued"].includes(task.state) && task.deadline < now)
-      .slice(0, limit);
+  async liveTasksOf(nodeId: Hex): Promise<Task[]> {
+    return this.#tasksBy(0, (task) => liveAssignment(task)?.nodeId === nodeId);
+  }
+
+  async orphanedTasks(owners: readonly Owner[], limit: number): Promise<Task[]> {
+    return this.#tasksBy(0, (task) => isLive(task) && !isOneOf(owners, task.owner)).slice(0, limit);
+  }
+
+  async cancellingTasks(owner: Owner): Promise<Task[]> {
+    return this.#tasksBy(0, (task) => task.state === "cancelling" && isSameOwner(task.owner, owner));
+  }
+
+  async overdueTasks({ now, owner, limit }: { now: number; owner: Owner; limit: number }): Promise<Task[]> {
+    const isMine = (task: Task) => task.owner === undefined || isSameOwner(task.owner, owner);
+    return this.#tasksBy("deadline", (task) => !isFinal(task) && isMine(task) && task.deadline < now).slice(0, limit);
   }
 
   async output(taskId: Hex): Promise<Uint8Array | null> {
-    this.#check();
+    this.check();
     return this.#outputs.get(taskId) ?? null;
   }
 
-  async saveNode(node: Node): Promise<void> {
-    this.#check();
+  async pruneTasks(before: number, limit: number): Promise<number> {
+    const ended = this.#tasksBy(0, ({ endedAt }) => endedAt !== undefined && endedAt < before).slice(0, limit);
+    for (const { id } of ended) {
+      this.#tasks.delete(id);
+      this.#outputs.delete(id);
+    }
+    return ended.length;
+  }
+
+  async joinNode(node: Node): Promise<void> {
+    this.check();
     this.#nodes.set(node.id, node);
   }
 
-  async saveLastSeen(seen: readonly { id: Hex; lastSeen: number }[]): Promise<void> {
-    this.#check();
-    for (const { id, lastSeen } of seen) {
-      const node = this.#nodes.get(id);
-      if (node) this.#nodes.set(id, { ...node, lastSeen });
+  async saveNode(node: Node): Promise<boolean> {
+    this.check();
+    if (!isSameOwner(this.#nodes.get(node.id)?.owner, node.owner)) return false;
+    this.#nodes.set(node.id, node);
+    return true;
+  }
+
+  async saveLastSeen(owner: Owner, seen: readonly { id: Hex; lastSeen: number }[]): Promise<Hex[]> {
+    this.check();
+    const known = seen.filter(({ id }) => this.#nodes.has(id));
+    const lost = known.filter(({ id }) => !isSameOwner(this.#nodes.get(id)!.owner, owner)).map(({ id }) => id);
+    for (const { id, lastSeen } of known) {
+      if (!lost.includes(id)) this.#nodes.set(id, { ...this.#nodes.get(id)!, lastSeen });
     }
+    return lost;
+  }
+
+  async releaseNodes(owners: readonly Owner[]): Promise<number> {
+    const left = this.#nodesBy((node) => node.status !== "offline" && !isOneOf(owners, node.owner));
+    for (const node of left) this.#nodes.set(node.id, { ...node, status: "offline" });
+    return left.length;
   }
 
   async node(id: Hex): Promise<Node | null> {
-    this.#check();
+    this.check();
     return this.#nodes.get(id) ?? null;
   }
 
-  async nodes(query: PageQuery & { wallet?: Address; status?: Node["status"] }): Promise<Page<Node>> {
-    this.#check();
-    const found = sorted([...this.#nodes.values()], (node) => [0, node.id])
-      .filter((node) => query.wallet === undefined || node.wallet === query.wallet)
-      .filter((node) => query.status === undefined || node.status === query.status);
-    return pageOf(found, query, (node) => node.id);
+  async nodes(
+    query: PageQuery & { wallet?: Address; status?: NodeStatus; coordinatorId?: string },
+  ): Promise<Page<Node>> {
+    const { wallet, status, coordinatorId } = query;
+    const found = this.#nodesBy(
+      (node) =>
+        (wallet === undefined || node.wallet === wallet) &&
+        (status === undefined || node.status === status) &&
+        (coordinatorId === undefined || node.owner.coordinatorId === coordinatorId),
+    );
+    return pageOf(found, query, (node) => [0, node.id]);
+  }
+
+  async nodeCounts(): Promise<Record<NodeStatus, number>> {
+    const count = (status: NodeStatus) => this.#nodesBy((node) => node.status === status).length;
+    return { online: count("online"), suspect: count("suspect"), offline: count("offline") };
+  }
+
+  async pruneNodes(before: number, limit: number): Promise<number> {
+    const earned = new Set([...this.#standings.values()].filter(({ valid }) => valid > 0).map(({ nodeId }) => nodeId));
+    const gone = this.#nodesBy(
+      ({ id, status, lastSeen }) => status === "offline" && lastSeen < before && !earned.has(id),
+    ).slice(0, limit);
+    for (const { id } of gone) this.#nodes.delete(id);
+    return gone.length;
   }
 
   async standing(nodeId: Hex, wallet: Address): Promise<Standing | null> {
-    this.#check();
+    this.check();
     return this.#standings.get(nodeId + wallet) ?? null;
   }
 
   async saveStandings(standings: readonly Standing[]): Promise<void> {
-    this.#check();
+    this.check();
     for (const standing of standings) this.#standings.set(standing.nodeId + standing.wallet, standing);
   }
 
   async receipt(id: Hex): Promise<Receipt | null> {
-    this.#check();
+    this.check();
     return this.#receipts.get(id) ?? null;
   }
 
-  async receipts(query: PageQuery & { provider?: Address; batchId?: number }): Promise<Page<Receipt>> {
-    const found = this.#sortedReceipts((receipt) => [0, receipt.receiptId])
-      .filter((receipt) => query.provider === undefined || receipt.provider === query.provider)
-      .filter((receipt) => query.batchId === undefined || receipt.batchId === query.batchId);
-    return pageOf(found, query, (receipt) => receipt.receiptId);
+  async receipts(
+    query: PageQuery & { provider?: Address; batchId?: number; quarantined?: true },
+  ): Promise<Page<Receipt>> {
+    const { provider, batchId, quarantined } = query;
+    const found = this.#receiptsBy(
+      0,
+      (receipt) =>
+        (provider === undefined || receipt.provider === provider) &&
+        (batchId === undefined || receipt.batchId === batchId) &&
+        (quarantined === undefined || receipt.quarantined === quarantined),
+    );
+    return pageOf(found, query, (receipt) => [0, receipt.receiptId]);
   }
 
   async unbatchedReceipts(limit: number): Promise<Receipt[]> {
-    return this.#sortedReceipts((receipt) => [receipt.acceptedAt, receipt.receiptId])
-      .filter((receipt) => receipt.batchId === undefined)
-      .slice(0, limit);
+    return this.#receiptsBy("acceptedAt", isFree).slice(0, limit);
+  }
+
+  async unbatched(): Promise<Unbatched> {
+    const free = this.#receiptsBy("acceptedAt", isFree);
+    return { count: free.length, ...(free[0] && { oldestAcceptedAt: free[0].acceptedAt }) };
   }
 
   async receiptsWithResult(before: number, limit: number): Promise<Receipt[]> {
-    return this.#sortedReceipts(({ acceptedAt, receiptId }) => [acceptedAt, receiptId])
-      .filter(({ acceptedAt, receiptId }) => acceptedAt < before && !this.#forgotten.has(receiptId))
-      .slice(0, limit);
+    const hasResult = ({ acceptedAt, receiptId }: Receipt) => acceptedAt < before && !this.#forgotten.has(receiptId);
+    return this.#receiptsBy("acceptedAt", hasResult).slice(0, limit);
   }
 
   async forgetResults(receipts: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void> {
-    this.#check();
+    this.check();
     for (const { receiptId, taskId } of receipts) {
       this.#forgotten.add(receiptId);
       this.#outputs.delete(taskId);
     }
   }
 
+  async quarantineReceipts(before: number): Promise<number> {
+    const doubtful = this.#receiptsBy(0, (receipt) => isFree(receipt) && receipt.acceptedAt < before);
+    for (const receipt of doubtful) this.#receipts.set(receipt.receiptId, { ...receipt, quarantined: true });
+    return doubtful.length;
+  }
+
+  async releaseReceipts(ids: readonly Hex[]): Promise<void> {
+    for (const { quarantined: _, ...receipt } of this.#receiptsBy(0, ({ receiptId }) => ids.includes(receiptId))) {
+      this.#receipts.set(receipt.receiptId, receipt);
+    }
+  }
+
   async insertBatch(batch: Batch): Promise<boolean> {
-    this.#check();
+    this.check();
     const receipts = batch.receiptIds.map((id) => this.#receipts.get(id));
     const free =
       new Set(receipts).size === receipts.length &&
-      receipts.every((receipt) => receipt !== undefined && receipt.batchId === undefined);
+      receipts.every((receipt) => receipt !== undefined && isFree(receipt));
     if (batch.id !== this.#batches.length + 1 || !free) return false;
     this.#batches.push(batch);
     for (const id of batch.receiptIds) this.#receipts.set(id, { ...this.#receipts.get(id)!, batchId: batch.id });
@@ -180,38 +254,39 @@ export class MemoryStore implements Store {
   }
 
   async updateBatch(id: number, change: { state: BatchState; transaction?: Hex; block?: number }): Promise<void> {
-    this.#check();
+    this.check();
     const batch = this.#batches[id - 1];
     if (!batch) throw new ComputeError("NOT_FOUND");
     const { block, ...changed } = { ...batch, ...change };
     this.#batches[id - 1] = changed.state === "closed" || block === undefined ? changed : { ...changed, block };
   }
 
+  async withdrawBatch(id: number): Promise<boolean> {
+    this.check();
+    const last = this.#batches.at(-1);
+    if (last?.id !== id || last.state !== "closed") return false;
+    this.#batches.pop();
+    for (const { batchId: _, ...receipt } of this.#receiptsBy(0, ({ batchId }) => batchId === id)) {
+      this.#receipts.set(receipt.receiptId, receipt);
+    }
+    return true;
+  }
+
   async batch(id: number): Promise<Batch | null> {
-    this.#check();
+    this.check();
     return this.#batches[id - 1] ?? null;
   }
 
-  async lastBatch(): Promise<Batch | null> {
-    this.#check();
-    return this.#batches.at(-1) ?? null;
-  }
-
-  async unrecordedBatches(): Promise<Batch[]> {
-    this.#check();
-    return this.#batches.filter((batch) => batch.state !== "recorded");
-  }
-
   async batches(query: PageQuery): Promise<Page<Batch>> {
-    this.#check();
+    this.check();
     const found = this.#batches.map((batch) => ({ ...batch, receiptIds: [] }));
-    return pageOf(found.reverse(), query, (batch) => `${batch.id}`);
+    return pageOf(found.reverse(), query, ({ id }) => [-id, ""]);
   }
 
   async totals(): Promise<StoreTotals> {
-    const count = (state: TaskState) => [...this.#tasks.values()].filter((task) => task.state === state).length;
-    const unbatched = await this.unbatchedReceipts(Number.POSITIVE_INFINITY);
+    const count = (state: TaskState) => this.#tasksBy(0, (task) => task.state === state).length;
     const sum = (parts: readonly { readonly units: bigint }[]) => parts.reduce((total, { units }) => total + units, 0n);
+    const quarantined = this.#receiptsBy(0, (receipt) => receipt.quarantined === true);
     return {
       tasks: {
         queued: count("queued"),
@@ -222,7 +297,8 @@ export class MemoryStore implements Store {
         cancelled: count("cancelled"),
       },
       receipts: this.#receipts.size,
-      unbatched: { count: unbatched.length, ...(unbatched[0] && { oldestAcceptedAt: unbatched[0].acceptedAt }) },
+      unbatched: await this.unbatched(),
+      quarantined: { count: quarantined.length, units: sum(quarantined) },
       units: {
         verified: sum([...this.#receipts.values()]),
         recorded: sum(this.#batches.filter(({ state }) => state === "recorded")),
@@ -230,34 +306,52 @@ export class MemoryStore implements Store {
     };
   }
 
-  #check(): void {
-    if (!this.#open) throw new ComputeError("UNAVAILABLE", "the store is not open");
+  /** Those of the tasks, by a time (0: none), then id. */
+  #tasksBy(time: 0 | "createdAt" | "notBefore" | "deadline", isWanted: (task: Task) => boolean): Task[] {
+    this.check();
+    return sorted([...this.#tasks.values()].filter(isWanted), (task) => [time && task[time], task.id]);
   }
 
-  #sortedTasks(keyOf: (task: Task) => [number, string]): Task[] {
-    this.#check();
-    return sorted([...this.#tasks.values()], keyOf);
+  #receiptsBy(time: 0 | "acceptedAt", isWanted: (receipt: Receipt) => boolean): Receipt[] {
+    this.check();
+    const found = [...this.#receipts.values()].filter(isWanted);
+    return sorted(found, (receipt) => [time && receipt[time], receipt.receiptId]);
   }
 
-  #sortedReceipts(keyOf: (receipt: Receipt) => [number, string]): Receipt[] {
-    this.#check();
-    return sorted([...this.#receipts.values()], keyOf);
+  #nodesBy(isWanted: (node: Node) => boolean): Node[] {
+    this.check();
+    return sorted([...this.#nodes.values()].filter(isWanted), (node) => [0, node.id]);
   }
 }
 
-function sorted<T>(items: readonly T[], keyOf: (item: T) => [number, string]): T[] {
-  return items.toSorted((a, b) => {
-    const [numberA, textA] = keyOf(a);
-    const [numberB, textB] = keyOf(b);
-    return numberA - numberB || (textA < textB ? -1 : textA > textB ? 1 : 0);
-  });
+type Position = readonly [number, string];
+
+function compare([numberA, textA]: Position, [numberB, textB]: Position): number {
+  return numberA - numberB || (textA < textB ? -1 : textA > textB ? 1 : 0);
 }
 
-/** Nothing is ever deleted here, so the item that the cursor names is still there. */
-function pageOf<T>(items: readonly T[], { limit, cursor }: PageQuery, idOf: (item: T) => string): Page<T> {
-  const before = cursor === undefined ? -1 : items.findIndex((item) => idOf(item) === cursor);
-  if (cursor !== undefined && before < 0) throw new ComputeError("INVALID_REQUEST", "unknown cursor");
-  const shown = items.slice(before + 1, before + 1 + limit);
-  if (before + 1 + limit >= items.length) return { items: shown };
-  return { items: shown, cursor: idOf(shown.at(-1)!) };
+function sorted<T>(items: readonly T[], positionOf: (item: T) => Position): T[] {
+  return items.toSorted((a, b) => compare(positionOf(a), positionOf(b)));
+}
+
+/** Sorts the other way round. */
+function inverse(id: Hex): string {
+  return id.slice(2).replace(/./g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
+}
+
+/** `positionOf` grows along `items`; the cursor is that of the item before, which may be gone. */
+function pageOf<T>(items: readonly T[], { limit, cursor }: PageQuery, positionOf: (item: T) => Position): Page<T> {
+  const after = cursor === undefined ? undefined : positionIn(cursor);
+  const left = after ? items.filter((item) => compare(positionOf(item), after) > 0) : items;
+  const shown = left.slice(0, limit);
+  if (left.length <= limit) return { items: shown };
+  return { items: shown, cursor: JSON.stringify(positionOf(shown.at(-1)!)) };
+}
+
+function positionIn(cursor: string): Position {
+  try {
+    return JSON.parse(cursor);
+  } catch {
+    throw new ComputeError("INVALID_REQUEST", "unknown cursor");
+  }
 }
