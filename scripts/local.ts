@@ -17,7 +17,7 @@ const say: Say = (label, ...lines) => {
 
 async function bringUp(network: LocalNetwork, task: boolean, signal: AbortSignal): Promise<void> {
   const chain = await network.startChain(signal);
-  await network.startCoordinator(chain, signal);
+  await network.startCoordinators(chain, signal);
   if (chain.isLocal) await showRestored({ chain, network, say }, signal);
   await network.startDaemon(chain, signal);
   if (task) await showTask({ chain, network, say }, signal);
@@ -61,7 +61,7 @@ async function main(): Promise<void> {
     if (!signal.aborted && !(error instanceof LocalError)) await sleep(500);
     const reason: unknown = signal.aborted ? signal.reason : error;
     if (reason !== INTERRUPTED) throw reason;
-    console.log("\n  ending: daemon, coordinator, chain");
+    console.log(`\n  ending: daemon, ${settings.coordinators > 1 ? "coordinators" : "coordinator"}, chain`);
   } finally {
     clearInterval(orphaned);
     await network.stop();

@@ -8,6 +8,17 @@ export class LocalError extends Error {
   override readonly name = "LocalError";
 }
 
+/** A program ended that nobody asked to. */
+export class ProgramEnded extends LocalError {
+  /** "signal SIGKILL", "exit code 3", ... */
+  readonly how: string;
+
+  constructor(message: string, how: string) {
+    super(message);
+    this.how = how;
+  }
+}
+
 /** A path as one types it here. */
 export function shortPath(path: string): string {
   const short = relative(process.cwd(), path);
@@ -16,7 +27,7 @@ export function shortPath(path: string): string {
 
 /** A program to run beside this one. */
 export interface Program {
-  /** Names the log file and the messages. */
+  /** Names it in messages, and the log file. */
   readonly name: string;
   /** Arguments of node. */
   readonly args: readonly string[];
@@ -31,7 +42,7 @@ const LAST_LINES = 15;
 /** A running program. Its output goes to a log file; it ends when this process ends. */
 export class Child {
   readonly name: string;
-  /** Rejects with the reason and the last lines of the log when the program ends without having been asked to. */
+  /** Rejects with a {@link ProgramEnded} and the last lines of the log when the program ends without having been asked to. */
   readonly failed: Promise<never>;
   readonly #process: ChildProcess;
   readonly #log: string;
@@ -42,7 +53,7 @@ export class Child {
   constructor(program: Program, folders: { readonly root: string; readonly logs: string }) {
     this.name = program.name;
     this.#stopMs = program.stopMs;
-    this.#log = join(folders.logs, `${program.name}.log`);
+    this.#log = join(folders.logs, `${program.name.replaceAll(" ", "-")}.log`);
     mkdirSync(dirname(this.#log), { recursive: true, mode: 0o700 });
     if (existsSync(this.#log)) renameSync(this.#log, `${this.#log}.old`);
     const log = openSync(this.#log, "a", 0o600);
@@ -86,6 +97,6 @@ export class Child {
   #fail(how: string): never {
     const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LAST_LINES);
     const last = lines.map((line) => `  ${line}`).join("\n");
-    throw new LocalError(`the ${this.name} ended (${how}). The end of ${shortPath(this.#log)}:\n${last}`);
+    throw new ProgramEnded(`the ${this.name} ended (${how}). The end of ${shortPath(this.#log)}:\n${last}`, how);
   }
 }

@@ -10,12 +10,13 @@ import { Contract, JsonRpcProvider, type Wallet } from "ethers";
 import type { NodeView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { deployProofOfCompute } from "../lib/deploy.ts";
 import { Child, LocalError } from "./children.ts";
+import { Coordinators } from "./coordinators.ts";
 import { keptWallet } from "./keys.ts";
 import { requireFree } from "./ports.ts";
 import { Requester } from "./requester.ts";
 import { foldersOf, type LocalSettings } from "./settings.ts";
 
-const STOP_MS = { chain: 3_000, coordinator: 15_000, daemon: 15_000 };
+const STOP_MS = { chain: 3_000, daemon: 15_000 };
 const START_MS = 60_000;
 const POLL_MS = 100;
 
@@ -54,7 +55,6 @@ export async function until<T>(ask: () => Promise<T | undefined>, problem: strin
 export class LocalNetwork {
   /** Where the hub and the REST facade are. */
   readonly origin: string;
-  readonly grpcAddress: string;
   /** The wallet that the daemon earns for. */
   readonly provider: Wallet;
   /** The wallet that asks for the showcase task. */
@@ -62,11 +62,12 @@ export class LocalNetwork {
   readonly #settings: LocalSettings;
   readonly #root: string;
   readonly #say: Say;
-  readonly #children: Child[] = [];
+  readonly #coordinators: Coordinators;
+  readonly #running: (Child | Coordinators)[] = [];
   readonly #onFailure: (error: Error) => void;
   #rpc: JsonRpcProvider | undefined;
 
-  /** `onFailure` is called when one of the programs ends by itself. */
+  /** `onFailure` is called when one of the programs ends by itself; a coordinator that was up starts again instead. */
   constructor(
     { say, onFailure }: { say: Say; onFailure: (error: Error) => void },
     init: { settings: LocalSettings; root: string },
@@ -75,10 +76,9 @@ export class LocalNetwork {
     this.#onFailure = onFailure;
     this.#settings = init.settings;
     this.#root = init.root;
-    const { http, grpc, dataDir } = init.settings;
-    this.origin = `http://${http.host}:${http.port}`;
-    this.grpcAddress = `${grpc.host}:${grpc.port}`;
-    const { keys } = foldersOf(dataDir);
+    this.#coordinators = new Coordinators({ say, onFailure }, init);
+    this.origin = this.#coordinators.origin;
+    const { keys } = foldersOf(init.settings.dataDir);
     this.provider = keptWallet(`${keys}/provider.key`);
     this.requester = keptWallet(`${keys}/requester.key`);
   }
@@ -86,8 +86,7 @@ export class LocalNetwork {
   /** The local chain with a contract on it, or the chain that the settings name. */
   async startChain(signal: AbortSignal): Promise<ChainFacts> {
     const { chain } = this.#settings;
-    await requireFree(this.#settings.http);
-    await requireFree(this.#settings.grpc);
+    await this.#coordinators.requirePorts();
     if ("rpcUrl" in chain) return this.#useChain(chain.rpcUrl, chain.contract);
 
     await requireFree(chain);
@@ -121,21 +120,16 @@ export class LocalNetwork {
     };
   }
 
-  /** Coordinator, REST facade and hub. */
-  async startCoordinator(chain: ChainFacts, signal: AbortSignal): Promise<void> {
-    this.#start("coordinator", ["coordinator/src/main.ts"], {
-      DATA_DIR: this.#settings.dataDir,
-      GRPC_ADDRESS: this.grpcAddress,
-      HTTP_ADDRESS: `${this.#settings.http.host}:${this.#settings.http.port}`,
+  /** The coordinators, each with REST facade and hub. */
+  async startCoordinators(chain: ChainFacts, signal: AbortSignal): Promise<void> {
+    this.#running.push(this.#coordinators);
+    const env = {
       XDC_RPC_URL: chain.rpcUrl,
       PROOF_OF_COMPUTE_ADDRESS: chain.address,
-      LOG: "json",
       ...(chain.isLocal && { BATCH_MAX_WAIT: "2s", CHAIN_POLL_INTERVAL: "500ms" }),
       ...chain.recorderEnv,
-    });
-    const ask = async () => ((await fetch(`${this.origin}/healthz`, { signal })).ok ? true : undefined);
-    await until(ask, "the coordinator did not answer", signal);
-    this.#say("coordinator", `nodes connect to ${this.grpcAddress}, hub and REST are at ${this.origin}`);
+    };
+    await this.#coordinators.start(env, signal);
   }
 
   /** One daemon that earns for {@link provider}. Resolves once the coordinator sees it online. */
@@ -146,7 +140,7 @@ export class LocalNetwork {
       [
         "daemon/src/main.ts",
         ...["--wallet-address", address],
-        ...["--coordinator", this.grpcAddress],
+        ...["--coordinator", this.#coordinators.grpcAddresses.join(",")],
         ...["--data-dir", foldersOf(this.#settings.dataDir).daemon],
         ...["--rpc-url", chain.rpcUrl],
         ...["--log", "json"],
@@ -168,12 +162,12 @@ export class LocalNetwork {
   /** Ends everything, the last started first. Safe to repeat. */
   async stop(): Promise<void> {
     this.#rpc?.destroy();
-    for (const child of this.#children.toReversed()) await child.stop();
+    for (const program of this.#running.toReversed()) await program.stop();
   }
 
   /** Ends everything at once. */
   kill(): void {
-    for (const child of this.#children) child.kill();
+    for (const program of this.#running) program.kill();
   }
 
   async #useChain(rpcUrl: string, address: string | undefined): Promise<ChainFacts> {
@@ -217,7 +211,7 @@ export class LocalNetwork {
     const { logs } = foldersOf(this.#settings.dataDir);
     const child = new Child({ name, args, env, stopMs: STOP_MS[name] }, { root: this.#root, logs });
     child.failed.catch(this.#onFailure);
-    this.#children.push(child);
+    this.#running.push(child);
     return child;
   }
 }

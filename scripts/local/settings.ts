@@ -1,11 +1,26 @@
 import { join, resolve } from "node:path";
 import { NETWORKS } from "@proof-of-compute/proto";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
+import { LocalError, shortPath } from "./children.ts";
 import { type Listener, readAddress } from "./ports.ts";
+
+/** Ports side by side, and memory of one machine. */
+const MAX_COORDINATORS = 9;
+
+/** Used when MONGODB_URI names none, as the coordinator does. */
+const DATABASE = "proof_of_compute";
+
+/** Where tasks, receipts and batches are kept, and how that is told to people: without the password of a URI. */
+export type LocalStore =
+  | { readonly kind: "sqlite"; readonly title: string }
+  | { readonly kind: "mongodb"; readonly title: string; readonly uri: string };
 
 /** What `npm start` was told. */
 export interface LocalSettings {
   readonly dataDir: string;
+  readonly store: LocalStore;
+  /** How many coordinators; `grpc` and `http` are the first one's, the others have the ports after them. */
+  readonly coordinators: number;
   readonly grpc: Listener;
   readonly http: Listener;
   /** Where the local chain is to listen, or the chain that was named instead of it. */
@@ -20,23 +35,38 @@ const LOCAL_CHAIN = new URL(NETWORKS.find(({ name }) => name === "local")!.rpcUr
 export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEnv): LocalSettings {
   const options = new Command("npm start --")
     .description(
-      "The whole network on this machine: a chain, the contract, a coordinator with the hub, and one daemon. Asks for one " +
+      "The whole network on this machine: a chain, the contract, coordinators with the hub, and one daemon. Asks for one " +
         "task, shows the evidence of every step, and stays up until Ctrl-C.",
     )
     .option("--data-dir <folder>", "where everything is kept [DATA_DIR]", env.DATA_DIR || ".data")
+    .option("--coordinators <number>", "how many; more than one needs MongoDB, see below", readCount, 1)
     .option("--http-address <host:port>", "hub and REST [HTTP_ADDRESS]", env.HTTP_ADDRESS || "127.0.0.1:3000")
     .option("--grpc-address <host:port>", "where nodes connect [GRPC_ADDRESS]", env.GRPC_ADDRESS || "127.0.0.1:50051")
     .option("--chain-address <host:port>", "where the local chain listens", LOCAL_CHAIN)
     .option("--no-task", "ask for no task")
     .addHelpText(
       "after",
-      "\nWith XDC_RPC_URL set that chain is used instead of a local one; PROOF_OF_COMPUTE_ADDRESS and RECORDER_KEYSTORE (or" +
+      "\nWith MONGODB_URI set that MongoDB is the store (else SQLite), and --coordinators 3 runs three on it, at the ports" +
+        "\nfrom --http-address and --grpc-address on. A coordinator that dies is started again; Ctrl-C ends all." +
+        "\n\nWith XDC_RPC_URL set that chain is used instead of a local one; PROOF_OF_COMPUTE_ADDRESS and RECORDER_KEYSTORE (or" +
         "\nRECORDER_PRIVATE_KEY) must name a deployed contract and the wallet that records (`npm run deploy`).",
     )
     .parse(["node", "npm-start", ...argv])
-    .opts<{ dataDir: string; httpAddress: string; grpcAddress: string; chainAddress: string; task: boolean }>();
+    .opts<{
+      dataDir: string;
+      coordinators: number;
+      httpAddress: string;
+      grpcAddress: string;
+      chainAddress: string;
+      task: boolean;
+    }>();
+  const dataDir = resolve(options.dataDir);
+  const store = readStore(env.MONGODB_URI, dataDir);
+  if (options.coordinators > 1 && store.kind === "sqlite") throw new LocalError(SEVERAL_NEED_MONGODB);
   return {
-    dataDir: resolve(options.dataDir),
+    dataDir,
+    store,
+    coordinators: options.coordinators,
     grpc: readAddress(options.grpcAddress, "the coordinator's node stream", "--grpc-address"),
     http: readAddress(options.httpAddress, "the hub", "--http-address"),
     chain: env.XDC_RPC_URL
@@ -46,12 +76,37 @@ export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEn
   };
 }
 
+const SEVERAL_NEED_MONGODB = `several coordinators share one store, and SQLite is for one alone: set MONGODB_URI. A MongoDB to try it with:
+  docker run -d --name proof-of-compute-mongo -p 127.0.0.1:27017:27017 mongo:8 --replSet rs0
+  docker exec proof-of-compute-mongo mongosh --quiet --eval 'rs.initiate({_id: "rs0", members: [{_id: 0, host: "127.0.0.1:27017"}]})'
+  MONGODB_URI='mongodb://127.0.0.1:27017/?replicaSet=rs0' npm start -- --coordinators 3`;
+
+function readCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_COORDINATORS) return count;
+  throw new InvalidArgumentError(`It takes a number from 1 to ${MAX_COORDINATORS}.`);
+}
+
+function readStore(uri: string | undefined, dataDir: string): LocalStore {
+  if (!uri) return { kind: "sqlite", title: `SQLite in ${shortPath(dataDir)}` };
+  // Greedy up to the last @ before the hosts, so that no password shows, however it is written.
+  const match = /^mongodb(?:\+srv)?:\/\/(?:[^/?]*@)?([^/?@]+)(?:\/([^?]*))?/.exec(uri);
+  const hosts = match?.[1]?.split(",") ?? [];
+  if (hosts.length === 0 || !hosts.every((host) => /^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?$/i.test(host))) {
+    throw new LocalError(
+      "MONGODB_URI is not a MongoDB connection string, for example mongodb://127.0.0.1:27017/?replicaSet=rs0 (in user name " +
+        "and password @ : / are written %40 %3A %2F)",
+    );
+  }
+  const database = match?.[2] || DATABASE;
+  return { kind: "mongodb", title: `MongoDB at ${hosts.join(", ")}, database ${database}`, uri };
+}
+
 /** Where things are kept below the data folder. */
 export function foldersOf(dataDir: string) {
   return {
     logs: join(dataDir, "logs"),
     keys: join(dataDir, "local"),
-    coordinator: join(dataDir, "coordinator"),
     daemon: join(dataDir, "local", "daemon"),
   };
 }

@@ -1,0 +1,129 @@
+import { join } from "node:path";
+import { hostPort } from "../../coordinator/src/config.ts";
+import { Child } from "./children.ts";
+import { KeptChild } from "./kept-child.ts";
+import { type Say, until } from "./network.ts";
+import { type Listener, requireFree } from "./ports.ts";
+import { foldersOf, type LocalSettings } from "./settings.ts";
+
+/** Drains for 10 s at most, then closes. */
+const STOP_MS = 15_000;
+
+/** One coordinator, before and after it runs. */
+interface Place {
+  /** COORDINATOR_ID; the same in every run, so that a new run is known to replace the earlier one. */
+  readonly id: string;
+  readonly grpc: Listener;
+  readonly http: Listener;
+}
+
+/** The coordinators of one network: ports side by side, one store, each started again when it dies. */
+export class Coordinators {
+  readonly #say: Say;
+  readonly #onFailure: (error: Error) => void;
+  readonly #settings: LocalSettings;
+  readonly #root: string;
+  readonly #places: readonly Place[];
+  readonly #running: KeptChild[] = [];
+
+  /** `onFailure` is called when one ends before it was up. */
+  constructor(
+    { say, onFailure }: { say: Say; onFailure: (error: Error) => void },
+    init: { settings: LocalSettings; root: string },
+  ) {
+    this.#say = say;
+    this.#onFailure = onFailure;
+    this.#settings = init.settings;
+    this.#root = init.root;
+    const { grpc, http, coordinators } = init.settings;
+    const beside = (listener: Listener, index: number) => ({ ...listener, port: listener.port + index });
+    this.#places = Array.from({ length: coordinators }, (_, index) => ({
+      id: `local-${index + 1}`,
+      grpc: beside(grpc, index),
+      http: beside(http, index),
+    }));
+  }
+
+  /** Where nodes connect: host:port of each. */
+  get grpcAddresses(): string[] {
+    return this.#places.map(({ grpc }) => hostPort(grpc));
+  }
+
+  /** Where the first one's hub and REST facade are. */
+  get origin(): string {
+    return originOf(this.#places[0]!);
+  }
+
+  /** Throws when another program listens where one of them is to. */
+  async requirePorts(): Promise<void> {
+    for (const { http } of this.#places) await requireFree(http);
+    for (const { grpc } of this.#places) await requireFree(grpc);
+  }
+
+  /** Starts all and resolves once all answer; `env` is what they share. */
+  async start(env: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
+    const { store } = this.#settings;
+    // The first alone: what is wrong with store or chain is then said once.
+    const [first, ...others] = this.#places;
+    await this.#startOne(first!, env, signal);
+    await Promise.all(others.map((place) => this.#startOne(place, env, signal)));
+    this.#say("store", store.title);
+    const several = this.#places.length > 1;
+    const lines = this.#places.map(
+      (place) =>
+        `${several ? `${place.id}: ` : ""}nodes connect to ${hostPort(place.grpc)}, hub and REST are at ${originOf(place)}`,
+    );
+    this.#say(several ? "coordinators" : "coordinator", ...lines);
+  }
+
+  /** Ends all. Safe to repeat. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#running.map((child) => child.stop()));
+  }
+
+  /** Ends all at once. */
+  kill(): void {
+    for (const child of this.#running) child.kill();
+  }
+
+  async #startOne(place: Place, shared: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
+    const { dataDir, store } = this.#settings;
+    const several = this.#places.length > 1;
+    const name = several ? `coordinator ${place.id}` : "coordinator";
+    const program = {
+      name,
+      args: ["coordinator/src/main.ts"],
+      env: {
+        ...shared,
+        COORDINATOR_ID: place.id,
+        DATA_DIR: store.kind === "sqlite" ? dataDir : join(dataDir, "coordinators", place.id),
+        MONGODB_URI: store.kind === "mongodb" ? store.uri : "",
+        GRPC_ADDRESS: hostPort(place.grpc),
+        HTTP_ADDRESS: hostPort(place.http),
+        LOG: "json",
+      },
+      stopMs: STOP_MS,
+    };
+    const answer = async () => ((await fetch(`${originOf(place)}/healthz`, { signal })).ok ? true : undefined);
+    const child = new KeptChild(() => new Child(program, { root: this.#root, logs: foldersOf(dataDir).logs }), {
+      onFailure: this.#onFailure,
+      onDeath: ({ how }, pauseMs) => {
+        const others = several ? "; the others go on" : "";
+        this.#say("coordinator", `${place.id} ended (${how}), it starts again in ${pauseMs / 1000} s${others}`);
+      },
+      onRestart: () => {
+        until(answer, "", signal).then(
+          () => this.#say("coordinator", `${place.id} is back`),
+          () => {},
+        );
+      },
+    });
+    this.#running.push(child);
+    await until(answer, `the ${name} did not answer`, signal);
+    child.keep();
+  }
+}
+
+function originOf({ http }: Place): string {
+  return `http://${hostPort(http)}`;
+}

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { LocalError } from "./children.ts";
+import { readLocalSettings } from "./settings.ts";
+
+test.each([
+  ["mongodb://127.0.0.1:27017/?replicaSet=rs0", "MongoDB at 127.0.0.1:27017, database proof_of_compute"],
+  ["mongodb://a:secret@db1:27017,db2/network", "MongoDB at db1:27017, db2, database network"],
+  ["mongodb+srv://a:s%40cret@cluster.example", "MongoDB at cluster.example, database proof_of_compute"],
+  ["mongodb://a:sec@ret@[::1]:27017/x?w=1", "MongoDB at [::1]:27017, database x"],
+])("%s is shown without its password", (uri, title) => {
+  expect(readLocalSettings([], { MONGODB_URI: uri }).store).toEqual({ kind: "mongodb", uri, title });
+});
+
+test.each(["mongodb://user:sec/ret@db1:27017/network", "mongodb://", "https://db1:27017"])(
+  "%s is no MongoDB, which is said without showing it",
+  (uri) => {
+    const read = () => readLocalSettings([], { MONGODB_URI: uri });
+    expect(read).toThrow(LocalError);
+    expect(read).toThrow(/^MONGODB_URI is not a MongoDB connection string(?!.*sec)/);
+  },
+);
+
+test("several coordinators need MONGODB_URI, one does not", () => {
+  expect(readLocalSettings([], {}).store.kind).toBe("sqlite");
+  expect(() => readLocalSettings(["--coordinators", "2"], {})).toThrow(/set MONGODB_URI.*docker run/s);
+  const uri = "mongodb://127.0.0.1:27017";
+  expect(readLocalSettings(["--coordinators", "2"], { MONGODB_URI: uri }).coordinators).toBe(2);
+});
