@@ -93,18 +93,29 @@ export const SETTINGS = {
       .min(1)
       .transform((path) => resolve(path)),
     ".data",
-    "SQLite database, outputs, keys. One coordinator at a time uses it.",
+    "SQLite database and outputs. One coordinator at a time uses it.",
   ),
   MONGODB_URI: setting(
-    z.string().optional(),
+    z
+      .string()
+      .regex(/^mongodb(\+srv)?:\/\//, 'a URI such as "mongodb://host:27017/proof_of_compute?replicaSet=rs0"')
+      .optional(),
     undefined,
-    "MongoDB instead of SQLite. Not built yet: the coordinator refuses to start with it.",
+    "MongoDB (7 or 8, a replica set or sharded cluster) instead of SQLite; several coordinators may share it.",
     true,
   ),
   COORDINATOR_ID: setting(
-    z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, dots, hyphens or underscores"),
-    "coordinator-1",
-    "Name of this coordinator, for logs and nodes.",
+    z
+      .string()
+      .regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, dots, hyphens or underscores")
+      .optional(),
+    undefined,
+    "Name of this coordinator; no two on one MongoDB have the same. Default: coordinator-1, with MongoDB host name and port.",
+  ),
+  PEER_ADDRESS: setting(
+    url.optional(),
+    undefined,
+    "URL at which the other coordinators on the same MongoDB reach this one's HTTP_ADDRESS. Default: HTTP_ADDRESS itself.",
   ),
   XDC_RPC_URL: setting(
     url.optional(),
@@ -182,7 +193,17 @@ export const SETTINGS = {
     "7d",
     "How long results are kept; then only their digest, and the work is checked by computing it again.",
   ),
+  TASK_RETENTION: setting(
+    duration,
+    "30d",
+    "How long ended tasks are kept, RESULT_RETENTION at least. Receipts and batches are kept for ever.",
+  ),
   MAX_QUEUED_TASKS: setting(count(1, 10_000_000), "100000", "Tasks that may wait; more are refused with QUEUE_FULL."),
+  MAX_QUEUED_PER_REQUESTER: setting(
+    count(1, 10_000_000),
+    "50000",
+    "Tasks of one wallet that may wait; more are refused with QUEUE_FULL.",
+  ),
   ALLOW_SELF_TASKS: setting(flag, "true", "Whether a wallet's own nodes may do its tasks."),
   REQUIRE_NODE_AUTHORIZATION: setting(flag, "false", "Refuse nodes whose wallet did not sign a NodeAuthorization."),
   VERIFIER_THREADS: setting(
@@ -248,9 +269,6 @@ export function resolveSettings(text: Readonly<Record<string, string | undefined
 
 function crossCheck(settings: Settings): string[] {
   const problems: string[] = [];
-  if (settings.MONGODB_URI !== undefined) {
-    problems.push("MONGODB_URI: this version stores in SQLite only; unset it");
-  }
   if ((settings.TLS_CERT === undefined) !== (settings.TLS_KEY === undefined)) {
     problems.push("TLS_CERT and TLS_KEY go together");
   }

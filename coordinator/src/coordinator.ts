@@ -1,28 +1,33 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
-import { networkByChainId } from "@proof-of-compute/proto";
+import { networkByChainId, toHex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { EthersChain } from "./adapters/ethers-chain.ts";
-import { FsBlobs } from "./adapters/fs-blobs.ts";
-import { SqliteStore } from "./adapters/sqlite/store.ts";
+import { HttpPeers } from "./adapters/http-peers.ts";
 import { systemClock } from "./adapters/system-clock.ts";
 import { hostPort, localForms, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
+import type { ComputeError } from "./domain/errors.ts";
+import type { Owner } from "./domain/owner.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
 import { cannotListen } from "./edges/listen.ts";
 import { createRest } from "./edges/rest/rest.ts";
 import { Metrics } from "./metrics.ts";
+import { openStore } from "./open-store.ts";
+import type { Store } from "./ports/store.ts";
 import { readRecorderKey } from "./recorder-key.ts";
 import { Attempts } from "./services/attempts.ts";
 import { Fleet } from "./services/fleet.ts";
 import { Intake } from "./services/intake.ts";
+import { Peers } from "./services/peers.ts";
 import { ReceiptTrees } from "./services/receipt-trees.ts";
 import { Retention } from "./services/retention.ts";
 import { Scheduler } from "./services/scheduler.ts";
 import { Settlement } from "./services/settlement.ts";
 import { TaskEvents } from "./services/task-events.ts";
+import { TaskWatch } from "./services/task-watch.ts";
 import { UploadBudget } from "./services/uploads.ts";
 import { Verifier } from "./services/verifier.ts";
 import { readTlsFiles } from "./tls-files.ts";
@@ -41,7 +46,9 @@ export interface Coordinator {
   readonly grpcPort: number;
   readonly httpPort: number;
   readonly scheduler: Scheduler;
-  readonly store: SqliteStore;
+  readonly store: Store;
+  /** Resolves when it cannot go on, because another process has its name; then it is to be stopped. */
+  readonly replaced: Promise<ComputeError>;
   /** Drains, then closes everything in the reverse order of opening. Safe to repeat. */
   stop(): Promise<void>;
 }
@@ -71,13 +78,20 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     const metrics = new Metrics();
     metrics.collectProcess();
     const events = new TaskEvents();
-    const { HEARTBEAT_INTERVAL: heartbeatMs, LEASE_TIME: leaseMs, COORDINATOR_ID: coordinatorId } = settings;
+    const { HEARTBEAT_INTERVAL: heartbeatMs, LEASE_TIME: leaseMs } = settings;
+    const self = ownerOf(settings);
 
-    mkdirSync(settings.DATA_DIR, { recursive: true, mode: 0o700 });
-    const store = new SqliteStore({ logger }, { path: join(settings.DATA_DIR, "coordinator.sqlite") });
-    await store.start();
-    closing.push(() => store.stop());
-    const blobs = new FsBlobs({}, { directory: join(settings.DATA_DIR, "blobs") });
+    const opened = await openStore(settings, logger);
+    closing.push(() => opened.stop());
+    const { store, blobs } = opened;
+    const peerSecret = await store.secret("peers");
+    const link = new HttpPeers({ logger }, { secret: peerSecret });
+    const peers = new Peers(
+      { store, clock, logger, metrics, random },
+      { self, version: VERSION, startedAt: clock.now(), leaseMs },
+    );
+    await peers.start(peerAddress(settings, settings.HTTP_ADDRESS.port));
+    closing.push(() => peers.stop());
 
     const settlement = await openSettlement();
     const contract = settlement && { chainId: settlement.chain.chainId, address: settlement.chain.contract };
@@ -86,17 +100,19 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     closing.push(() => verifier.stop());
     const fleet = new Fleet(
       { store, clock, logger, metrics, random },
-      { coordinatorId, heartbeatMs, leaseMs, maxNodes: settings.MAX_NODES },
+      { self, heartbeatMs, leaseMs, maxNodes: settings.MAX_NODES },
     );
     const attempts = new Attempts(
       { store, fleet, events, clock, logger, metrics, random },
-      { heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
+      { self, heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
     );
     const scheduler = new Scheduler(
-      { store, fleet, attempts, events, clock, logger, metrics },
+      { store, fleet, attempts, events, peers, link, clock, logger, metrics, random },
       {
         heartbeatMs,
+        leaseMs,
         maxQueued: settings.MAX_QUEUED_TASKS,
+        maxQueuedPerRequester: settings.MAX_QUEUED_PER_REQUESTER,
         allowSelfTasks: settings.ALLOW_SELF_TASKS,
         contract,
       },
@@ -121,8 +137,12 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     await fleet.recover();
     await scheduler.start();
     closing.push(() => scheduler.stop());
+    peers.listen({ changed: () => void scheduler.peersChanged(), missed: () => void adoptAll() });
 
-    const retention = new Retention({ store, blobs, clock, logger }, { retentionMs: settings.RESULT_RETENTION });
+    const retention = new Retention(
+      { store, blobs, clock, logger, random },
+      { retentionMs: settings.RESULT_RETENTION, taskRetentionMs: settings.TASK_RETENTION },
+    );
     retention.start();
     closing.push(() => retention.stop());
 
@@ -138,7 +158,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       {
         ...settings.GRPC_ADDRESS,
         tls: await readTlsFiles(settings),
-        coordinatorId,
+        coordinatorId: self.coordinatorId,
         heartbeatMs,
         leaseMs,
         reconnectSpreadMs,
@@ -160,6 +180,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     let draining = false;
     const rest = await openRest();
     const httpPort = Number(new URL(rest.listeningOrigin).port || 80);
+    if (httpPort !== settings.HTTP_ADDRESS.port) await peers.moveTo(peerAddress(settings, httpPort));
 
     const drain = async () => {
       draining = true;
@@ -180,11 +201,21 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       httpPort,
       scheduler,
       store,
+      replaced: peers.replaced,
       stop: () => {
         stopping ??= close();
         return stopping;
       },
     };
+
+    /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
+    async function adoptAll(): Promise<void> {
+      for (const node of fleet.online()) {
+        await attempts
+          .adopt(node)
+          .catch((error: unknown) => logger.warn({ err: error }, "a node's work was not adopted"));
+      }
+    }
 
     async function openSettlement(): Promise<{ service: Settlement; chain: EthersChain } | undefined> {
       if (settings.XDC_RPC_URL === undefined) {
@@ -204,7 +235,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       const trees = new ReceiptTrees();
       closing.push(() => trees.stop());
       const service = new Settlement(
-        { store, chain, clock, logger, trees, onChange: told },
+        { store, chain, peers, clock, logger, trees, onChange: told },
         {
           maxReceipts: settings.BATCH_MAX_RECEIPTS,
           maxProviders: settings.BATCH_MAX_PROVIDERS,
@@ -244,7 +275,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
           address: settings.HTTP_ADDRESS,
           trustProxy: settings.TRUST_PROXY,
           publicOrigins: settings.PUBLIC_ORIGINS ?? [],
-          sessionSecret: sessionSecret(settings.DATA_DIR),
+          sessionSecret: Buffer.from(await store.secret("sessions")),
+          peerSecret,
           hubDirectory: fileURLToPath(new URL("../../hub/build", import.meta.url)),
           network: {
             name: network?.name ?? (chainId === undefined ? "none" : `chain ${chainId}`),
@@ -269,16 +301,15 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
   }
 }
 
-/** Signs the hub's session cookies; made at first start and kept, so that a restart signs nobody out. */
-function sessionSecret(dataDir: string): Buffer {
-  const file = join(dataDir, "session.key");
-  try {
-    return Buffer.from(readFileSync(file, "utf8").trim(), "hex");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    const secret = randomBytes(32);
-    writeFileSync(file, secret.toString("hex"), { mode: 0o600 });
-    chmodSync(file, 0o600);
-    return secret;
-  }
+/** This run of this coordinator. On SQLite there is one; on MongoDB host and port tell it from others. */
+function ownerOf({ COORDINATOR_ID, MONGODB_URI, HTTP_ADDRESS }: Settings): Owner {
+  const unique = `${hostname()}-${HTTP_ADDRESS.port}`.replaceAll(/[^\w.-]/g, "-").slice(-64);
+  const coordinatorId = COORDINATOR_ID ?? (MONGODB_URI === undefined ? "coordinator-1" : unique);
+  return { coordinatorId, incarnation: toHex(randomBytes(16)) };
+}
+
+/** Where its peers reach this coordinator. */
+function peerAddress({ PEER_ADDRESS, HTTP_ADDRESS }: Settings, port: number): string {
+  const anywhere = HTTP_ADDRESS.host === "0.0.0.0" || HTTP_ADDRESS.host === "::";
+  return PEER_ADDRESS ?? `http://${hostPort({ host: anywhere ? hostname() : HTTP_ADDRESS.host, port })}`;
 }

@@ -50,13 +50,14 @@ async function main(): Promise<number> {
       "coordinator ready",
     );
     process.send?.({ ready: { grpcPort: coordinator.grpcPort, httpPort: coordinator.httpPort } });
-    const why = await stop;
-    logger.info({ why }, "stopping");
+    const why = await Promise.race([stop, coordinator.replaced]);
+    if (typeof why === "string") logger.info({ why }, "stopping");
+    else logger.fatal({ code: why.code }, why.message);
     process.once("SIGINT", () => process.exit(130));
     process.once("SIGTERM", () => process.exit(143));
     await coordinator.stop();
     logger.info("stopped");
-    return EXIT.clean;
+    return typeof why === "string" ? EXIT.clean : EXIT.unavailable;
   } catch (error) {
     if (error instanceof ConfigError) {
       logger.fatal(error.message);

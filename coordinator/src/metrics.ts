@@ -4,6 +4,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 export class Metrics {
   readonly registry = new Registry();
   readonly nodes = this.#gauge("nodes", "Nodes with a session or with leases, by status.", ["status"]);
+  readonly peers = this.#gauge("peers", "Other coordinators on the same store that give signs of life.");
+  readonly takenOver = this.#counter("tasks_taken_over_total", "Live assignments taken over from another coordinator.");
   readonly tasksSubmitted = this.#counter("tasks_submitted_total", "Tasks accepted from requesters.");
   readonly assignments = this.#counter("assignments_total", "Attempts that were pushed to nodes.");
   readonly assignmentsEnded = this.#counter("assignments_ended_total", "Attempts that ended, by how.", ["state"]);

@@ -2,6 +2,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ComputeError } from "./errors.ts";
+import type { Owner } from "./owner.ts";
 import type { Receipt } from "./receipt.ts";
 import {
   accept,
@@ -14,9 +15,12 @@ import {
   liveAssignment,
   type Task,
   type TaskState,
+  takeOver,
 } from "./task.ts";
 
 const WALLET: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const ME: Owner = { coordinatorId: "me", incarnation: "0x01" };
+const OTHER: Owner = { coordinatorId: "other", incarnation: "0x02" };
 const hex = (n: number): Hex => `0x${n.toString(16).padStart(32, "0")}`;
 
 const queued: Task = {
@@ -51,31 +55,32 @@ function receiptOf(assignmentId: Hex): Receipt {
 }
 
 const give = (task: Task, assignmentId: number, node = 7) =>
-  assign(task, { id: hex(assignmentId), nodeId: hex(node), wallet: WALLET, assignedAt: 200 });
-const end = (task: Task, assignmentId: number, state: Ending["state"], maxAttempts = 3) =>
-  endAssignment(task, hex(assignmentId), { state, reason: "because", at: 250 }, { maxAttempts, notBefore: 400 });
+  assign(task, { id: hex(assignmentId), nodeId: hex(node), wallet: WALLET, assignedAt: 200 }, ME);
+const end = (task: Task, assignmentId: number, state: Ending["state"], maxAttempts = 3, owner = ME) =>
+  endAssignment(task, hex(assignmentId), { state, reason: "because", at: 250 }, { maxAttempts, notBefore: 400 }, owner);
 
 const running = give(queued, 10);
-const cancelling = cancel(running);
+const cancelling = cancel(running, 260);
 const STATES: Record<TaskState, Task> = {
   queued,
   running,
   cancelling,
-  verified: accept(running, receiptOf(hex(10))),
-  failed: expire(running, 1_001),
-  cancelled: cancel(queued),
+  verified: accept(running, receiptOf(hex(10)), ME),
+  failed: expire(running, 1_001, ME),
+  cancelled: cancel(queued, 260),
 };
 
 const ACTIONS: Record<string, (task: Task) => Task> = {
   assign: (task) => give(task, 11),
-  accept: (task) => accept(task, receiptOf(hex(10))),
+  accept: (task) => accept(task, receiptOf(hex(10)), ME),
   "task error": (task) => end(task, 10, "failed"),
   "last task error": (task) => end(task, 10, "failed", 1),
   rejected: (task) => end(task, 10, "rejected"),
   declined: (task) => end(task, 10, "declined"),
   lost: (task) => end(task, 10, "lost", 1),
-  cancel: (task) => cancel(task),
-  expire: (task) => expire(task, 1_001),
+  cancel: (task) => cancel(task, 260),
+  expire: (task) => expire(task, 1_001, ME),
+  "take over": (task) => takeOver(task, OTHER),
 };
 
 /** From each state, what an action makes of it; an upper-case word is the code of the refusal. */
@@ -90,6 +95,7 @@ const TABLE: Record<TaskState, Record<string, TaskState | "CONFLICT" | "NOT_CANC
     lost: "CONFLICT",
     cancel: "cancelled",
     expire: "failed",
+    "take over": "CONFLICT",
   },
   running: {
     assign: "CONFLICT",
@@ -101,6 +107,7 @@ const TABLE: Record<TaskState, Record<string, TaskState | "CONFLICT" | "NOT_CANC
     lost: "queued",
     cancel: "cancelling",
     expire: "failed",
+    "take over": "running",
   },
   cancelling: {
     assign: "CONFLICT",
@@ -112,6 +119,7 @@ const TABLE: Record<TaskState, Record<string, TaskState | "CONFLICT" | "NOT_CANC
     lost: "cancelled",
     cancel: "NOT_CANCELLABLE",
     expire: "failed",
+    "take over": "cancelling",
   },
   verified: refusing(),
   failed: refusing(),
@@ -166,21 +174,71 @@ describe("an assignment", () => {
 
   test("carries its receipt once accepted", () => {
     const receipt = receiptOf(hex(10));
-    expect(accept(running, receipt).assignments[hex(10)]).toMatchObject({ state: "accepted", endedAt: 300, receipt });
+    expect(accept(running, receipt, ME).assignments[hex(10)]).toMatchObject({
+      state: "accepted",
+      endedAt: 300,
+      receipt,
+    });
   });
 
   test("that ended, or is another's, cannot bring a result", () => {
     const retried = give(end(running, 10, "lost"), 11);
-    expect(() => accept(retried, receiptOf(hex(10)))).toThrow(ComputeError);
-    expect(() => accept(retried, receiptOf(hex(12)))).toThrow(ComputeError);
-    expect(accept(retried, receiptOf(hex(11))).state).toBe("verified");
+    expect(() => accept(retried, receiptOf(hex(10)), ME)).toThrow(ComputeError);
+    expect(() => accept(retried, receiptOf(hex(12)), ME)).toThrow(ComputeError);
+    expect(accept(retried, receiptOf(hex(11)), ME).state).toBe("verified");
   });
 
   test("ends as cancelled when the deadline passes", () => {
-    const task = expire(running, 1_001);
+    const task = expire(running, 1_001, ME);
     expect(task.error).toMatchObject({ code: "DEADLINE_PASSED" });
     expect(task.assignments[hex(10)]).toMatchObject({ state: "cancelled", reason: "DEADLINE_PASSED", endedAt: 1_001 });
   });
+});
+
+describe("an owner", () => {
+  const taken = takeOver(running, OTHER);
+
+  test("is there exactly while an assignment is live", () => {
+    expect(running.owner).toEqual(ME);
+    expect(cancelling.owner).toEqual(ME);
+    expect(taken).toMatchObject({ state: "running", owner: OTHER, version: running.version + 1 });
+    for (const state of ["queued", "verified", "failed", "cancelled"] as const) {
+      expect(STATES[state]).not.toHaveProperty("owner");
+    }
+    expect(end(running, 10, "lost")).not.toHaveProperty("owner");
+  });
+
+  test.each<[string, () => Task]>([
+    ["accepts", () => accept(taken, receiptOf(hex(10)), ME)],
+    ["ends", () => end(taken, 10, "lost")],
+    ["expires", () => expire(taken, 1_001, ME)],
+    [
+      "accepts under an earlier run of the same coordinator",
+      () => accept(running, receiptOf(hex(10)), { ...ME, incarnation: "0x03" }),
+    ],
+  ])("that lost the task no longer %s it", (_, act) => {
+    expect(act).toThrow(expect.objectContaining({ code: "CONFLICT" }));
+  });
+
+  test("that took the task over does", () => {
+    expect(accept(taken, receiptOf(hex(10)), OTHER).state).toBe("verified");
+    expect(end(taken, 10, "lost", 3, OTHER).state).toBe("queued");
+    expect(expire(taken, 1_001, OTHER).state).toBe("failed");
+  });
+
+  test("of the task does not matter to a queued one's deadline, nor to who cancels", () => {
+    expect(expire(queued, 1_001, OTHER).state).toBe("failed");
+    expect(cancel(taken, 260).owner).toEqual(OTHER);
+  });
+});
+
+test("a task says when it ended, once it did", () => {
+  expect(STATES.verified.endedAt).toBe(300);
+  expect(STATES.failed.endedAt).toBe(1_001);
+  expect(STATES.cancelled.endedAt).toBe(260);
+  expect(end(running, 10, "failed", 1).endedAt).toBe(250);
+  expect(cancelling).not.toHaveProperty("endedAt");
+  expect(running).not.toHaveProperty("endedAt");
 });
 
 test("only task errors from different nodes count as attempts", () => {
@@ -200,7 +258,7 @@ test("only task errors from different nodes count as attempts", () => {
 
 describe("any walk", () => {
   const step = fc.record({
-    action: fc.constantFrom("assign", "accept", "end", "cancel", "expire"),
+    action: fc.constantFrom("assign", "accept", "end", "cancel", "expire", "take over"),
     node: fc.nat(3),
     state: fc.constantFrom<Ending["state"]>("rejected", "failed", "declined", "lost", "cancelled"),
     /** Which assignment is meant: mostly the live one, else any number. */
@@ -212,16 +270,17 @@ describe("any walk", () => {
     const count = Object.keys(task.assignments).length;
     const meant = stray ?? count - 1;
     if (action === "assign") return give(task, count, node);
-    if (action === "accept") return accept(task, receiptOf(hex(meant)));
+    if (action === "accept") return accept(task, receiptOf(hex(meant)), ME);
     if (action === "end") return end(task, meant, state);
-    if (action === "cancel") return cancel(task);
-    return expire(task, 1_001);
+    if (action === "cancel") return cancel(task, 260);
+    if (action === "take over") return takeOver(task, ME);
+    return expire(task, 1_001, ME);
   }
 
   const reachable: Record<TaskState, readonly TaskState[]> = {
     queued: ["running", "cancelled", "failed"],
-    running: ["queued", "cancelling", "verified", "failed"],
-    cancelling: ["cancelled", "verified", "failed"],
+    running: ["running", "queued", "cancelling", "verified", "failed"],
+    cancelling: ["cancelling", "cancelled", "verified", "failed"],
     verified: [],
     failed: [],
     cancelled: [],
@@ -249,6 +308,8 @@ describe("any walk", () => {
           expect(receipts).toEqual(assignments.filter(({ state }) => state === "accepted"));
           const failedOn = new Set(assignments.filter(({ state }) => state === "failed").map(({ nodeId }) => nodeId));
           expect(task.attempts).toBe(failedOn.size);
+          expect(task.owner).toEqual(live.length === 1 ? ME : undefined);
+          expect(task.endedAt !== undefined).toBe(isFinal(task));
           expect({ ...task, ...changing(before) }).toEqual(before);
           expect(Object.keys(task.assignments)).toEqual(expect.arrayContaining(Object.keys(before.assignments)));
         }
@@ -258,7 +319,7 @@ describe("any walk", () => {
   });
 
   /** What a step may change; all else of a task stays. */
-  function changing({ version, state, attempts, notBefore, assignments, error }: Task) {
-    return { version, state, attempts, notBefore, assignments, error };
+  function changing({ version, state, attempts, notBefore, assignments, error, owner, endedAt }: Task) {
+    return { version, state, attempts, notBefore, assignments, error, owner, endedAt };
   }
 });

@@ -1,19 +1,22 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
+import { isSameOwner, type Owner } from "../domain/owner.ts";
 import type { Receipt } from "../domain/receipt.ts";
-import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../domain/task.ts";
+import { accept, type Ending, endAssignment, liveAssignment, type Task, takeOver } from "../domain/task.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Fleet } from "./fleet.ts";
-import type { LiveNode, Run } from "./live-node.ts";
+import type { Fault, LiveNode, Run } from "./live-node.ts";
 import type { TaskEvents } from "./task-events.ts";
 
 /** First and longest wait before a task is tried again. */
 const RETRY_MS = { first: 250, longest: 30_000 };
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
+/** Tasks taken over at once. */
+const PAGE = 256;
 /** Writes of one task that may collide before the caller hears of it. */
 const COLLISIONS = 5;
 
@@ -28,6 +31,8 @@ export interface AttemptsComponents {
 }
 
 export interface AttemptsInit {
+  /** This coordinator, which owns the tasks that its nodes run. */
+  readonly self: Owner;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly maxAttempts: number;
@@ -71,12 +76,61 @@ export class Attempts {
     return this.#runs.size;
   }
 
-  /** Takes up a live assignment that an earlier process left: its node has the lease time to come back. */
-  async recover(task: Task): Promise<void> {
+  /**
+   * Takes over the live assignments whose owner is none of `alive`; their nodes have the lease time to come to this
+   * coordinator. Another that does the same at once takes some of them, each one only one. Returns how many it took.
+   */
+  async takeOver(alive: readonly Owner[]): Promise<number> {
+    const { store } = this.#components;
+    for (let taken = 0; ; ) {
+      const page = await store.orphanedTasks(alive, PAGE);
+      const won = await Promise.all(page.map((task) => this.#take(task, () => this.#expect(task))));
+      taken += won.filter(Boolean).length;
+      if (page.length < PAGE) return taken;
+    }
+  }
+
+  /**
+   * A node is here: what it runs is this coordinator's from now on, wherever it was before, and what the store says has
+   * ended has ended.
+   */
+  async adopt(node: LiveNode): Promise<void> {
+    const tasks = await this.#components.store.liveTasksOf(node.id);
+    const live = new Set<Hex>();
+    const { self } = this.#init;
+    for (const task of tasks) {
+      const { id } = liveAssignment(task)!;
+      live.add(id);
+      if (this.#runs.has(id) && isSameOwner(task.owner, self)) continue;
+      await this.#take(task, () => Promise.resolve(node));
+    }
+    for (const run of [...node.runs.values()]) {
+      // Neither what is being stored, nor what is being judged, which the judgement itself will find out.
+      if (live.has(run.assignment.id) || run.phase !== "running" || run.ending) continue;
+      node.link?.cancel(run.assignment.id, "LEASE_LOST");
+      this.forget(run);
+    }
+  }
+
+  /** One guarded change of owner; false when the task has moved on. */
+  async #take(task: Task, nodeOf: () => Promise<LiveNode>): Promise<boolean> {
+    const { store, metrics, events } = this.#components;
+    const taken = takeOver(task, this.#init.self);
+    if (!(await store.saveTask(taken))) return false;
+    metrics.takenOver.inc();
+    const known = this.#runs.get(liveAssignment(taken)!.id);
+    if (known) known.task = taken;
+    else this.open(taken, await nodeOf(), "running");
+    events.publish(task.id);
+    return true;
+  }
+
+  /** The node of a live assignment, which is expected here. */
+  async #expect(task: Task): Promise<LiveNode> {
     const { fleet, store } = this.#components;
     const live = liveAssignment(task)!;
     const stored = await store.node(live.nodeId);
-    const node = fleet.expect(live.nodeId, {
+    return fleet.expect(live.nodeId, {
       nodeId: live.nodeId,
       wallet: live.wallet,
       version: stored?.version ?? "",
@@ -86,7 +140,17 @@ export class Attempts {
       confirmed: stored?.confirmed ?? false,
       runningAssignmentIds: [],
     });
-    this.open(task, node, "running");
+  }
+
+  /** Tells nodes to stop what was cancelled at another coordinator. */
+  async learnCancelled(): Promise<void> {
+    for (const task of await this.#components.store.cancellingTasks(this.#init.self)) {
+      const run = this.#byTask.get(task.id);
+      if (!run || run.task.version >= task.version) continue;
+      run.task = task;
+      run.node.link?.cancel(run.assignment.id, "REQUESTED");
+      this.#components.events.publish(task.id);
+    }
   }
 
   /** Keeps the live assignment of a task; the node's room is taken from now on. */
@@ -150,7 +214,7 @@ export class Attempts {
 
   /** A checked result: verdict, transition and receipt in one durable write. Throws CONFLICT when the run has ended. */
   async complete(run: Run, receipt: Receipt, output: Uint8Array | undefined): Promise<void> {
-    await this.update(run.task.id, (task) => accept(task, receipt), {
+    await this.update(run.task.id, (task) => accept(task, receipt, this.#init.self), {
       receipt,
       ...(output && { output }),
     });
@@ -160,16 +224,19 @@ export class Attempts {
     this.#components.fleet.refresh(run.node);
   }
 
-  /** An attempt that ended without a receipt; the task is queued again, fails for good, or is cancelled. */
-  async end(run: Run, state: Ending["state"], reason: string): Promise<void> {
+  /**
+   * An attempt that ended without a receipt; the task is queued again, fails for good, or is cancelled. With a `fault` the
+   * node is blamed, unless it turns out that the attempt was another coordinator's by then.
+   */
+  async end(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<void> {
     if (run.ending || !this.#runs.has(run.assignment.id)) return;
     run.ending = true;
-    await this.#writeEnd(run, state, reason);
+    await this.#writeEnd(run, state, reason, fault);
   }
 
   /** Writes the end of an attempt; while the store is away, again and again. */
-  async #writeEnd(run: Run, state: Ending["state"], reason: string): Promise<void> {
-    const { clock, metrics, logger, random } = this.#components;
+  async #writeEnd(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<void> {
+    const { clock, metrics, logger, random, fleet } = this.#components;
     if (!this.#runs.has(run.assignment.id)) return;
     const at = clock.now();
     const tries = Object.keys(run.task.assignments).length;
@@ -177,12 +244,13 @@ export class Attempts {
     const retry = { maxAttempts: this.#init.maxAttempts, notBefore: at + Math.round(wait * (0.5 + random() / 2)) };
     try {
       await this.update(run.task.id, (current) =>
-        endAssignment(current, run.assignment.id, { state, reason, at }, retry),
+        endAssignment(current, run.assignment.id, { state, reason, at }, retry, this.#init.self),
       );
+      if (fault) fleet.blame(run.node, fault);
     } catch (error) {
-      if (!(error instanceof ComputeError && error.code === "CONFLICT")) {
+      if (!(error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND"))) {
         this.#complain(error);
-        clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason));
+        clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason, fault));
         return;
       }
     }
@@ -200,8 +268,7 @@ export class Attempts {
   async withdraw(run: Run, reason: string): Promise<void> {
     if (run.ending || !this.#runs.has(run.assignment.id)) return;
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
-    this.#components.fleet.blame(run.node, "lost");
-    await this.end(run, "lost", reason);
+    await this.end(run, "lost", reason, "lost");
   }
 
   /**

@@ -2,10 +2,11 @@ import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
 import type { Node, NodeStatus } from "../domain/node.ts";
+import type { Owner } from "../domain/owner.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import { LiveNode, type NodeLink, type Offer } from "./live-node.ts";
+import { type Fault, LiveNode, type NodeLink, type Offer } from "./live-node.ts";
 
 /** Missed heartbeats after which a node is suspect. */
 const SUSPECT_AFTER = 2.5;
@@ -26,7 +27,8 @@ export interface FleetComponents {
 }
 
 export interface FleetInit {
-  readonly coordinatorId: string;
+  /** This coordinator, which holds the sessions of its nodes. */
+  readonly self: Owner;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly maxNodes: number;
@@ -89,15 +91,16 @@ export class Fleet {
   }
 
   /**
-   * Expects back the nodes that an earlier process left online, before the first node dials: those that stay away for the
-   * lease time become offline instead of showing as online for ever.
+   * Expects back the nodes that an earlier run of this coordinator left online, before the first node dials: those that
+   * stay away for the lease time become offline instead of showing as online for ever.
    */
   async recover(): Promise<void> {
     for (const status of ["online", "suspect"] as const) {
       for (const stored of await this.#stored(status)) {
         const node = this.expect(stored.id, { ...stored, nodeId: stored.id, runningAssignmentIds: [] });
         node.lastSeen = stored.lastSeen;
-        await this.#setStatus(node, "suspect");
+        this.#show(node, "suspect");
+        await this.#components.store.joinNode(node.toNode(this.#init.self));
       }
     }
   }
@@ -124,7 +127,8 @@ export class Fleet {
     node.link = link;
     older?.close(new ComputeError("SESSION_REPLACED"));
     this.heard(node);
-    await this.#setStatus(node, "online");
+    this.#show(node, "online");
+    await store.joinNode(node.toNode(this.#init.self));
     // While the state was written a still newer session may have come, or this one may have been lost.
     if (node.link !== link) throw new ComputeError("SESSION_REPLACED");
     logger.info({ nodeId: node.id, wallet: offer.wallet, session: link.sessionId, slots: offer.slots }, "node joined");
@@ -209,7 +213,7 @@ export class Fleet {
   }
 
   /** A fault of the node: its cap is 1 again, and after failed checks it pauses, twice as long each time. */
-  blame(node: LiveNode, fault: "lost" | "rejected"): void {
+  blame(node: LiveNode, fault: Fault): void {
     node.faults++;
     node.cap = 1;
     if (fault === "rejected") {
@@ -276,9 +280,11 @@ export class Fleet {
 
   async #stored(status: NodeStatus): Promise<readonly Node[]> {
     const nodes: Node[] = [];
+    const { coordinatorId } = this.#init.self;
     let cursor: string | undefined;
     do {
-      const page = await this.#components.store.nodes({ status, limit: PAGE, ...(cursor !== undefined && { cursor }) });
+      const query = { status, coordinatorId, limit: PAGE, ...(cursor !== undefined && { cursor }) };
+      const page = await this.#components.store.nodes(query);
       nodes.push(...page.items);
       cursor = page.cursor;
     } while (cursor !== undefined);
@@ -296,18 +302,19 @@ export class Fleet {
   }
 
   #changeStatus(node: LiveNode, status: NodeStatus): void {
-    this.#setStatus(node, status).catch((error: unknown) => {
+    this.#show(node, status);
+    // Where the node has gone to another coordinator, that one tells how it is.
+    this.#components.store.saveNode(node.toNode(this.#init.self)).catch((error: unknown) => {
       this.#components.logger.warn({ err: error, nodeId: node.id }, "node state not stored");
     });
   }
 
-  async #setStatus(node: LiveNode, status: NodeStatus): Promise<void> {
+  #show(node: LiveNode, status: NodeStatus): void {
     node.status = status;
     this.refresh(node);
     const { online, suspect } = this.counts();
     this.#components.metrics.nodes.set({ status: "online" }, online);
     this.#components.metrics.nodes.set({ status: "suspect" }, suspect);
-    await this.#components.store.saveNode(node.toNode(this.#init.coordinatorId));
   }
 
   async #flush(): Promise<void> {
@@ -320,7 +327,8 @@ export class Fleet {
 
   async #write(): Promise<void> {
     const { store, logger } = this.#components;
-    const seen = [...this.#seen].map(({ id, lastSeen }) => ({ id, lastSeen }));
+    // One whose session is still being opened is stored by that.
+    const seen = [...this.#seen].filter(({ welcomed }) => welcomed).map(({ id, lastSeen }) => ({ id, lastSeen }));
     const standings = [...this.#earned].map(({ id, offer, cap, valid, faults }) => ({
       nodeId: id,
       wallet: offer.wallet,
@@ -331,10 +339,20 @@ export class Fleet {
     this.#seen.clear();
     this.#earned.clear();
     try {
-      if (seen.length > 0) await store.saveLastSeen(seen);
+      const elsewhere = seen.length > 0 ? await store.saveLastSeen(this.#init.self, seen) : [];
+      for (const id of elsewhere) this.#yield(id);
       if (standings.length > 0) await store.saveStandings(standings);
     } catch (error) {
       logger.warn({ err: error }, "presence not stored");
     }
+  }
+
+  /** The node has a newer session with another coordinator. */
+  #yield(nodeId: Hex): void {
+    const node = this.#nodes.get(nodeId);
+    const link = node?.link;
+    if (!node?.welcomed || !link) return;
+    link.close(new ComputeError("SESSION_REPLACED"));
+    this.leave(node, link);
   }
 }

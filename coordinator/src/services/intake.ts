@@ -130,7 +130,7 @@ export class Intake {
   }
 
   async #check(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate> {
-    const { attempts, fleet, verifier, logger } = this.#components;
+    const { attempts, verifier, logger } = this.#components;
     const { node, assignment, task } = run;
     const specDigest = sha256(task.spec);
     try {
@@ -145,8 +145,7 @@ export class Intake {
         refusal = await verifier.check({ assignmentId, taskId, nodeId, specDigest, n, k, output, outputDigest });
       }
       if (refusal !== undefined) {
-        fleet.blame(node, "rejected");
-        await attempts.end(run, "rejected", refusal);
+        await attempts.end(run, "rejected", refusal, "rejected");
         return { assignmentId: assignment.id, verdict: "REJECTED", reason: refusal, units: 0n };
       }
       return await this.#accept(run, claim, proof, output, matmulUnits(n, k));

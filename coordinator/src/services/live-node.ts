@@ -1,12 +1,16 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { ComputeError } from "../domain/errors.ts";
 import type { Hardware, Node, NodeStatus } from "../domain/node.ts";
+import type { Owner } from "../domain/owner.ts";
 import type { TaskKindName } from "../domain/receipt.ts";
 import type { Assignment, Task } from "../domain/task.ts";
 import type { Upload } from "./uploads.ts";
 
 /** Why a node is told to stop. */
 export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
+
+/** What a node is blamed for. */
+export type Fault = "lost" | "rejected";
 
 /** What became of a result; the words of the proto's Verdict. */
 export interface Fate {
@@ -116,10 +120,10 @@ export class LiveNode {
   }
 
   /** The node as it is stored. */
-  toNode(coordinatorId: string): Node {
+  toNode(owner: Owner): Node {
     const { wallet, hardware, kinds, slots, unitsPerSecond, version, confirmed } = this.offer;
     const { id, status, lastSeen } = this;
     const rate = unitsPerSecond !== undefined && { unitsPerSecond };
-    return { id, wallet, status, lastSeen, coordinatorId, hardware, kinds, slots, ...rate, version, confirmed };
+    return { id, wallet, status, lastSeen, owner, hardware, kinds, slots, ...rate, version, confirmed };
   }
 }

@@ -157,7 +157,7 @@ export class NodeStream {
   }
 
   async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
-    const { fleet, logger } = this.#components;
+    const { fleet, attempts, logger } = this.#components;
     const { contract } = this.#init;
     this.#state = "checking";
     if (this.#init.isDraining()) throw new ComputeError("DRAINING");
@@ -165,6 +165,12 @@ export class NodeStream {
     if (this.#ended.signal.aborted) return;
     this.#key = key;
     const node = await fleet.join(offer, this.#link);
+    try {
+      if (!this.#ended.signal.aborted) await attempts.adopt(node);
+    } catch (error) {
+      fleet.leave(node, this.#link);
+      throw error;
+    }
     if (this.#ended.signal.aborted) return fleet.leave(node, this.#link);
     this.#node = node;
     this.#state = "open";
@@ -211,7 +217,7 @@ export class NodeStream {
   }
 
   async #failure(node: LiveNode, { assignmentId, code, detail }: Failure): Promise<void> {
-    const { attempts, fleet } = this.#components;
+    const { attempts } = this.#components;
     const run = this.#run(node, assignmentId);
     if (!run || run.phase === "checking") return;
     const said = detail.slice(0, 1_024);
@@ -225,8 +231,7 @@ export class NodeStream {
       case FailureCode.FAILURE_CODE_CANCELLED:
         return attempts.end(run, "cancelled", said || "CANCELLED");
       default:
-        fleet.blame(node, "lost");
-        return attempts.end(run, "lost", said || "INTERNAL");
+        return attempts.end(run, "lost", said || "INTERNAL", "lost");
     }
   }
 

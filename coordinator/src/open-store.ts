@@ -1,0 +1,39 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { FsBlobs } from "./adapters/fs-blobs.ts";
+import { MongoBlobs } from "./adapters/mongo/blobs.ts";
+import { MongoConnection } from "./adapters/mongo/connection.ts";
+import { MongoStore } from "./adapters/mongo/store.ts";
+import { SqliteStore } from "./adapters/sqlite/store.ts";
+import type { Settings } from "./config.ts";
+import type { Blobs } from "./ports/blobs.ts";
+import type { Store } from "./ports/store.ts";
+
+/** What outlives the coordinator. */
+export interface OpenStore {
+  readonly store: Store;
+  readonly blobs: Blobs;
+  stop(): Promise<void>;
+}
+
+/** Opens the store that the settings name. Throws UNAVAILABLE, saying what to do, when that cannot be opened. */
+export async function openStore(
+  settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
+  logger: Logger,
+): Promise<OpenStore> {
+  mkdirSync(settings.DATA_DIR, { recursive: true, mode: 0o700 });
+  if (settings.MONGODB_URI === undefined) {
+    const store = new SqliteStore({ logger }, { path: join(settings.DATA_DIR, "coordinator.sqlite") });
+    await store.start();
+    return {
+      store,
+      blobs: new FsBlobs({}, { directory: join(settings.DATA_DIR, "blobs") }),
+      stop: () => store.stop(),
+    };
+  }
+  const connection = new MongoConnection({ logger }, { uri: settings.MONGODB_URI });
+  const store = new MongoStore({ connection, logger });
+  await store.start();
+  return { store, blobs: new MongoBlobs({ connection }), stop: () => store.stop() };
+}
