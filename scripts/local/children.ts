@@ -10,7 +10,7 @@ export class LocalError extends Error {
 
 /** A program ended that nobody asked to. */
 export class ProgramEnded extends LocalError {
-  /** "signal SIGKILL", "exit code 3", ... */
+  /** "signal SIGKILL", "exit code 3: ..." with what it said last. */
   readonly how: string;
 
   constructor(message: string, how: string) {
@@ -38,6 +38,18 @@ export interface Program {
 
 const GUARD = new URL("guard.ts", import.meta.url).href;
 const LAST_LINES = 15;
+/** pino's, from which on a line may say why a program ended. */
+const ERROR_LEVEL = 50;
+
+/** A line of a program's log for people: of pino's JSON what it says, anything else as it is. */
+function readLine(line: string): { readonly text: string; readonly isError: boolean } {
+  try {
+    const { level, msg, err } = JSON.parse(line) as { level: number; msg: string; err?: { message?: string } };
+    return { text: err?.message ? `${msg}: ${err.message}` : msg, isError: level >= ERROR_LEVEL };
+  } catch {
+    return { text: line, isError: false };
+  }
+}
 
 /** A running program. Its output goes to a log file; it ends when this process ends. */
 export class Child {
@@ -95,8 +107,10 @@ export class Child {
   }
 
   #fail(how: string): never {
-    const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LAST_LINES);
-    const last = lines.map((line) => `  ${line}`).join("\n");
-    throw new ProgramEnded(`the ${this.name} ended (${how}). The end of ${shortPath(this.#log)}:\n${last}`, how);
+    const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LAST_LINES).map(readLine);
+    const last = lines.map(({ text }) => `  ${text}`).join("\n");
+    const why = lines.findLast(({ isError }) => isError)?.text;
+    const full = why === undefined ? how : `${how}: ${why}`;
+    throw new ProgramEnded(`the ${this.name} ended (${how}). The end of ${shortPath(this.#log)}:\n${last}`, full);
   }
 }

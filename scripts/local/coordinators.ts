@@ -63,11 +63,11 @@ export class Coordinators {
   /** Starts all and resolves once all answer; `env` is what they share. */
   async start(env: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
     const { store } = this.#settings;
+    this.#say("store", store.title);
     // The first alone: what is wrong with store or chain is then said once.
     const [first, ...others] = this.#places;
     await this.#startOne(first!, env, signal);
     await Promise.all(others.map((place) => this.#startOne(place, env, signal)));
-    this.#say("store", store.title);
     const several = this.#places.length > 1;
     const lines = this.#places.map(
       (place) =>
