@@ -12,6 +12,7 @@ test("a task's change is told to those who watch it, until they leave", () => {
   events.publish("0x01");
   events.publish("0x03");
   expect(told.splice(0)).toEqual(["a", "b"]);
+  expect(events.watched()).toEqual(["0x01", "0x02"]);
   events.publishAll();
   expect(told.splice(0)).toEqual(["a", "b", "c"]);
   leave[0]!();
@@ -19,7 +20,7 @@ test("a task's change is told to those who watch it, until they leave", () => {
   expect(told.splice(0)).toEqual(["b"]);
   for (const stop of leave) stop();
   events.publishAll();
-  expect([told, events.size]).toEqual([[], 0]);
+  expect([told, events.size, events.watched()]).toEqual([[], 0, []]);
 });
 
 test("leaving twice does not disturb who came in between", () => {

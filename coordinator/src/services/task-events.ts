@@ -30,6 +30,11 @@ export class TaskEvents {
     };
   }
 
+  /** The tasks that somebody watches. */
+  watched(): readonly Hex[] {
+    return [...this.#listeners.keys()];
+  }
+
   /** Number of watched tasks. */
   get size(): number {
     return this.#listeners.size;
