@@ -58,8 +58,13 @@ test("what is said while one is under way goes out together after it", async () 
   answer = (response) => response.writeHead(204).end();
   held[0]!.writeHead(204).end();
   await expect.poll(bodies).toEqual([{ tasks: [id(1)] }, { queue: true, tasks: [id(2), id(3)] }]);
-  // One connection carried both.
-  expect(received[1]!.request.socket).toBe(received[0]!.request.socket);
+});
+
+test("connections are used again", async () => {
+  answer = (response) => response.writeHead(200).end('{"progress":{}}');
+  for (let n = 0; n < 10; n++) await peers.progress(address, [id(n)]);
+  const sockets = new Set(received.map(({ request }) => request.socket));
+  expect([received.length, sockets.size < 5]).toEqual([10, true]);
 });
 
 test("a backlog for a slow peer is bounded", async () => {

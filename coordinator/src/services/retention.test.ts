@@ -73,7 +73,7 @@ test("results go after their time, finished tasks after theirs, receipts never",
   await sweep(retention);
   expect([deleted, await store.output(id)]).toEqual([[digest], null]);
   expect(await store.task(id)).not.toBeNull();
-  clock.jump(22 * DAY);
+  clock.jump(23 * DAY);
   await sweep(retention);
   expect(await store.task(id)).toBeNull();
   expect(await store.receipt(receiptId)).not.toBeNull();
