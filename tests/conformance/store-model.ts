@@ -2,6 +2,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ComputeError } from "../../coordinator/src/domain/errors.ts";
+import type { Owner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import {
   accept,
@@ -11,9 +12,23 @@ import {
   expire,
   liveAssignment,
   type Task,
+  takeOver,
 } from "../../coordinator/src/domain/task.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
-import { ALICE, aBatch, aNode, aReceipt, aTask, BOB, CAROL, hexOf } from "./fixtures.ts";
+import {
+  AGAIN,
+  ALICE,
+  aBatch,
+  aCoordinator,
+  aNode,
+  aReceipt,
+  aTask,
+  BOB,
+  CAROL,
+  HERE,
+  hexOf,
+  THERE,
+} from "./fixtures.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
@@ -49,6 +64,8 @@ function step<T>(
 const n = fc.nat(7);
 const at = fc.nat(9);
 const by = fc.constantFrom<Address>(ALICE, BOB, CAROL);
+const owner = fc.constantFrom<Owner>(HERE, AGAIN, THERE);
+const owners = fc.subarray<Owner>([HERE, AGAIN, THERE]);
 
 const insert = step("insert", fc.record({ n, at, by, deadline: at }), async ({ n, at, by, deadline }, world) => {
   const task = aTask(n, { createdAt: at, notBefore: at, deadline, requester: by });
@@ -56,38 +73,53 @@ const insert = step("insert", fc.record({ n, at, by, deadline: at }), async ({ n
   return (store) => store.insertTask(task);
 });
 
-type Move = (task: Task, by: Address, at: number, assignment: Hex) => Task | undefined;
+interface Hand {
+  readonly by: Address;
+  readonly at: number;
+  readonly owner: Owner;
+  /** For a new assignment. */
+  readonly id: Hex;
+}
+type Move = (task: Task, hand: Hand) => Task | undefined;
 const ending = (state: "failed" | "lost"): Move => {
-  return (task, _, at) => {
+  return (task, { at }) => {
     const live = liveAssignment(task);
     const retry = { maxAttempts: 2, notBefore: at };
-    return live && endAssignment(task, live.id, { state, reason: "because", at }, retry);
+    return live && endAssignment(task, live.id, { state, reason: "because", at }, retry, task.owner!);
   };
 };
 const MOVES: Record<string, Move> = {
-  assign: (task, by, at, id) => assign(task, { id, nodeId: hexOf(at, 32), wallet: by, assignedAt: at }),
-  accept: (task, by, at) => {
+  assign: (task, { by, at, owner, id }) =>
+    assign(task, { id, nodeId: hexOf(at, 32), wallet: by, assignedAt: at }, owner),
+  takeOver: (task, { owner }) => takeOver(task, owner),
+  accept: (task, { by, at }) => {
     const live = liveAssignment(task);
-    return (
-      live && accept(task, aReceipt(task, live.id, { provider: by, acceptedAt: at, units: 2n ** 53n + BigInt(at) }))
-    );
+    const change = { provider: by, acceptedAt: at, units: 2n ** 53n + BigInt(at) };
+    return live && accept(task, aReceipt(task, live.id, change), task.owner!);
   },
   fail: ending("failed"),
   lose: ending("lost"),
-  cancel: (task) => cancel(task),
-  expire: (task, _, at) => expire(task, at),
+  cancel: (task, { at }) => cancel(task, at),
+  expire: (task, { at, owner }) => expire(task, at, task.owner ?? owner),
 };
 
 const move = step(
   "move",
-  fc.record({ n, at, by, kind: fc.constantFrom(...Object.keys(MOVES)), stale: fc.nat(3).map((pick) => pick === 0) }),
-  async ({ n, at, by, kind, stale }, world) => {
+  fc.record({
+    n,
+    at,
+    by,
+    owner,
+    kind: fc.constantFrom(...Object.keys(MOVES)),
+    stale: fc.nat(3).map((pick) => pick === 0),
+  }),
+  async ({ n, at, by, owner, kind, stale }, world) => {
     const versions = world.versions.get(hexOf(n));
     const base = versions?.at(stale ? 0 : -1);
     if (!versions || !base) return undefined;
     let task: Task | undefined;
     try {
-      task = MOVES[kind]!(base, by, at, hexOf(1_000 + world.assignments++));
+      task = MOVES[kind]!(base, { by, at, owner, id: hexOf(1_000 + world.assignments++) });
     } catch (error) {
       if (!(error instanceof ComputeError)) throw error;
     }
@@ -106,13 +138,45 @@ const close = step(
   "close",
   fc.record({ picks: fc.array(n, { maxLength: 3 }), oldest: fc.boolean(), gap: fc.nat(3) }),
   async ({ picks, oldest, gap }, { model, receipts }) => {
-    const id = ((await model.lastBatch())?.id ?? 0) + (gap === 0 ? 2 : 1);
+    const id = (await lastBatchId(model)) + (gap === 0 ? 2 : 1);
     const unbatched = await model.unbatchedReceipts(picks.length);
     const picked = picks.map((pick) => receipts[pick]).filter((receipt) => receipt !== undefined);
     const batch = aBatch(id, oldest ? unbatched : picked);
     return (store) => store.insertBatch(batch);
   },
 );
+
+async function lastBatchId(store: Store): Promise<number> {
+  return (await store.batches({ limit: 1 })).items[0]?.id ?? 0;
+}
+
+const takeIn = step("take in", fc.record({ at, by }), async ({ at, by }, { model }) => {
+  const units = BigInt(at);
+  const change = { imported: true, state: "recorded", units, credits: [{ provider: by, units }], block: at } as const;
+  const batch = aBatch((await lastBatchId(model)) + 1, [], change);
+  return (store) => store.insertBatch(batch);
+});
+
+const withdraw = step("withdraw", fc.nat(3), async (back, { model }) => {
+  const id = (await lastBatchId(model)) - (back === 3 ? 1 : 0);
+  return (store) => store.withdrawBatch(id);
+});
+
+const quarantine = step("quarantine", at, async (before) => (store) => store.quarantineReceipts(before));
+
+const release = step("release", fc.array(n, { maxLength: 3 }), async (picks, { receipts }) => {
+  const ids = picks.map((pick) => receipts[pick]?.receiptId ?? hexOf(404));
+  return (store) => store.releaseReceipts(ids);
+});
+
+// Which of those that qualify go first is the store's choice, so all of them go.
+const prune = step("prune", at, async (before, world) => {
+  for (const [id, versions] of world.versions) {
+    const endedAt = versions.at(-1)?.endedAt;
+    if (endedAt !== undefined && endedAt < before) world.versions.delete(id);
+  }
+  return (store) => store.pruneTasks(before, 100);
+});
 
 const forget = step("forget", fc.record({ before: at, limit: fc.nat(3) }), async ({ before, limit }, { model }) => {
   const receipts = await model.receiptsWithResult(before, limit);
@@ -134,17 +198,39 @@ const settle = step(
       store.updateBatch(id, change),
 );
 
-const node = step(
-  "node",
-  fc.record({ n, at, by, status: fc.constantFrom("online" as const, "suspect" as const, "offline" as const) }),
-  async ({ n, at, by, status }) =>
+const status = fc.constantFrom("online" as const, "suspect" as const, "offline" as const);
+
+const join = step("join", fc.record({ n, at, by, owner, status }), async ({ n, at, by, owner, status }) => {
+  return (store) => store.joinNode(aNode(n, { lastSeen: at, wallet: by, owner, status }));
+});
+
+const change = step("change", fc.record({ n, at, by, owner, status }), async ({ n, at, by, owner, status }) => {
+  return (store) => store.saveNode(aNode(n, { lastSeen: at, wallet: by, owner, status }));
+});
+
+const heard = step("heard", fc.record({ n, at, owner }), async ({ n, at, owner }) => {
+  return (store) => store.saveLastSeen(owner, [{ id: hexOf(n, 32), lastSeen: at }]);
+});
+
+const leave = step("leave", owners, async (present) => (store) => store.releaseNodes(present));
+
+const pruneNodes = step("prune nodes", at, async (before) => (store) => store.pruneNodes(before, 100));
+
+const peer = step(
+  "peer",
+  fc.record({ owner, name: fc.constantFrom("register" as const, "beat" as const, "deregister" as const) }),
+  async ({ owner, name }) =>
     (store) =>
-      store.saveNode(aNode(n, { lastSeen: at, wallet: by, status })),
+      name === "register" ? store.register(aCoordinator(owner)) : store[name](owner),
 );
 
-const heard = step("heard", fc.record({ n, at }), async ({ n, at }) => {
-  return (store) => store.saveLastSeen([{ id: hexOf(n, 32), lastSeen: at }]);
-});
+const lock = step(
+  "lock",
+  fc.record({ name: fc.constantFrom("settlement", "retention"), owner, from: fc.option(owner), release: fc.nat(2) }),
+  async ({ name, owner, from, release }) =>
+    (store) =>
+      release === 0 ? store.releaseLock(name, owner) : store.takeLock(name, owner, from),
+);
 
 const standing = step("standing", fc.record({ n, at, by }), async ({ n, at, by }) => {
   return (store) => store.saveStandings([{ nodeId: hexOf(n, 32), wallet: by, cap: at, valid: n, faults: 0 }]);
@@ -158,7 +244,17 @@ const turns = fc.array(
       { weight: 3, arbitrary: close },
       { weight: 2, arbitrary: settle },
       { weight: 1, arbitrary: forget },
-      { weight: 2, arbitrary: node },
+      { weight: 1, arbitrary: takeIn },
+      { weight: 1, arbitrary: withdraw },
+      { weight: 1, arbitrary: quarantine },
+      { weight: 1, arbitrary: release },
+      { weight: 1, arbitrary: prune },
+      { weight: 2, arbitrary: join },
+      { weight: 2, arbitrary: change },
+      { weight: 1, arbitrary: leave },
+      { weight: 1, arbitrary: pruneNodes },
+      { weight: 1, arbitrary: peer },
+      { weight: 1, arbitrary: lock },
       { weight: 1, arbitrary: heard },
       { weight: 1, arbitrary: standing },
     ),

@@ -6,7 +6,7 @@ import { readAll, snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 
 /** Stores verified tasks with a receipt each and returns the receipts, oldest first. */
-async function accepted(store: Store, count: number, change: (n: number) => Partial<Receipt> = () => ({})) {
+export async function accepted(store: Store, count: number, change: (n: number) => Partial<Receipt> = () => ({})) {
   const tasks = Array.from({ length: count }, (_, n) => aVerifiedTask(n, change(n)));
   await Promise.all(
     tasks.map(async ({ queued, running, receipt, verified }) => {
@@ -46,18 +46,22 @@ export function describeSettling(make: MakeStore): void {
     expect(await store.unbatchedReceipts(3)).toEqual(oldestFirst.slice(0, 3));
     await store.insertBatch(aBatch(1, oldestFirst.slice(0, 4)));
     expect(await store.unbatchedReceipts(100)).toEqual(oldestFirst.slice(4));
+    expect(await store.unbatched()).toEqual({ count: 6, oldestAcceptedAt: 95 });
     expect((await store.totals()).unbatched).toEqual({ count: 6, oldestAcceptedAt: 95 });
   });
 
   test("closes batches in order and stamps their receipts", async () => {
     const { store } = await make();
     const [a, b, c] = (await accepted(store, 3)) as [Receipt, Receipt, Receipt];
-    expect(await store.lastBatch()).toBeNull();
+    expect(await store.batches({ limit: 1 })).toEqual({ items: [] });
     const first = aBatch(1, [c, a], { units: 2n ** 60n + 1n, credits: [{ provider: BOB, units: 2n ** 60n + 1n }] });
     expect(await store.insertBatch(first)).toBe(true);
     expect(await store.insertBatch(aBatch(2, [b]))).toBe(true);
     expect(await store.batch(1)).toEqual(first);
-    expect(await store.lastBatch()).toEqual(aBatch(2, [b]));
+    expect(await store.batch(2)).toEqual(aBatch(2, [b]));
+    expect((await store.batches({ limit: 1 })).items).toEqual([
+      aBatch(2, [], { units: b.units, credits: [{ provider: BOB, units: b.units }] }),
+    ]);
     expect(await store.receipt(c.receiptId)).toEqual({ ...c, batchId: 1 });
     expect(await store.receipt(b.receiptId)).toEqual({ ...b, batchId: 2 });
     expect(await store.batch(3)).toBeNull();
@@ -88,8 +92,10 @@ export function describeSettling(make: MakeStore): void {
     const receipts = await accepted(store, 4);
     const closers = [receipts.slice(0, 2), receipts.slice(2), receipts];
     const outcomes = await Promise.all(closers.map((content) => store.insertBatch(aBatch(1, content))));
-    expect(outcomes).toEqual([true, false, false]);
-    expect(await store.unbatchedReceipts(10)).toHaveLength(2);
+    expect(outcomes.filter(Boolean)).toHaveLength(1);
+    const { receiptIds } = (await store.batch(1))!;
+    expect(receiptIds).toEqual(closers[outcomes.indexOf(true)]!.map(({ receiptId }) => receiptId));
+    expect(await store.unbatched()).toMatchObject({ count: 4 - receiptIds.length });
   });
 
   test("changes what may change of a batch and keeps the rest", async () => {
@@ -112,7 +118,7 @@ export function describeSettling(make: MakeStore): void {
     await expect(store.updateBatch(2, { state: "closed" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("lists batches newest first without their receipts, and finds those to record", async () => {
+  test("lists batches newest first without their receipts", async () => {
     const { store } = await make();
     const receipts = await accepted(store, 5);
     const all = receipts.map((receipt, n) => aBatch(n + 1, [receipt]));
@@ -123,7 +129,7 @@ export function describeSettling(make: MakeStore): void {
     const listed = await readAll((query) => store.batches(query), 2);
     expect(listed.map(({ id, receiptIds }) => [id, receiptIds])).toEqual([5, 4, 3, 2, 1].map((id) => [id, []]));
     expect(listed[0]).toEqual({ ...all[4]!, receiptIds: [] });
-    expect(await store.unrecordedBatches()).toEqual([all[1], { ...all[3]!, state: "included" }, all[4]]);
+    expect(listed.map(({ state }) => state)).toEqual(["closed", "included", "recorded", "closed", "recorded"]);
   });
 
   test("adds up units beyond what a JavaScript number can count", async () => {
@@ -139,7 +145,12 @@ export function describeSettling(make: MakeStore): void {
       tasks: { queued: 0, running: 0, cancelling: 0, verified: 0, failed: 0, cancelled: 0 },
       receipts: 0,
       unbatched: { count: 0 },
+      quarantined: { count: 0, units: 0n },
       units: { verified: 0n, recorded: 0n },
     });
+    expect(await store.unbatched()).toEqual({ count: 0 });
+    expect(await store.queueDepths()).toEqual([]);
+    expect(await store.nodeCounts()).toEqual({ online: 0, suspect: 0, offline: 0 });
+    expect(await store.coordinators()).toEqual([]);
   });
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { accept, assign, cancel, endAssignment, type Task } from "../../coordinator/src/domain/task.ts";
-import { ALICE, aReceipt, assigned, aTask, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
+import { ALICE, aReceipt, assigned, aTask, aVerifiedTask, BOB, CAROL, HERE, hexOf } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 
@@ -14,10 +14,11 @@ export function describeTasks(make: MakeStore): void {
     const retry = { maxAttempts: 3, notBefore: 9_000 };
     const first = aTask(1, { requestDigest: hexOf(8, 32), spec: new Uint8Array(0) });
     const second = assigned(first, hexOf(11));
-    const third = endAssignment(second, hexOf(11), { state: "failed", reason: "“No” — ü\u0000'", at: 2_000 }, retry);
+    const ending = { state: "failed", reason: "“No” — ü\u0000'", at: 2_000 } as const;
+    const third = endAssignment(second, hexOf(11), ending, retry, HERE);
     const fourth = assigned(third, hexOf(12), 2);
     const receipt = aReceipt(fourth, hexOf(12), { units: 2n ** 62n + 1n });
-    const fifth = accept(fourth, receipt);
+    const fifth = accept(fourth, receipt, HERE);
     await store.insertTask(first);
     for (const task of [second, third, fourth]) {
       expect(await store.saveTask(task)).toBe(true);
@@ -47,7 +48,7 @@ export function describeTasks(make: MakeStore): void {
     const { store } = await make();
     const leased = { ...assigned(aTask(1), hexOf(11)), version: 1 };
     await store.insertTask(leased);
-    expect(await store.liveTasks()).toEqual([leased]);
+    expect(await store.liveTasksOf(hexOf(1, 32))).toEqual([leased]);
     expect((await store.totals()).tasks).toMatchObject({ queued: 0, running: 1 });
   });
 
@@ -63,7 +64,7 @@ export function describeTasks(make: MakeStore): void {
     expect(await store.receipt(receipt.receiptId)).toBeNull();
     expect(await store.output(queued.id)).toBeNull();
     expect(await store.saveTask(running)).toBe(true);
-    expect(await store.saveTask(cancel(queued), made)).toBe(false);
+    expect(await store.saveTask(cancel(queued, 5), made)).toBe(false);
     expect(await store.task(queued.id)).toEqual(running);
     expect((await store.totals()).receipts).toBe(0);
   });
@@ -88,7 +89,7 @@ export function describeTasks(make: MakeStore): void {
       Promise.all([1, 2, 3].map((rival) => store.saveTask(assigned(task, hexOf(1_000 * rival + n), rival))));
     const outcomes = await Promise.all(tasks.map(contest));
     expect(outcomes.filter((won) => won.filter(Boolean).length === 1)).toHaveLength(500);
-    const rivals = Array.from({ length: 500 }, (_, n) => store.saveTask(cancel({ ...assigned(tasks[0]!, hexOf(n)) })));
+    const rivals = Array.from({ length: 500 }, (_, n) => store.saveTask(cancel(assigned(tasks[0]!, hexOf(n)), 5)));
     expect((await Promise.all(rivals)).filter(Boolean)).toHaveLength(1);
     expect((await store.totals()).tasks).toMatchObject({ queued: 0, running: 499, cancelling: 1 });
   });
@@ -164,49 +165,11 @@ export function describeTasks(make: MakeStore): void {
     expect(seen.filter(({ id }) => ids.has(id))).toEqual(newestFirst(tasks));
   });
 
-  test("finds the queued tasks whose time has come, longest ready first", async () => {
-    const { store } = await make();
-    const at = (n: number, notBefore: number) => aTask(n, { notBefore, createdAt: 1_000 - n });
-    const [first, second, third, later] = [at(1, 10), at(2, 20), at(3, 30), at(4, 31)];
-    for (const task of [later, third, first, second]) await store.insertTask(task);
-    const taken = assigned(at(5, 5), hexOf(50));
-    await store.insertTask(at(5, 5));
-    await store.saveTask(taken);
-    expect(await store.queuedTasks({ now: 30, limit: 10 })).toEqual([first, second, third]);
-    expect(await store.queuedTasks({ now: 30, limit: 2 })).toEqual([first, second]);
-    expect(await store.queuedTasks({ now: 30, limit: 2, excluded: [first.id, hexOf(404)] })).toEqual([second, third]);
-    expect(await store.queuedTasks({ now: 9, limit: 10 })).toEqual([]);
-    const ending = { state: "lost", reason: "lease lost", at: 30 } as const;
-    await store.saveTask(endAssignment(taken, hexOf(50), ending, { maxAttempts: 3, notBefore: 40 }));
-    expect((await store.queuedTasks({ now: 40, limit: 10 })).map(({ id }) => id)).toEqual(
-      [first, second, third, later, taken].map(({ id }) => id),
-    );
-  });
-
-  test("finds the tasks that run, and those past their deadline", async () => {
-    const { store } = await make();
-    const due = (n: number, deadline: number) => aTask(n, { deadline });
-    await Promise.all([1, 2, 3, 4].map((n) => store.insertTask(due(n, 100 * n))));
-    const running = assigned(due(2, 200), hexOf(20));
-    const cancelling = cancel(assigned(due(3, 300), hexOf(30)));
-    await store.saveTask(running);
-    await store.saveTask(assigned(due(3, 300), hexOf(30)));
-    await store.saveTask(cancelling);
-    const { queued, running: ran, receipt, verified } = aVerifiedTask(5);
-    await store.insertTask({ ...queued, deadline: 0 });
-    await store.saveTask(ran);
-    await store.saveTask(verified, { receipt });
-    expect((await store.liveTasks()).toSorted((a, b) => a.deadline - b.deadline)).toEqual([running, cancelling]);
-    expect(await store.overdueTasks(300, 10)).toEqual([due(1, 100), running]);
-    expect(await store.overdueTasks(1_000, 3)).toEqual([due(1, 100), running, cancelling]);
-    expect(await store.overdueTasks(100, 10)).toEqual([]);
-  });
-
   test("refuses to assign what another write took in the same turn", async () => {
     const { store } = await make();
     const task = aTask(1);
     const take = (n: number) =>
-      store.saveTask(assign(task, { id: hexOf(n), nodeId: hexOf(n, 32), wallet: BOB, assignedAt: 5 }));
+      store.saveTask(assign(task, { id: hexOf(n), nodeId: hexOf(n, 32), wallet: BOB, assignedAt: 5 }, HERE));
     expect(await Promise.all([store.insertTask(task), take(1), take(2)])).toEqual([
       { task, created: true },
       true,

@@ -1,8 +1,13 @@
 import { describe, expect, test } from "vitest";
 import type { Store } from "../../coordinator/src/ports/store.ts";
-import { ALICE, aBatch, aNode, aTask, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
+import { ALICE, aBatch, aCoordinator, aNode, aTask, aVerifiedTask, BOB, HERE, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
 import { describeModel } from "./store-model.ts";
+import { describeNodes } from "./store-nodes.ts";
+import { describePeers } from "./store-peers.ts";
+import { describeQueues } from "./store-queues.ts";
+import { describeRaces } from "./store-races.ts";
+import { describeRecovery } from "./store-recovery.ts";
 import { describeSettling } from "./store-settling.ts";
 import { describeTasks } from "./store-tasks.ts";
 
@@ -20,9 +25,13 @@ export type MakeStore = () => Promise<{
 export function describeStore(name: string, make: MakeStore): void {
   describe(`${name} as Store`, () => {
     describeLifecycle(make);
+    describePeers(make);
     describeTasks(make);
+    describeQueues(make);
     describeNodes(make);
     describeSettling(make);
+    describeRecovery(make);
+    describeRaces(make);
     describeModel(make);
   });
 }
@@ -40,6 +49,10 @@ function describeLifecycle(make: MakeStore): void {
       () => store.task(hexOf(1)),
       () => store.saveNode(aNode(1)),
       () => store.insertBatch(aBatch(1, [])),
+      () => store.unbatched(),
+      () => store.beat(HERE),
+      () => store.takeLock("settlement", HERE, null),
+      () => store.secret("peers"),
       () => store.bind({ chainId: 1, address: ALICE }, false),
       () => store.totals(),
     ];
@@ -65,11 +78,15 @@ function describeLifecycle(make: MakeStore): void {
     }
     await store.insertBatch(aBatch(1, [aVerifiedTask(1).receipt]));
     await store.updateBatch(1, { state: "recorded", transaction: hexOf(9, 32), block: 7 });
-    await store.saveNode(aNode(1));
+    await store.joinNode(aNode(1));
+    await store.register(aCoordinator(HERE));
+    await store.takeLock("settlement", HERE, null);
+    const secret = await store.secret("peers");
     await store.saveStandings([{ nodeId: aNode(1).id, wallet: BOB, cap: 4, valid: 3, faults: 1 }]);
     const before = await snapshot(store);
     const reopened = await reopen();
     expect(await snapshot(reopened)).toEqual(before);
+    expect(Buffer.compare(await reopened.secret("peers"), secret)).toBe(0);
     await expect(reopened.bind({ chainId: 50, address: ALICE }, false)).rejects.toMatchObject({
       code: "STORE_BOUND_ELSEWHERE",
     });
@@ -102,7 +119,7 @@ function describeLifecycle(make: MakeStore): void {
     expect(outcomes[1]).toMatchObject({ reason: { code: "NOT_FOUND" } });
     expect(outcomes[2]).toMatchObject({ value: false });
     expect(await readAll((query) => store.tasks(query))).toEqual([aTask(2), aTask(1)]);
-    expect(await store.lastBatch()).toBeNull();
+    expect(await store.batches({ limit: 1 })).toEqual({ items: [] });
   });
 
   test.each(["", "%", "not a cursor", "bnVsbA", "e30", "W10", "WzEsMl0", "IjB4enoi", "IjB4YWJjIg", "' OR 1=1"])(
@@ -116,54 +133,4 @@ function describeLifecycle(make: MakeStore): void {
       }
     },
   );
-}
-
-function describeNodes(make: MakeStore): void {
-  test("keeps the last word about a node", async () => {
-    const { store } = await make();
-    expect(await store.node(hexOf(1, 32))).toBeNull();
-    await store.saveNode(aNode(1));
-    const changed = aNode(1, { wallet: CAROL, status: "suspect", confirmed: false, kinds: [], slots: 1, version: "2" });
-    for (const node of [changed, { ...changed, unitsPerSecond: 250_000 }, changed]) {
-      await store.saveNode(node);
-      expect(await store.node(node.id)).toEqual(node);
-    }
-  });
-
-  test("notes when nodes were heard, and passes over those that it does not know", async () => {
-    const { store } = await make();
-    await store.saveNode(aNode(1));
-    await store.saveNode(aNode(2));
-    await store.saveLastSeen([
-      { id: aNode(1).id, lastSeen: 77 },
-      { id: aNode(3).id, lastSeen: 88 },
-    ]);
-    expect(await store.node(aNode(1).id)).toEqual(aNode(1, { lastSeen: 77 }));
-    expect(await store.node(aNode(2).id)).toEqual(aNode(2));
-    expect(await store.node(aNode(3).id)).toBeNull();
-  });
-
-  test("lists nodes by id, of a wallet and in a state", async () => {
-    const { store } = await make();
-    const nodes = Array.from({ length: 20 }, (_, n) =>
-      aNode(n, { wallet: n % 2 ? BOB : CAROL, status: n % 3 ? "online" : "offline" }),
-    );
-    await Promise.all(nodes.map((node) => store.saveNode(node)));
-    const sorted = nodes.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-    expect(await readAll((query) => store.nodes(query))).toEqual(sorted);
-    expect(await readAll((query) => store.nodes({ ...query, wallet: BOB, status: "offline" }))).toEqual(
-      sorted.filter((node) => node.wallet === BOB && node.status === "offline"),
-    );
-  });
-
-  test("keeps one standing for each pair of node and wallet", async () => {
-    const { store } = await make();
-    const ofBob = { nodeId: hexOf(1, 32), wallet: BOB, cap: 1, valid: 0, faults: 0 };
-    const ofCarol = { ...ofBob, wallet: CAROL, cap: 8, valid: 2 ** 40, faults: 3 };
-    await store.saveStandings([ofBob, ofCarol]);
-    await store.saveStandings([{ ...ofBob, cap: 2, valid: 1 }]);
-    expect(await store.standing(ofBob.nodeId, BOB)).toEqual({ ...ofBob, cap: 2, valid: 1 });
-    expect(await store.standing(ofBob.nodeId, CAROL)).toEqual(ofCarol);
-    expect(await store.standing(ofBob.nodeId, ALICE)).toBeNull();
-  });
 }
