@@ -19,6 +19,7 @@ import { openStore } from "./open-store.ts";
 import type { Store } from "./ports/store.ts";
 import { readRecorderKey } from "./recorder-key.ts";
 import { Attempts } from "./services/attempts.ts";
+import { Custody } from "./services/custody.ts";
 import { Fleet } from "./services/fleet.ts";
 import { Intake } from "./services/intake.ts";
 import { Peers } from "./services/peers.ts";
@@ -106,8 +107,9 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       { store, fleet, events, clock, logger, metrics, random },
       { self, heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
     );
+    const custody = new Custody({ store, fleet, attempts, events, clock, logger, metrics }, { self });
     const scheduler = new Scheduler(
-      { store, fleet, attempts, events, peers, link, clock, logger, metrics, random },
+      { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
       {
         heartbeatMs,
         leaseMs,
@@ -137,7 +139,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     await fleet.recover();
     await scheduler.start();
     closing.push(() => scheduler.stop());
-    peers.listen({ changed: () => void scheduler.peersChanged(), missed: () => void adoptAll() });
+    peers.listen({ changed: () => void scheduler.takeOver(), missed: () => void adoptAll() });
 
     const retention = new Retention(
       { store, blobs, clock, logger, random },
@@ -154,7 +156,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     ];
     const audiences = new Set(names.map((name) => name.toLowerCase()));
     const grpc = new GrpcServer(
-      { fleet, attempts, intake, uploads, clock, logger, blobs },
+      { fleet, attempts, custody, intake, uploads, clock, logger, blobs },
       {
         ...settings.GRPC_ADDRESS,
         tls: await readTlsFiles(settings),
@@ -178,7 +180,10 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     }
 
     let draining = false;
+    const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
     const rest = await openRest();
+    watch.start();
+    closing.push(() => watch.stop());
     const httpPort = Number(new URL(rest.listeningOrigin).port || 80);
     if (httpPort !== settings.HTTP_ADDRESS.port) await peers.moveTo(peerAddress(settings, httpPort));
 
@@ -266,6 +271,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
           logger,
           events,
           scheduler,
+          watch,
+          peers,
           presence: fleet,
           settlement: { status: () => settlement?.service.status() ?? { state: "off", openBatches: 0 } },
           metrics,

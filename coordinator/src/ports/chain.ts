@@ -43,7 +43,10 @@ export interface Chain {
   nextBatchId(at: BlockTag): Promise<number>;
   /** Root of a recorded batch; null when the contract holds none. */
   rootOf(batchId: number, at: BlockTag): Promise<Hex | null>;
-  /** Gas that recording the credits would take now; rejects with a {@link ContractRefusal}. */
+  /**
+   * Gas that recording the credits would take now. Rejects with a {@link ContractRefusal}, and with {@link BatchTooLarge}
+   * when no node would take such a transaction.
+   */
   estimate(batch: BatchContent): Promise<bigint>;
   /**
    * Signs and sends the batch with the nonce that the chain expects now; while that is still the nonce of `replacing`, with
@@ -70,4 +73,9 @@ export class ContractRefusal extends Error {
     this.error = error;
     this.values = values;
   }
+}
+
+/** A transaction with so many credits is longer, or may cost more, than the nodes of a chain take. */
+export class BatchTooLarge extends Error {
+  override readonly name = "BatchTooLarge";
 }

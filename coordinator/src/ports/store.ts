@@ -102,6 +102,8 @@ export interface Store {
   liveTasksOf(nodeId: Hex): Promise<Task[]>;
   /** Running and cancelling tasks whose owner is none of `owners`, at most `limit`; by id. */
   orphanedTasks(owners: readonly Owner[], limit: number): Promise<Task[]>;
+  /** The live assignments of this owner's tasks; by task id. */
+  liveAssignments(owner: Owner): Promise<{ readonly taskId: Hex; readonly assignmentId: Hex }[]>;
   /** Cancelling tasks of this owner; by id. */
   cancellingTasks(owner: Owner): Promise<Task[]>;
   /** Unfinished tasks that are nobody's or `owner`'s, and whose deadline is before `now`; at most `limit`, by deadline, then id. */

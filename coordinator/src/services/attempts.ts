@@ -1,9 +1,9 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
-import { isSameOwner, type Owner } from "../domain/owner.ts";
+import type { Owner } from "../domain/owner.ts";
 import type { Receipt } from "../domain/receipt.ts";
-import { accept, type Ending, endAssignment, liveAssignment, type Task, takeOver } from "../domain/task.ts";
+import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../domain/task.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
@@ -15,8 +15,6 @@ import type { TaskEvents } from "./task-events.ts";
 const RETRY_MS = { first: 250, longest: 30_000 };
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
-/** Tasks taken over at once. */
-const PAGE = 256;
 /** Writes of one task that may collide before the caller hears of it. */
 const COLLISIONS = 5;
 
@@ -66,6 +64,16 @@ export class Attempts {
     return run?.node === node ? run : undefined;
   }
 
+  /** The live assignment of that id, at whichever node. */
+  get(assignmentId: Hex): Run | undefined {
+    return this.#runs.get(assignmentId);
+  }
+
+  /** Those that a node has answered, and whose end is not being written. */
+  followed(): Run[] {
+    return [...this.#runs.values()].filter(({ phase, ending }) => phase === "running" && !ending);
+  }
+
   /** The live assignment of a task, or undefined. */
   ofTask(taskId: Hex): Run | undefined {
     return this.#byTask.get(taskId);
@@ -74,83 +82,6 @@ export class Attempts {
   /** Live assignments. */
   get size(): number {
     return this.#runs.size;
-  }
-
-  /**
-   * Takes over the live assignments whose owner is none of `alive`; their nodes have the lease time to come to this
-   * coordinator. Another that does the same at once takes some of them, each one only one. Returns how many it took.
-   */
-  async takeOver(alive: readonly Owner[]): Promise<number> {
-    const { store } = this.#components;
-    for (let taken = 0; ; ) {
-      const page = await store.orphanedTasks(alive, PAGE);
-      const won = await Promise.all(page.map((task) => this.#take(task, () => this.#expect(task))));
-      taken += won.filter(Boolean).length;
-      if (page.length < PAGE) return taken;
-    }
-  }
-
-  /**
-   * A node is here: what it runs is this coordinator's from now on, wherever it was before, and what the store says has
-   * ended has ended.
-   */
-  async adopt(node: LiveNode): Promise<void> {
-    const tasks = await this.#components.store.liveTasksOf(node.id);
-    const live = new Set<Hex>();
-    const { self } = this.#init;
-    for (const task of tasks) {
-      const { id } = liveAssignment(task)!;
-      live.add(id);
-      if (this.#runs.has(id) && isSameOwner(task.owner, self)) continue;
-      await this.#take(task, () => Promise.resolve(node));
-    }
-    for (const run of [...node.runs.values()]) {
-      // Neither what is being stored, nor what is being judged, which the judgement itself will find out.
-      if (live.has(run.assignment.id) || run.phase !== "running" || run.ending) continue;
-      node.link?.cancel(run.assignment.id, "LEASE_LOST");
-      this.forget(run);
-    }
-  }
-
-  /** One guarded change of owner; false when the task has moved on. */
-  async #take(task: Task, nodeOf: () => Promise<LiveNode>): Promise<boolean> {
-    const { store, metrics, events } = this.#components;
-    const taken = takeOver(task, this.#init.self);
-    if (!(await store.saveTask(taken))) return false;
-    metrics.takenOver.inc();
-    const known = this.#runs.get(liveAssignment(taken)!.id);
-    if (known) known.task = taken;
-    else this.open(taken, await nodeOf(), "running");
-    events.publish(task.id);
-    return true;
-  }
-
-  /** The node of a live assignment, which is expected here. */
-  async #expect(task: Task): Promise<LiveNode> {
-    const { fleet, store } = this.#components;
-    const live = liveAssignment(task)!;
-    const stored = await store.node(live.nodeId);
-    return fleet.expect(live.nodeId, {
-      nodeId: live.nodeId,
-      wallet: live.wallet,
-      version: stored?.version ?? "",
-      kinds: stored?.kinds ?? [],
-      slots: stored?.slots ?? 1,
-      hardware: stored?.hardware ?? { cpuModel: "", cpuCores: 0, memoryBytes: 0, platform: "" },
-      confirmed: stored?.confirmed ?? false,
-      runningAssignmentIds: [],
-    });
-  }
-
-  /** Tells nodes to stop what was cancelled at another coordinator. */
-  async learnCancelled(): Promise<void> {
-    for (const task of await this.#components.store.cancellingTasks(this.#init.self)) {
-      const run = this.#byTask.get(task.id);
-      if (!run || run.task.version >= task.version) continue;
-      run.task = task;
-      run.node.link?.cancel(run.assignment.id, "REQUESTED");
-      this.#components.events.publish(task.id);
-    }
   }
 
   /** Keeps the live assignment of a task; the node's room is taken from now on. */

@@ -13,6 +13,7 @@ import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Attempts } from "../../services/attempts.ts";
+import type { Custody } from "../../services/custody.ts";
 import type { Fleet } from "../../services/fleet.ts";
 import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
 import type { LiveNode, Run } from "../../services/live-node.ts";
@@ -30,6 +31,7 @@ const MAX_PENDING = 32;
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
   readonly attempts: Attempts;
+  readonly custody: Custody;
   readonly intake: Intake;
   readonly uploads: UploadBudget;
   readonly clock: Clock;
@@ -157,7 +159,7 @@ export class NodeStream {
   }
 
   async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
-    const { fleet, attempts, logger } = this.#components;
+    const { fleet, custody, logger } = this.#components;
     const { contract } = this.#init;
     this.#state = "checking";
     if (this.#init.isDraining()) throw new ComputeError("DRAINING");
@@ -166,7 +168,7 @@ export class NodeStream {
     this.#key = key;
     const node = await fleet.join(offer, this.#link);
     try {
-      if (!this.#ended.signal.aborted) await attempts.adopt(node);
+      if (!this.#ended.signal.aborted) await custody.adopt(node);
     } catch (error) {
       fleet.leave(node, this.#link);
       throw error;
