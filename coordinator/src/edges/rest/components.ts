@@ -1,14 +1,16 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
+import type { Owner } from "../../domain/owner.ts";
 import type { Task } from "../../domain/task.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Nudge } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
 import type { TaskEvents } from "../../services/task-events.ts";
 
 /** How recording on the chain goes, as the REST facade shows it. */
 export interface SettlementStatus {
-  readonly state: "off" | "running" | "waiting" | "stopped";
+  readonly state: "off" | "running" | "standby" | "waiting" | "stopped";
   readonly reason?: string | undefined;
   readonly openBatches: number;
   readonly lastRecorded?: number | undefined;
@@ -35,19 +37,27 @@ export interface RestComponents {
       readonly id?: Hex;
       readonly requestDigest?: Hex;
     }): Promise<{ readonly task: Task; readonly created: boolean }>;
-    /** Cancels, or asks the node to stop; throws NOT_CANCELLABLE when the task has ended. */
+    /** Cancels, or asks the node to stop, wherever the task runs; throws NOT_CANCELLABLE when the task has ended. */
     cancel(taskId: Hex): Promise<Task>;
     /** Why a queued task waits, for people. */
     waitingReason(task: Task): string | undefined;
-    /** 0 to 1 of the live assignment. */
+    /** 0 to 1 of the live assignment, if it runs here. */
     progress(taskId: Hex): number | undefined;
-    depth(): { readonly queued: number; readonly running: number };
+    /** A peer's word arrived. */
+    nudged(nudge: Nudge): void;
+  };
+  readonly watch: {
+    /** 0 to 1 of a watched task's live assignment, if it runs at another coordinator. */
+    progressOf(taskId: Hex): number | undefined;
+  };
+  readonly peers: {
+    /** This coordinator. */
+    readonly self: Owner;
+    /** Whether a coordinator lives; true for this one. */
+    isAlive(owner: Owner): boolean;
   };
   readonly presence: {
-    counts(): { readonly online: number; readonly suspect: number };
-    /** Median of the online nodes' slots; undefined when no node says. */
-    unitsPerSecond(): number | undefined;
-    /** Of a node with an open session. */
+    /** Of a node with an open session here. */
     live(
       nodeId: Hex,
     ):
@@ -122,8 +132,10 @@ export interface RestInit {
   readonly trustProxy: boolean | string | readonly string[];
   /** Origins under which browsers reach the hub; empty: those of `address` (of localhost too when it is loopback). */
   readonly publicOrigins: readonly string[];
-  /** At least 32 bytes; signs session cookies. */
-  readonly sessionSecret: Buffer;
+  /** At least 32 bytes, the same at every coordinator; signs session cookies, so that all of them take each other's. */
+  readonly sessionSecret: Uint8Array;
+  /** 32 bytes, the same at every coordinator; shows them to each other. Without it there are no routes between them. */
+  readonly peerSecret?: Uint8Array | undefined;
   /** Folder of the built hub. */
   readonly hubDirectory: string;
   readonly network: RestNetwork;

@@ -39,5 +39,10 @@ export const PROBLEMS = {
 
 /** A task as people see it, with the batch that carries its receipt. */
 export async function renderTask({ components, batches, init }: RestContext, task: Task): Promise<TaskView> {
-  return taskView(task, await batches.ofTask(task), components.scheduler, init.network);
+  const { scheduler, watch } = components;
+  const live = {
+    waitingReason: scheduler.waitingReason(task),
+    progress: scheduler.progress(task.id) ?? watch.progressOf(task.id),
+  };
+  return taskView(task, await batches.ofTask(task), live, init.network);
 }

@@ -16,12 +16,6 @@ test("a value is there until its time is over", () => {
   expect(map.get("a")).toBeUndefined();
 });
 
-test("a value is taken once", () => {
-  const { map } = make();
-  map.set("a", 1);
-  expect([map.take("a"), map.take("a")]).toEqual([1, undefined]);
-});
-
 test("the oldest goes when it is full, and setting anew counts as new", () => {
   const { clock, map } = make();
   for (const [value, key] of ["a", "b", "c"].entries()) {

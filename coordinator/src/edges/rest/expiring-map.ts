@@ -27,11 +27,4 @@ export class ExpiringMap<V> {
     const entry = this.#entries.get(key);
     return entry && entry.expiresAt > this.#clock.now() ? entry.value : undefined;
   }
-
-  /** Reads and forgets. */
-  take(key: string): V | undefined {
-    const value = this.get(key);
-    this.#entries.delete(key);
-    return value;
-  }
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { PEER_PATHS, peerToken } from "../../peer-messages.ts";
 import { ORIGIN, type RestHarness, startRest } from "./harness.ts";
 import { PROBLEM_JSON } from "./problems.ts";
 import { Problem } from "./schemas.ts";
@@ -25,6 +26,7 @@ const body = fc.oneof(
   fc
     .record({ kind: fc.jsonValue(), n: fc.jsonValue(), k: fc.jsonValue() }, { requiredKeys: [] })
     .map((v) => JSON.stringify(v)),
+  fc.record({ tasks: fc.array(hex), taskIds: fc.array(hex) }).map((value) => JSON.stringify(value)),
   fc.record({ message: fc.string(), signature: text }).map((value) => JSON.stringify(value)),
 );
 
@@ -35,7 +37,8 @@ test("nothing that a client sends makes a fault of ours, and every refusal is a 
       Object.keys(methods).map((method) => ({ path, method: method.toUpperCase() as "GET" | "POST" })),
     )
     // It would end the session that lets the others get past the door.
-    .filter(({ path }) => path !== "/api/auth/sign-out");
+    .filter(({ path }) => path !== "/api/auth/sign-out")
+    .concat(Object.values(PEER_PATHS).map((path) => ({ path, method: "POST" })));
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...operations),
@@ -51,6 +54,7 @@ test("nothing that a client sends makes a fault of ours, and every refusal is a 
           headers: {
             cookie,
             origin: ORIGIN,
+            authorization: `Bearer ${peerToken(rest.peerSecret)}`,
             "content-type": "application/json",
             "last-event-id": encodeURIComponent(id.toWellFormed()),
           },

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
@@ -8,16 +9,20 @@ import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
 import { SiweMessage } from "siwe";
 import { ManualClock } from "../../../../tests/support/manual-clock.ts";
+import { HttpPeers } from "../../adapters/http-peers.ts";
 import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import { type Batch, buildBatch, leafOf } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { Metrics } from "../../metrics.ts";
 import type { Blobs } from "../../ports/blobs.ts";
+import type { Store } from "../../ports/store.ts";
 import { Attempts } from "../../services/attempts.ts";
 import { Fleet } from "../../services/fleet.ts";
 import type { LiveNode } from "../../services/live-node.ts";
+import { Peers } from "../../services/peers.ts";
 import { Scheduler } from "../../services/scheduler.ts";
 import { TaskEvents } from "../../services/task-events.ts";
+import { TaskWatch } from "../../services/task-watch.ts";
 import type { RestComponents, RestInit, SettlementStatus } from "./components.ts";
 import { createRest } from "./rest.ts";
 
@@ -25,36 +30,57 @@ import { createRest } from "./rest.ts";
 export const ORIGIN = "https://hub.example";
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 const CHAIN_ID = 51;
+const VERSION = "0.0.0-test";
+const LEASE_MS = 30_000;
+
+/** What a facade under test is made of, where it is not as usual. */
+export interface RestChange {
+  readonly components?: Partial<RestComponents>;
+  readonly init?: Partial<RestInit>;
+  /** Another coordinator of the same network: same store, same clock. */
+  readonly beside?: { readonly store: Store; readonly clock: ManualClock };
+}
 
 /** A facade over the real store, fleet and scheduler; only the nodes' streams are missing. */
-export async function startRest(change: { components?: Partial<RestComponents>; init?: Partial<RestInit> } = {}) {
+export async function startRest(change: RestChange = {}) {
   const directory = await mkdtemp(join(tmpdir(), "rest-"));
   const logged: Record<string, unknown>[] = [];
   const logger = pino({ level: "debug" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
-  const clock = new ManualClock();
-  const store = new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
+  const clock = change.beside?.clock ?? new ManualClock();
+  const store: Store = change.beside?.store ?? new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
   await store.start();
   const metrics = new Metrics();
   const events = new TaskEvents();
   const random = Math.random;
   const blobs = new Map<Hex, Uint8Array>();
+  const [sessionSecret, peerSecret] = [await store.secret("sessions"), await store.secret("peers")];
+  const self = { coordinatorId: change.beside ? "second" : "first", incarnation: toHex(randomBytes(16)) };
+  const peers = new Peers(
+    { store, clock, logger, metrics, random },
+    { self, version: VERSION, startedAt: clock.now(), leaseMs: LEASE_MS },
+  );
+  await peers.start("http://127.0.0.1:0");
+  const link = new HttpPeers({ logger }, { secret: peerSecret });
   const fleet = new Fleet(
     { store, clock, logger, metrics, random },
-    { coordinatorId: "test", heartbeatMs: 5_000, leaseMs: 30_000, maxNodes: 10 },
+    { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
   );
   const attempts = new Attempts(
     { store, fleet, events, clock, logger, metrics, random },
-    { heartbeatMs: 5_000, leaseMs: 30_000, maxAttempts: 3 },
+    { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxAttempts: 3 },
   );
   const scheduler = new Scheduler(
-    { store, fleet, attempts, events, clock, logger, metrics },
+    { store, fleet, attempts, events, peers, link, clock, logger, metrics, random },
     {
       heartbeatMs: 5_000,
+      leaseMs: LEASE_MS,
       maxQueued: 50,
+      maxQueuedPerRequester: 30,
       allowSelfTasks: true,
       contract: { chainId: CHAIN_ID, address: CONTRACT },
     },
   );
+  const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
   fleet.start({
     room: () => scheduler.room(),
     joined: (node, running) => attempts.joined(node, running),
@@ -62,6 +88,8 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
   });
   await fleet.recover();
   await scheduler.start();
+  peers.listen({ changed: () => void scheduler.takeOver(), missed: () => {} });
+  watch.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
   const blobPort: Blobs = {
     put: async (digest, bytes) => void blobs.set(digest, bytes),
@@ -77,6 +105,8 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
       logger,
       events,
       scheduler,
+      watch,
+      peers,
       presence: fleet,
       settlement: { status: () => settlement },
       metrics,
@@ -87,7 +117,8 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
       trustProxy: false,
       // As an operator may write it.
       publicOrigins: [`${ORIGIN.toUpperCase()}/`],
-      sessionSecret: randomBytes(32),
+      sessionSecret,
+      peerSecret,
       hubDirectory: join(directory, "no-hub"),
       network: {
         name: "apothem",
@@ -97,7 +128,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
         explorerUrl: "https://testnet.xdcscan.com",
       },
       grpcAddress: "127.0.0.1:50051",
-      version: "0.0.0-test",
+      version: VERSION,
       defaultDeadlineMs: 3_600_000,
       ...change.init,
     },
@@ -168,6 +199,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
       },
       link,
     );
+    await attempts.adopt(node);
     fleet.announce(node);
     return node;
   }
@@ -207,7 +239,7 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
   async function closeBatch(): Promise<Batch> {
     const receipts = await store.unbatchedReceipts(1000);
     const { root } = receiptTree(receipts.map(leafOf));
-    const batch = buildBatch(((await store.lastBatch())?.id ?? 0) + 1, receipts, root, clock.now());
+    const batch = buildBatch(((await store.batches({ limit: 1 })).items[0]?.id ?? 0) + 1, receipts, root, clock.now());
     if (!(await store.insertBatch(batch))) throw new Error("the batch was not taken");
     events.publishAll();
     return batch;
@@ -218,9 +250,21 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     events.publishAll();
   }
 
+  /** Listens, as the other coordinators are told. */
+  async function listen(): Promise<number> {
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    await peers.moveTo(`http://127.0.0.1:${port}`);
+    return port;
+  }
+
   return {
     app,
     store,
+    listen,
+    peers,
+    link,
+    peerSecret,
     blobs: blobPort,
     logger,
     clock,
@@ -246,9 +290,12 @@ export async function startRest(change: { components?: Partial<RestComponents>; 
     get: (url: string, cookie?: string) => app.inject({ url, headers: cookie === undefined ? {} : { cookie } }),
     stop: async () => {
       await app.close();
+      await watch.stop();
+      link.stop();
       scheduler.stop();
       await fleet.stop();
-      await store.stop();
+      await peers.stop();
+      if (!change.beside) await store.stop();
       await rm(directory, { recursive: true, force: true });
     },
   };

@@ -6,7 +6,7 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { RestApp } from "./context.ts";
 
 /** Paths that belong to the API: what is not there is a problem document, never a page. */
-const API = /^\/(api|docs|problems|healthz|readyz|metrics|openapi\.json)(\/|\?|$)/;
+const API = /^\/(api|internal|docs|problems|healthz|readyz|metrics|openapi\.json)(\/|\?|$)/;
 /** Files whose name carries their hash, as SvelteKit writes them. */
 const HASHED = "/_app/immutable/";
 

@@ -1,7 +1,10 @@
-import { timingSafeEqual } from "node:crypto";
-import { MATMUL_LIMITS, matmulUnits, sha256, toXdcAddress } from "@proof-of-compute/proto";
+import { MATMUL_LIMITS, matmulUnits, toXdcAddress } from "@proof-of-compute/proto";
 import type { FastifyRequest } from "fastify";
 import { ComputeError, ERRORS, type ErrorCode } from "../../domain/errors.ts";
+import { isSameOwner } from "../../domain/owner.ts";
+import type { Store } from "../../ports/store.ts";
+import { hasBearer } from "./bearer.ts";
+import { Cached } from "./cached.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "./context.ts";
 import { readWallet, STATUS } from "./problems.ts";
 import {
@@ -21,6 +24,11 @@ import {
 } from "./schemas.ts";
 import { nodeView, settlementView } from "./views.ts";
 
+/** To count the network costs the store something; who asks within so many milliseconds shares the answer. */
+const COUNTS_MS = 2_000;
+/** Online nodes whose pace stands for all; ids are public keys, so the first ones are as good as drawn. */
+const PACE_SAMPLE = 100;
+
 function isLoopback(address: string | undefined): boolean {
   return address === "::1" || /^(::ffff:)?127\./.test(address ?? "");
 }
@@ -32,18 +40,23 @@ function isLocal(request: FastifyRequest): boolean {
   return !forwarded && isLoopback(socket.remoteAddress);
 }
 
-function hasToken(request: FastifyRequest, token: string | undefined): boolean {
-  const [scheme, given] = (request.headers.authorization ?? "").split(" ");
-  if (token === undefined || scheme?.toLowerCase() !== "bearer" || given === undefined) return false;
-  // Digests, because timingSafeEqual wants equal lengths.
-  return timingSafeEqual(sha256(Buffer.from(given)), sha256(Buffer.from(token)));
+/** The median of what a slot of an online node computes in a second, as the nodes say; null when none does. */
+async function readPace(store: Pick<Store, "nodes">): Promise<number | null> {
+  const { items } = await store.nodes({ status: "online", limit: PACE_SAMPLE });
+  const rates = items.flatMap(({ unitsPerSecond }) => unitsPerSecond ?? []).sort((a, b) => a - b);
+  return rates[rates.length >> 1] ?? null;
 }
 
 /** Who computes, how it goes, and what a client needs to know: all public. */
 export function networkRoutes(app: RestApp, context: RestContext): void {
   const { components, init, sessions } = context;
-  const { store, presence, scheduler, settlement, metrics } = components;
+  const { store, presence, peers, settlement, metrics } = components;
   const { network } = init;
+  const shared = <T>(read: () => Promise<T>) => new Cached(components, { ttlMs: COUNTS_MS, read });
+  const nodeCounts = shared(() => store.nodeCounts());
+  const totals = shared(() => store.totals());
+  const pace = shared(() => readPace(store));
+  const coordinators = shared(() => store.coordinators());
 
   app.get(
     "/api/node/status",
@@ -93,15 +106,33 @@ export function networkRoutes(app: RestApp, context: RestContext): void {
 
   app.get(
     "/api/network",
-    { schema: { summary: "The network in numbers", tags: ["network"], response: { 200: NetworkView, ...PROBLEMS } } },
+    {
+      schema: {
+        summary: "The network in numbers",
+        description: "Counted at most every two seconds, whichever coordinator answers.",
+        tags: ["network"],
+        response: { 200: NetworkView, ...PROBLEMS },
+      },
+    },
     async () => {
-      const { tasks, receipts, unbatched, units } = await store.totals();
-      const { online, suspect } = presence.counts();
-      const { queued, running } = scheduler.depth();
+      const [{ online, suspect }, { tasks, receipts, unbatched, units }, unitsPerSecond, known] = await Promise.all([
+        nodeCounts.get(),
+        totals.get(),
+        pace.get(),
+        coordinators.get(),
+      ]);
       return {
         nodes: { online, suspect },
-        unitsPerSecond: presence.unitsPerSecond() ?? null,
-        queue: { queued, running },
+        unitsPerSecond,
+        queue: { queued: tasks.queued, running: tasks.running + tasks.cancelling },
+        coordinators: known
+          .filter((coordinator) => peers.isAlive(coordinator))
+          .map((coordinator) => ({
+            id: coordinator.coordinatorId,
+            version: coordinator.version,
+            startedAt: coordinator.startedAt,
+            ...(isSameOwner(coordinator, peers.self) && { self: true as const }),
+          })),
         tasks: { ...tasks },
         receipts,
         unbatchedReceipts: unbatched.count,
@@ -167,10 +198,11 @@ export function networkRoutes(app: RestApp, context: RestContext): void {
     async (_request, reply) => {
       const obstacles: string[] = [];
       if (components.draining?.()) obstacles.push("the coordinator is shutting down");
-      await store.totals().catch(() => obstacles.push("the store is away"));
+      await nodeCounts.get().catch(() => obstacles.push("the store is away"));
       const status = settlementView(settlement.status());
       const without = status.reason ?? "no chain is configured, receipts accumulate";
-      const limited = status.state === "running" ? [] : [`settlement is ${status.state}: ${without}`];
+      const works = status.state === "running" || status.state === "standby";
+      const limited = works ? [] : [`settlement is ${status.state}: ${without}`];
       const ready = obstacles.length === 0;
       return reply
         .code(ready ? 200 : 503)
@@ -189,7 +221,7 @@ export function networkRoutes(app: RestApp, context: RestContext): void {
       },
     },
     async (request, reply) => {
-      if (!isLocal(request) && !hasToken(request, init.metricsToken)) {
+      if (!isLocal(request) && !hasBearer(request, init.metricsToken)) {
         throw new ComputeError("FORBIDDEN", "metrics are for this machine, or with METRICS_TOKEN as bearer token");
       }
       const { contentType, body } = await metrics.render();

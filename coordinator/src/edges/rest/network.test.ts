@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { toXdcAddress } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../domain/errors.ts";
+import type { Store } from "../../ports/store.ts";
 import { type RestHarness, startRest } from "./harness.ts";
 
 let rest: RestHarness;
@@ -49,10 +50,14 @@ test("the network is told in numbers", async () => {
   await rest.complete(node, id, randomBytes(64 * 64));
   rest.setSettlement({ state: "waiting", reason: "the RPC is away", openBatches: 1, recorderBalance: 5n * 10n ** 18n });
   await expect
-    .poll(async () => (await rest.get("/api/network")).json())
+    .poll(async () => {
+      rest.clock.advance(2_000);
+      return (await rest.get("/api/network")).json();
+    })
     .toMatchObject({
       nodes: { online: 1, suspect: 0 },
       queue: { queued: 0, running: 1 },
+      coordinators: [{ id: "first", version: "0.0.0-test", self: true }],
       tasks: { running: 1, verified: 1 },
       receipts: 1,
       unbatchedReceipts: 1,
@@ -66,8 +71,32 @@ test("the network is told in numbers", async () => {
     });
 });
 
+test("however many ask for the network's numbers, the store counts at most every two seconds", async () => {
+  let counted = 0;
+  const store = new Proxy(rest.store, {
+    get: (target, name: keyof Store) => {
+      if (name === "totals" || name === "nodeCounts") counted++;
+      return (target[name] as () => unknown).bind(target);
+    },
+  });
+  const busy = await startRest({ components: { store }, beside: rest });
+  try {
+    await Promise.all(Array.from({ length: 20 }, () => busy.get("/api/network")));
+    await busy.get("/readyz");
+    expect(counted).toBe(2);
+    rest.clock.advance(2_000);
+    await busy.get("/api/network");
+    expect(counted).toBe(4);
+  } finally {
+    await busy.stop();
+  }
+});
+
 test("the network's pace is the median of what its online nodes say", async () => {
-  const pace = async () => (await rest.get("/api/network")).json().unitsPerSecond;
+  const pace = async () => {
+    rest.clock.advance(2_000);
+    return (await rest.get("/api/network")).json().unitsPerSecond;
+  };
   await rest.joinNode();
   expect(await pace()).toBeNull();
   for (const rate of [900, 100, 200]) await rest.joinNode(undefined, rate);
@@ -92,6 +121,8 @@ test("the configuration names chain, contract and sizes", async () => {
 test("readiness tells what is wrong, and settlement that is off is only mentioned", async () => {
   expect((await rest.get("/healthz")).json()).toEqual({ status: "ok", version: "0.0.0-test" });
   expect((await rest.get("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });
+  rest.setSettlement({ state: "standby", reason: "another coordinator records", openBatches: 0 });
+  expect((await rest.get("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });
   rest.setSettlement({ state: "off", openBatches: 0 });
   const off = await rest.get("/readyz");
   expect([off.statusCode, off.json().reasons]).toEqual([
@@ -101,7 +132,7 @@ test("readiness tells what is wrong, and settlement that is off is only mentione
   const broken = await startRest({
     components: {
       draining: () => true,
-      store: { totals: () => Promise.reject(new ComputeError("UNAVAILABLE")) } as never,
+      store: { nodeCounts: () => Promise.reject(new ComputeError("UNAVAILABLE")) } as never,
     },
   });
   try {

@@ -61,9 +61,15 @@ test("a fault of ours tells nothing but its request id, under which the log has 
   });
 });
 
-test.each(["QUEUE_FULL", "DRAINING", "UNAVAILABLE"] as const)("%s says when to try again", async (code) => {
-  failure = new ComputeError(code);
-  expect(Number((await rest.get("/metrics")).headers["retry-after"])).toBeGreaterThan(0);
+test.each([
+  ["QUEUE_FULL", 429],
+  ["DRAINING", 503],
+  ["UNAVAILABLE", 503],
+] as const)("%s is answered %i, and says when to try again", async (code, status) => {
+  failure = new ComputeError(code, "which limit it was");
+  const response = await rest.get("/metrics");
+  expect([response.statusCode, response.json().detail]).toEqual([status, "which limit it was"]);
+  expect(Number(response.headers["retry-after"])).toBeGreaterThan(0);
 });
 
 const json = { "content-type": "application/json" };

@@ -22,6 +22,7 @@ import { serveHub } from "./hub.ts";
 import { ledgerRoutes } from "./ledger-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { describeApi } from "./openapi.ts";
+import { isInternal, peerCheck, peerRoutes } from "./peer-routes.ts";
 import { PROBLEM_JSON, problem, sendProblem } from "./problems.ts";
 import { ReceiptFiles } from "./receipt-files.ts";
 import { Sessions } from "./sessions.ts";
@@ -98,6 +99,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   const publicOrigins = init.publicOrigins.map((origin) => new URL(origin).origin);
   const origins = () => (publicOrigins.length > 0 ? publicOrigins : listeningOrigins(app, init.address));
   const sessions = new Sessions(components, { origins, chainId: init.network.chainId ?? 1 });
+  const isPeer = peerCheck(init.peerSecret);
   const batches = new BatchLookup(components);
   const proofs = new BatchProofs(components);
   const receiptFiles = new ReceiptFiles(
@@ -118,7 +120,8 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
       "cross-origin-opener-policy": "same-origin-allow-popups",
       ...(request.url.startsWith("/api/") && { "cache-control": "no-store" }),
     });
-    checkSameSite(request, origins());
+    // What goes by a token is nothing that a browser sends unasked.
+    if (!isInternal(request)) checkSameSite(request, origins());
   });
   app.addHook("onResponse", async (request, reply) => {
     const { method, routeOptions } = request;
@@ -126,18 +129,19 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     // The route's pattern, never the URL: queries may carry what nobody should read in a log.
     const route = routeOptions.url ?? "unmatched";
     const ms = Math.round(reply.elapsedTime);
-    request.log[SAFE_METHODS.has(method) ? "debug" : "info"]({ method, route, status, ms }, "request answered");
+    const level = SAFE_METHODS.has(method) || isInternal(request) ? "debug" : "info";
+    request.log[level]({ method, route, status, ms }, "request answered");
     // How long a stream stayed open says nothing about how fast the server is.
     if (!route.endsWith("/events")) components.metrics.httpSeconds.observe({ method, route, status }, ms / 1000);
   });
   app.addHook("preClose", async () => streams.stop());
   app.addHook("onClose", async () => proofs.stop());
 
-  await app.register(fastifyCookie, { secret: init.sessionSecret });
+  await app.register(fastifyCookie, { secret: Buffer.from(init.sessionSecret) });
   await app.register(fastifyRateLimit, {
     max: limits.requestsPerMinute,
     cache: RATE_LIMIT_CACHE,
-    allowList: (request) => !request.url.startsWith("/api/"),
+    allowList: (request) => (isInternal(request) ? isPeer(request) : !request.url.startsWith("/api/")),
     errorResponseBuilder: (_request, { after }) => new ComputeError("RATE_LIMITED", `try again in ${after}`),
   });
   await describeApi(app, init);
@@ -146,6 +150,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   ledgerRoutes(app, context);
   networkRoutes(app, context);
   authRoutes(app, context);
+  peerRoutes(app, context);
   await serveHub(app, init);
   return app;
 }

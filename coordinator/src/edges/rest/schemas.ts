@@ -224,7 +224,7 @@ export const NodeView = z
         load: z.number().meta({ description: "Load of the machine, 0 to 1, as the node says" }),
       })
       .optional()
-      .meta({ description: "Present while its session is open" }),
+      .meta({ description: "Present while its session is open at the coordinator that answers" }),
   })
   .meta({ id: "Node", description: "A provider's machine" });
 
@@ -311,8 +311,9 @@ export const BatchPage = page(BatchSummary).meta({ id: "BatchPage", description:
 /** How recording on the chain goes. */
 export const SettlementView = z
   .object({
-    state: z.enum(["off", "running", "waiting", "stopped"]).meta({
-      description: "off: no chain is configured, receipts accumulate; waiting: the chain or the recorder is not ready",
+    state: z.enum(["off", "running", "standby", "waiting", "stopped"]).meta({
+      description:
+        "off: no chain is configured, receipts accumulate; standby: another coordinator records; waiting: the chain or the recorder is not ready",
     }),
     reason: z.string().optional().meta({ description: "Why it is not running" }),
     openBatches: count("Batches that are not final yet"),
@@ -327,6 +328,16 @@ export const NetworkView = z
     nodes: z.object({ online: count("Nodes online"), suspect: count("Nodes that missed heartbeats") }),
     unitsPerSecond: count("Compute units a second of one task on an online node: their median, as they say").nullable(),
     queue: z.object({ queued: count("Tasks that wait"), running: count("Tasks that run") }),
+    coordinators: z
+      .array(
+        z.object({
+          id: z.string().meta({ description: "Its name" }),
+          version: z.string().meta({ description: "Version of its software" }),
+          startedAt: time("When it started"),
+          self: z.literal(true).optional().meta({ description: "The one that answers" }),
+        }),
+      )
+      .meta({ description: "The coordinators that live, by id" }),
     tasks: z
       .record(z.enum(["queued", "running", "cancelling", "verified", "failed", "cancelled"]), count("Tasks"))
       .meta({ description: "Tasks by state" }),

@@ -15,7 +15,7 @@ const NONCE_COOKIE = "poc_nonce";
 const NONCE_MS = 5 * 60_000;
 /** A wallet's clock may be wrong by so much; a message older than its nonce may be is refused anyway. */
 const CLOCK_SKEW_MS = 60_000;
-/** Bounds memory; 10,000 open sign-ins or sign-outs are far beyond what the rate limits let through. */
+/** Bounds memory; 10,000 used nonces or ended sessions are far beyond what the rate limits let through. */
 const CAPACITY = 10_000;
 
 const COOKIE = { path: "/", httpOnly: true, sameSite: "strict", secure: "auto", signed: true } as const;
@@ -24,6 +24,13 @@ const COOKIE = { path: "/", httpOnly: true, sameSite: "strict", secure: "auto", 
 export interface Session {
   readonly id: string;
   readonly wallet: Address;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** A nonce as its browser's cookie keeps it. */
+interface IssuedNonce {
+  readonly nonce: string;
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
 }
@@ -47,18 +54,25 @@ function parse(text: string): SiweMessage {
   }
 }
 
-/** Sign-In with Ethereum (EIP-4361) and the signed cookie that it ends in. The cookie is the session: nothing is stored. */
+/**
+ * Sign-In with Ethereum (EIP-4361) and the signed cookie that it ends in. Everything that is needed stands in cookies
+ * signed with the secret that all coordinators share, so a nonce of one is taken by another, and a session by all.
+ *
+ * What ended early is remembered in the memory of the coordinator where it ended. A used nonce therefore works once more
+ * at another coordinator within its five minutes, for who has the signed message and the very nonce cookie of that browser,
+ * which the first use deletes there. Likewise a copy of the session cookie made before the sign-out stays good at other
+ * coordinators until it expires. Neither cookie can be read by scripts or is sent to other sites.
+ */
 export class Sessions {
   readonly #clock: Clock;
   readonly #init: SessionsInit;
-  /** Nonce → the value of the browser's nonce cookie. */
-  readonly #nonces: ExpiringMap<string>;
+  readonly #used: ExpiringMap<true>;
   readonly #signedOut: ExpiringMap<true>;
 
   constructor({ clock }: { readonly clock: Clock }, init: SessionsInit) {
     this.#clock = clock;
     this.#init = init;
-    this.#nonces = new ExpiringMap({ clock }, { ttlMs: NONCE_MS, capacity: CAPACITY });
+    this.#used = new ExpiringMap({ clock }, { ttlMs: NONCE_MS, capacity: CAPACITY });
     this.#signedOut = new ExpiringMap({ clock }, { ttlMs: SESSION_MS, capacity: CAPACITY });
   }
 
@@ -68,13 +82,11 @@ export class Sessions {
   }
 
   /** A nonce for one sign-in by the asking browser. */
-  issueNonce(reply: FastifyReply): { nonce: string; expiresAt: number } {
+  issueNonce(reply: FastifyReply): IssuedNonce {
     // EIP-4361 wants letters and digits only.
-    const nonce = randomBytes(16).toString("hex");
-    const browser = randomBytes(16).toString("base64url");
-    this.#nonces.set(nonce, browser);
-    reply.setCookie(NONCE_COOKIE, browser, { ...COOKIE, maxAge: NONCE_MS / 1000 });
-    return { nonce, expiresAt: this.#clock.now() + NONCE_MS };
+    const issued: IssuedNonce = { nonce: randomBytes(16).toString("hex"), expiresAt: this.#clock.now() + NONCE_MS };
+    this.#setCookie(reply, NONCE_COOKIE, issued, NONCE_MS);
+    return issued;
   }
 
   /** Checks the signed message and opens a session; throws SIGN_IN_REFUSED saying what does not fit. */
@@ -91,12 +103,12 @@ export class Sessions {
       wallet,
       expiresAt: this.#clock.now() + SESSION_MS,
     };
-    const value = Buffer.from(JSON.stringify(session)).toString("base64url");
-    reply.setCookie(SESSION_COOKIE, value, { ...COOKIE, maxAge: SESSION_MS / 1000 }).clearCookie(NONCE_COOKIE, COOKIE);
+    this.#setCookie(reply, SESSION_COOKIE, session, SESSION_MS);
+    reply.clearCookie(NONCE_COOKIE, COOKIE);
     return session;
   }
 
-  /** Ends the session for good, wherever its cookie was copied to. */
+  /** Ends the session for good at this coordinator, wherever its cookie was copied to. */
   signOut(request: FastifyRequest, reply: FastifyReply): void {
     const session = this.current(request);
     if (session) this.#signedOut.set(session.id, true);
@@ -105,10 +117,8 @@ export class Sessions {
 
   /** Who sent the request, if anybody is signed in. */
   current(request: FastifyRequest): Session | undefined {
-    const value = this.#cookie(request, SESSION_COOKIE);
-    if (value === undefined) return undefined;
-    const session = JSON.parse(Buffer.from(value, "base64url").toString()) as Session;
-    return this.isOpen(session) ? session : undefined;
+    const session = this.#cookie<Session>(request, SESSION_COOKIE);
+    return session && this.isOpen(session) ? session : undefined;
   }
 
   /** Who sent the request; throws UNAUTHENTICATED when nobody is signed in. */
@@ -123,11 +133,19 @@ export class Sessions {
     return session.expiresAt > this.#clock.now() && !this.#signedOut.get(session.id);
   }
 
-  #cookie(request: FastifyRequest, name: string): string | undefined {
+  #setCookie(reply: FastifyReply, name: string, content: object, ttlMs: number): void {
+    // Its name is signed too, so that no cookie of ours passes for another.
+    const value = `${name}.${Buffer.from(JSON.stringify(content)).toString("base64url")}`;
+    reply.setCookie(name, value, { ...COOKIE, maxAge: ttlMs / 1000 });
+  }
+
+  /** What {@link #setCookie} wrote, if the request has it and the signature is ours. */
+  #cookie<T>(request: FastifyRequest, name: string): T | undefined {
     const cookie = request.cookies[name];
     if (cookie === undefined) return undefined;
-    const unsigned = request.unsignCookie(cookie);
-    return unsigned.valid ? unsigned.value : undefined;
+    const { valid, value } = request.unsignCookie(cookie);
+    if (!valid || !value.startsWith(`${name}.`)) return undefined;
+    return JSON.parse(Buffer.from(value.slice(name.length + 1), "base64url").toString()) as T;
   }
 
   #checkPlace(message: SiweMessage): void {
@@ -154,9 +172,13 @@ export class Sessions {
   }
 
   #checkNonce(nonce: string, request: FastifyRequest): void {
-    const browser = this.#nonces.take(nonce);
-    if (browser === undefined) refuse("the nonce is unknown, used or expired; ask for a new one");
-    if (browser !== this.#cookie(request, NONCE_COOKIE)) refuse("the nonce was given to another browser");
+    const issued = this.#cookie<IssuedNonce>(request, NONCE_COOKIE);
+    if (issued?.nonce !== nonce) refuse("the nonce was given to another browser, or by nobody; ask for a new one");
+    if (issued.expiresAt <= this.#clock.now() || this.#used.get(nonce)) {
+      refuse("the nonce was used or has expired; ask for a new one");
+    }
+    // Whatever becomes of the attempt: a signature is tried once.
+    this.#used.set(nonce, true);
   }
 
   #signer({ message, signature }: { message: string; signature: string }): Address {

@@ -37,7 +37,12 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
 
   async function ownTask(id: Hex, session: Session): Promise<Task> {
     const task = await store.task(id);
-    if (!task) throw new ComputeError("NOT_FOUND", `there is no task ${id}`);
+    if (!task) {
+      throw new ComputeError(
+        "NOT_FOUND",
+        `there is no task ${id}; if there was one, it ended so long ago that only its receipt is kept`,
+      );
+    }
     if (task.requester !== session.wallet) throw new ComputeError("FORBIDDEN");
     return task;
   }

@@ -47,11 +47,18 @@ export function acceptedReceipt(task: Task): Receipt | undefined {
   return Object.values(task.assignments).find((assignment) => assignment.receipt)?.receipt;
 }
 
+/** What a task shows that is in no store. */
+export interface LiveState {
+  readonly waitingReason: string | undefined;
+  /** 0 to 1 of the running assignment. */
+  readonly progress: number | undefined;
+}
+
 /** A task as people see it. `batch` is the one that carries its receipt, when one does. */
 export function taskView(
   task: Task,
   batch: BatchProgress | undefined,
-  scheduler: Pick<RestComponents["scheduler"], "waitingReason" | "progress">,
+  live: LiveState,
   network: RestNetwork,
 ): TaskView {
   const { kind } = TaskSpec.decode(task.spec);
@@ -65,8 +72,8 @@ export function taskView(
     k,
     state: viewState(task, batch),
     ...present({
-      waitingReason: task.state === "queued" ? scheduler.waitingReason(task) : undefined,
-      progress: task.state === "running" ? scheduler.progress(task.id) : undefined,
+      waitingReason: task.state === "queued" ? live.waitingReason : undefined,
+      progress: task.state === "running" ? live.progress : undefined,
     }),
     requester: task.requester,
     units: matmulUnits(n, k).toString(),
