@@ -1,5 +1,5 @@
 /**
- * Makes a fresh clone ready to run: `node scripts/setup.mjs [contracts] [hub] [browser]`.
+ * Makes a fresh clone ready to run: `node scripts/setup.mjs [contracts] [hub] [browser] [mongo]`.
  *
  * Every npm script calls it first, so it runs on whatever Node the machine has (hence plain JavaScript of 2020 and no
  * dependencies) and is quick when nothing is to be done. The packages always come, with a Node 24 among them that npm
@@ -56,6 +56,14 @@ const STEPS = [
     title: "Looking for a browser for the tests",
     inputs: null,
     run: () => node("scripts/browser.ts"),
+  },
+  {
+    name: "mongo",
+    title: "Looking for a MongoDB for the tests, or building a stand-in",
+    inputs: ["tests/support/mongo-stand-in"],
+    output: "node_modules/.cache/mongo-stand-in",
+    // That there is none is no failure here: the tests that need it say so.
+    run: async () => process.stderr.write(await node("tests/support/mongo-stand-in/build.ts")),
   },
 ];
 

@@ -1,0 +1,197 @@
+import { randomBytes } from "node:crypto";
+import { appendFileSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { mongo } from "mongoose";
+import { lastingPort, MongoProcess } from "./mongo-process.ts";
+import { standInClassPath } from "./mongo-stand-in/build.ts";
+import { findMongod } from "./mongod.ts";
+
+export { MongoMissing } from "./mongo-stand-in/build.ts";
+
+/**
+ * Which MongoDB the tests run against, in this order: the one of `MONGODB_URI`; a mongod on the PATH or in `MONGOD_PATH`;
+ * one that mongodb-memory-server once downloaded; the stand-in of `mongo-stand-in/`.
+ */
+export type MongoKind = "uri" | "mongod" | "memory-server" | "stand-in";
+
+/** A MongoDB for tests. Several files may use one of `MONGODB_URI` at once: each has databases of its own. */
+export interface MongoServer {
+  readonly kind: MongoKind;
+  /** What it is, with its version; a stand-in is called one. */
+  readonly description: string;
+  /** Whether it can be killed, paused and started again: not the one of `MONGODB_URI`, which is not ours. */
+  readonly restartable: boolean;
+  /**
+   * Where to reach a database; one that nobody else has without a name. `viaPort` is that of a loopback proxy in front of
+   * it, past which the driver does not look for the server itself.
+   */
+  uri(database?: string, viaPort?: number): string;
+  /** The port that such a proxy forwards to. */
+  readonly port: number;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Starts it again, on the same port; on the same data when it is durable. */
+  start(): Promise<void>;
+  /** SIGSTOP. */
+  pause(): void;
+  /** SIGCONT. */
+  resume(): void;
+  /** Ends it and deletes its data; of the one of `MONGODB_URI`, the databases that `uri` made up names for. */
+  stop(): Promise<void>;
+}
+
+export interface MongoOptions {
+  /** An acknowledged write survives kill -9. Without, data may be in memory and be gone. */
+  readonly durable?: boolean;
+}
+
+let shared: Promise<MongoServer> | undefined;
+
+/** The one server of this process, which ends with it; stop it only when nobody here wants it again. */
+export function sharedMongo(): Promise<MongoServer> {
+  shared ??= startMongo();
+  return shared;
+}
+
+/** Starts a server of one's own, or takes that of `MONGODB_URI`. Rejects with MongoMissing when this machine has none. */
+export async function startMongo(options: MongoOptions = {}): Promise<MongoServer> {
+  const server = process.env.MONGODB_URI ? new TestMongo("uri", process.env.MONGODB_URI) : await ownServer(options);
+  try {
+    await server.start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  note(server.description);
+  return server;
+}
+
+async function ownServer({ durable = false }: MongoOptions): Promise<TestMongo> {
+  const found = findMongod();
+  const classPath = found ? undefined : await standInClassPath();
+  const folder = await mkdtemp(join(tmpdir(), "proof-of-compute-mongo-"));
+  const port = await lastingPort();
+  const uri = `mongodb://127.0.0.1:${port}/?replicaSet=rs0`;
+  if (found) {
+    const place = ["--dbpath", folder, "--bind_ip", "127.0.0.1", "--port", `${port}`];
+    const command = [found.path, ...place, "--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25"];
+    return new TestMongo(found.kind, uri, new MongoProcess(command, folder));
+  }
+  const java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", classPath!, "StandIn", `${port}`];
+  const command = durable ? [...java, join(folder, "data")] : java;
+  return new TestMongo("stand-in", uri, new MongoProcess(command, folder));
+}
+
+class TestMongo implements MongoServer {
+  readonly #kind: MongoKind;
+  readonly #uri: string;
+  readonly #process: MongoProcess | undefined;
+  readonly #databases = new Set<string>();
+  #description = "";
+
+  constructor(kind: MongoKind, uri: string, process_?: MongoProcess) {
+    this.#kind = kind;
+    this.#uri = uri;
+    this.#process = process_;
+  }
+
+  get kind(): MongoKind {
+    return this.#kind;
+  }
+
+  get description(): string {
+    return this.#description;
+  }
+
+  get restartable(): boolean {
+    return this.#process !== undefined;
+  }
+
+  get port(): number {
+    return Number(new URL(this.#uri).port || 27017);
+  }
+
+  uri(database?: string, viaPort?: number): string {
+    let name = database;
+    if (name === undefined) {
+      name = `test_${randomBytes(8).toString("hex")}`;
+      this.#databases.add(name);
+    }
+    const uri = new URL(this.#uri);
+    uri.pathname = `/${name}`;
+    if (viaPort !== undefined) {
+      uri.host = `127.0.0.1:${viaPort}`;
+      uri.searchParams.delete("replicaSet");
+      uri.searchParams.set("directConnection", "true");
+    }
+    return uri.href;
+  }
+
+  async kill(): Promise<void> {
+    await this.#own().kill();
+  }
+
+  async start(): Promise<void> {
+    await this.#process?.start();
+    if (this.#kind === "mongod" || this.#kind === "memory-server") await initiate(this.port);
+    this.#description = await describe(this.#kind, this.#uri);
+  }
+
+  pause(): void {
+    this.#own().signal("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#own().signal("SIGCONT");
+  }
+
+  async stop(): Promise<void> {
+    if (this.#process) return this.#process.stop();
+    await connected(this.#uri, async (client) => {
+      for (const name of this.#databases) await client.db(name).dropDatabase();
+    });
+    this.#databases.clear();
+  }
+
+  #own(): MongoProcess {
+    if (!this.#process) throw new Error("the MongoDB of MONGODB_URI is not ours to stop");
+    return this.#process;
+  }
+}
+
+/** Makes a mongod a replica set of one, as far as it is none yet, and waits until it takes writes. */
+async function initiate(port: number): Promise<void> {
+  const address = `127.0.0.1:${port}`;
+  await connected(`mongodb://${address}/?directConnection=true`, async (client) => {
+    const admin = client.db("admin");
+    if ((await admin.command({ hello: 1 })).setName === undefined) {
+      await admin.command({ replSetInitiate: { _id: "rs0", members: [{ _id: 0, host: address }] } });
+    }
+  });
+  await connected(`mongodb://${address}/?replicaSet=rs0`, (client) => client.db("admin").command({ ping: 1 }));
+}
+
+async function describe(kind: MongoKind, uri: string): Promise<string> {
+  return connected(uri, async (client) => {
+    const info = await client.db("admin").command({ buildInfo: 1 });
+    if (info.standIn) return `${info.standIn}, a stand-in for MongoDB ${info.version}`;
+    return `MongoDB ${info.version} (${kind === "uri" ? "MONGODB_URI" : `${kind}, a replica set of one`})`;
+  });
+}
+
+async function connected<T>(uri: string, use: (client: mongo.MongoClient) => Promise<T>): Promise<T> {
+  const client = new mongo.MongoClient(uri, { serverSelectionTimeoutMS: 30_000 });
+  try {
+    await client.connect();
+    return await use(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** `npm test` reports at its end on which MongoDB the tests ran. */
+function note(description: string): void {
+  if (process.env.TEST_MONGODB_NOTES) appendFileSync(process.env.TEST_MONGODB_NOTES, `${description}\n`);
+}
