@@ -786,7 +786,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The network in numbers */
+        /**
+         * The network in numbers
+         * @description Counted at most every two seconds, whichever coordinator answers.
+         */
         get: {
             parameters: {
                 query?: never;
@@ -1404,6 +1407,20 @@ export interface components {
                 /** @description Tasks that run */
                 running: number;
             };
+            /** @description The coordinators that live, by id */
+            coordinators: {
+                /** @description Its name */
+                id: string;
+                /** @description Version of its software */
+                version: string;
+                /** @description When it started (ms since 1970, coordinator's clock) */
+                startedAt: number;
+                /**
+                 * @description The one that answers
+                 * @constant
+                 */
+                self?: true;
+            }[];
             /** @description Tasks by state */
             tasks: {
                 [key: string]: number;
@@ -1450,7 +1467,7 @@ export interface components {
                 memoryBytes: number;
                 platform: string;
             };
-            /** @description Present while its session is open */
+            /** @description Present while its session is open at the coordinator that answers */
             live?: {
                 /** @description Assignments that it runs now */
                 running: number;
@@ -1652,10 +1669,10 @@ export interface components {
         /** @description How recording on the chain goes */
         Settlement: {
             /**
-             * @description off: no chain is configured, receipts accumulate; waiting: the chain or the recorder is not ready
+             * @description off: no chain is configured, receipts accumulate; standby: another coordinator records; waiting: the chain or the recorder is not ready
              * @enum {string}
              */
-            state: "off" | "running" | "waiting" | "stopped";
+            state: "off" | "running" | "standby" | "waiting" | "stopped";
             /** @description Why it is not running */
             reason?: string;
             /** @description Batches that are not final yet */
