@@ -95,6 +95,11 @@ export class MemoryStore extends MemoryPeers implements Store {
     return this.#tasksBy(0, (task) => isLive(task) && !isOneOf(owners, task.owner)).slice(0, limit);
   }
 
+  async liveAssignments(owner: Owner): Promise<{ taskId: Hex; assignmentId: Hex }[]> {
+    const tasks = this.#tasksBy(0, (task) => isLive(task) && isSameOwner(task.owner, owner));
+    return tasks.map((task) => ({ taskId: task.id, assignmentId: liveAssignment(task)!.id }));
+  }
+
   async cancellingTasks(owner: Owner): Promise<Task[]> {
     return this.#tasksBy(0, (task) => task.state === "cancelling" && isSameOwner(task.owner, owner));
   }

@@ -98,6 +98,12 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.orphanedTasks(owners, 100)).toEqual([stored.at(-1)]);
     expect(await store.orphanedTasks([], 100)).toEqual(byId(stored));
     expect(await store.orphanedTasks([HERE], 3)).toEqual(without(HERE).slice(0, 3));
+    expect(await store.liveAssignments(AGAIN)).toEqual(
+      byId(stored.filter(({ owner }) => isSameOwner(owner, AGAIN))).map(({ id, assignments }) => ({
+        taskId: id,
+        assignmentId: Object.keys(assignments)[0],
+      })),
+    );
     expect(await store.cancellingTasks(AGAIN)).toEqual([stored[4]]);
     expect(await store.cancellingTasks(HERE)).toEqual([]);
     expect(await store.liveTasksOf(hexOf(1, 32))).toEqual(byId(stored));
@@ -116,11 +122,15 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.saveTask(verified, { receipt })).toBe(false);
     expect(await store.orphanedTasks([winner.owner!], 9)).toEqual([]);
     expect(await store.orphanedTasks([HERE], 9)).toEqual([winner]);
+    expect(await store.liveAssignments(HERE)).toEqual([]);
+    const attempt = { taskId: queued.id, assignmentId: receipt.receiptId };
+    expect(await store.liveAssignments(winner.owner!)).toEqual([attempt]);
     const done = accept(winner, receipt, winner.owner!);
     expect(await store.saveTask(done, { receipt })).toBe(true);
     expect(await store.task(queued.id)).toEqual(done);
     expect(done.owner).toBeUndefined();
     expect(await store.orphanedTasks([], 9)).toEqual([]);
+    expect(await store.liveAssignments(winner.owner!)).toEqual([]);
   });
 
   test("says the versions of the tasks that it has", async () => {

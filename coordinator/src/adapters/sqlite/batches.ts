@@ -17,10 +17,11 @@ interface Row {
   readonly transaction_hash: Hex | null;
   readonly block: number | null;
   readonly credits: string;
+  readonly imported: number;
   readonly receipt_ids?: string;
 }
 
-const SUMMARY = "_id, root, state, CAST(units AS TEXT) AS units, closed_at, transaction_hash, block, credits";
+const SUMMARY = "_id, root, state, CAST(units AS TEXT) AS units, closed_at, transaction_hash, block, credits, imported";
 const WHOLE = `${SUMMARY}, receipt_ids`;
 
 /** The batches, and the stamping of the receipts that each carries. */
@@ -31,22 +32,24 @@ export class Batches {
   readonly #update: StatementSync;
   readonly #lastId: StatementSync;
   readonly #byId: StatementSync;
-  readonly #last: StatementSync;
-  readonly #unrecorded: StatementSync;
+  readonly #isLastClosed: StatementSync;
+  readonly #delete: StatementSync;
   readonly #list: ListQuery<Row>;
 
   constructor(database: DatabaseSync, receipts: Receipts) {
     this.#database = database;
     this.#receipts = receipts;
-    this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#update = database.prepare(
       `UPDATE batches SET state = ?1, transaction_hash = coalesce(?2, transaction_hash),
        block = iif(?1 = 'closed', NULL, coalesce(?3, block)) WHERE _id = ?4`,
     );
     this.#lastId = database.prepare("SELECT coalesce(max(_id), 0) AS id FROM batches");
     this.#byId = database.prepare(`SELECT ${WHOLE} FROM batches WHERE _id = ?`);
-    this.#last = database.prepare(`SELECT ${WHOLE} FROM batches ORDER BY _id DESC LIMIT 1`);
-    this.#unrecorded = database.prepare(`SELECT ${WHOLE} FROM batches WHERE state <> 'recorded' ORDER BY _id`);
+    this.#isLastClosed = database.prepare(
+      "SELECT 1 FROM batches WHERE _id = ? AND state = 'closed' AND _id = (SELECT max(_id) FROM batches)",
+    );
+    this.#delete = database.prepare("DELETE FROM batches WHERE _id = ?");
     this.#list = new ListQuery(database, `SELECT ${SUMMARY} FROM batches`, "_id DESC");
   }
 
@@ -66,6 +69,7 @@ export class Batches {
       batch.block ?? null,
       JSON.stringify(batch.credits.map(({ provider, units }) => ({ provider, units: units.toString() }))),
       JSON.stringify(batch.receiptIds),
+      Number(batch.imported ?? false),
     );
     const stamped = this.#receipts.stamp(batch.id, batch.receiptIds);
     const whole = stamped === batch.receiptIds.length;
@@ -78,18 +82,17 @@ export class Batches {
     if (changes === 0) throw new ComputeError("NOT_FOUND", `there is no batch ${id}`);
   }
 
+  /** Runs within a transaction. False, and nothing changed, unless it is the last and `closed`. */
+  withdraw(id: number): boolean {
+    if (!this.#isLastClosed.get(id)) return false;
+    this.#receipts.unstamp(id);
+    this.#delete.run(id);
+    return true;
+  }
+
   get(id: number): Batch | null {
     const row = this.#byId.get(id) as Row | undefined;
     return row ? fromRow(row) : null;
-  }
-
-  last(): Batch | null {
-    const row = this.#last.get() as Row | undefined;
-    return row ? fromRow(row) : null;
-  }
-
-  unrecorded(): Batch[] {
-    return (this.#unrecorded.all() as unknown as Row[]).map(fromRow);
   }
 
   list(query: PageQuery): Page<Batch> {
@@ -112,6 +115,7 @@ function fromRow(row: Row): Batch {
     units: BigInt(row.units),
     closedAt: row.closed_at,
     state: row.state,
+    ...(row.imported === 1 && { imported: true as const }),
     ...(row.transaction_hash !== null && { transaction: row.transaction_hash }),
     ...(row.block !== null && { block: row.block }),
   };

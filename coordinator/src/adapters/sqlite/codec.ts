@@ -1,5 +1,6 @@
 import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../../domain/errors.ts";
+import type { Owner } from "../../domain/owner.ts";
 import type { Page } from "../../ports/store.ts";
 
 /** Hex as the blob that SQLite keeps. */
@@ -12,6 +13,17 @@ export function toBlob(hex: Hex): Uint8Array {
 /** A blob of SQLite as hex. */
 export function fromBlob(blob: Uint8Array): Hex {
   return `0x${Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("hex")}`;
+}
+
+/** An owner as one value that can be compared: "incarnation name", since a name may hold anything. */
+export function ownerKey({ coordinatorId, incarnation }: Owner): string {
+  return `${incarnation} ${coordinatorId}`;
+}
+
+/** The owner of an {@link ownerKey}. */
+export function ownerFrom(key: string): Owner {
+  const end = key.indexOf(" ");
+  return { coordinatorId: key.slice(end + 1), incarnation: key.slice(0, end) as Hex };
 }
 
 /** Whether a position in a list, or a part of one, is an id. */

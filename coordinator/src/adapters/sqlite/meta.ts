@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address } from "@proof-of-compute/proto";
 import { ComputeError } from "../../domain/errors.ts";
-import type { StoreTotals } from "../../ports/store.ts";
+import type { StoreTotals, Unbatched } from "../../ports/store.ts";
 
 interface Contract {
   readonly chainId: number;
@@ -20,7 +20,8 @@ export class Meta {
     this.#set = database.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)");
     this.#totals = database.prepare("SELECT name, CAST(value AS TEXT) AS value FROM totals");
     this.#oldestUnbatched = database.prepare(
-      "SELECT accepted_at AS at FROM receipts WHERE batch_id IS NULL ORDER BY accepted_at LIMIT 1",
+      `SELECT accepted_at AS at FROM receipts WHERE batch_id IS NULL AND quarantined = 0
+       ORDER BY accepted_at LIMIT 1`,
     );
   }
 
@@ -41,12 +42,15 @@ export class Meta {
     this.#set.run("contract", JSON.stringify({ chainId, address }));
   }
 
+  /** From counters, however many receipts wait. */
+  unbatched(): Unbatched {
+    return this.#unbatchedOf(this.#sums());
+  }
+
   totals(): StoreTotals {
-    const rows = this.#totals.all() as { name: string; value: string }[];
-    const sums = new Map(rows.map(({ name, value }) => [name, BigInt(value)]));
+    const sums = this.#sums();
     const sum = (name: string) => sums.get(name)!;
     const count = (name: string) => Number(sum(name));
-    const oldest = this.#oldestUnbatched.get() as { at: number } | undefined;
     return {
       tasks: {
         queued: count("queued"),
@@ -57,11 +61,20 @@ export class Meta {
         cancelled: count("cancelled"),
       },
       receipts: count("receipts"),
-      unbatched: {
-        count: count("receipts") - count("batched"),
-        ...(oldest && { oldestAcceptedAt: oldest.at }),
-      },
+      unbatched: this.#unbatchedOf(sums),
+      quarantined: { count: count("quarantined"), units: sum("units.quarantined") },
       units: { verified: sum("units.verified"), recorded: sum("units.recorded") },
     };
+  }
+
+  #sums(): ReadonlyMap<string, bigint> {
+    const rows = this.#totals.all() as { name: string; value: string }[];
+    return new Map(rows.map(({ name, value }) => [name, BigInt(value)]));
+  }
+
+  #unbatchedOf(sums: ReadonlyMap<string, bigint>): Unbatched {
+    const count = Number(sums.get("receipts")! - sums.get("batched")! - sums.get("quarantined")!);
+    const oldest = this.#oldestUnbatched.get() as { at: number } | undefined;
+    return { count, ...(oldest && { oldestAcceptedAt: oldest.at }) };
   }
 }

@@ -1,8 +1,9 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
+import type { Owner } from "../../domain/owner.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, isId, ownerKey, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
@@ -17,20 +18,44 @@ interface Row {
   readonly version: string;
   readonly confirmed: number;
   readonly units_per_second: number | null;
+  readonly incarnation: Hex;
 }
+
+/** In the order of {@link columnsOf}. */
+const COLUMNS = "wallet_address, status, last_seen, hardware, kinds, slots, version, confirmed, units_per_second";
+const IS_OWNED = "_id = ? AND coordinator_id = ? AND incarnation = ?";
 
 /** The nodes as last known, and what each pair of node and wallet has earned. */
 export class Nodes {
+  readonly #join: StatementSync;
   readonly #save: StatementSync;
   readonly #saveLastSeen: StatementSync;
+  readonly #isKnown: StatementSync;
+  readonly #release: StatementSync;
+  readonly #counts: StatementSync;
+  readonly #prune: StatementSync;
   readonly #byId: StatementSync;
   readonly #standing: StatementSync;
   readonly #saveStanding: StatementSync;
   readonly #list: ListQuery<Row>;
 
   constructor(database: DatabaseSync) {
-    this.#save = database.prepare("INSERT OR REPLACE INTO exo_nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    this.#saveLastSeen = database.prepare("UPDATE exo_nodes SET last_seen = ? WHERE _id = ?");
+    this.#join = database.prepare(`INSERT OR REPLACE INTO exo_nodes (${COLUMNS}, _id, coordinator_id, incarnation)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    this.#save = database.prepare(`UPDATE exo_nodes SET (${COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE ${IS_OWNED}`);
+    this.#saveLastSeen = database.prepare(`UPDATE exo_nodes SET last_seen = ? WHERE ${IS_OWNED}`);
+    this.#isKnown = database.prepare("SELECT 1 FROM exo_nodes WHERE _id = ?");
+    this.#release = database.prepare(
+      `UPDATE exo_nodes SET status = 'offline' WHERE status IN ('online', 'suspect')
+       AND incarnation || ' ' || coordinator_id NOT IN (SELECT value FROM json_each(?))`,
+    );
+    this.#counts = database.prepare("SELECT status, count(*) AS count FROM exo_nodes GROUP BY status");
+    this.#prune = database.prepare(
+      `DELETE FROM exo_nodes WHERE _id IN (
+         SELECT _id FROM exo_nodes WHERE status = 'offline' AND last_seen < ?
+         AND NOT EXISTS (SELECT 1 FROM standings WHERE node_id = exo_nodes._id AND valid > 0) LIMIT ?
+       )`,
+    );
     this.#byId = database.prepare("SELECT * FROM exo_nodes WHERE _id = ?");
     this.#standing = database.prepare(
       "SELECT cap, valid, faults FROM standings WHERE node_id = ? AND wallet_address = ?",
@@ -39,24 +64,33 @@ export class Nodes {
     this.#list = new ListQuery(database, "SELECT * FROM exo_nodes", "_id");
   }
 
-  save(node: Node): void {
-    this.#save.run(
-      toBlob(node.id),
-      node.wallet,
-      node.status,
-      node.lastSeen,
-      node.coordinatorId,
-      JSON.stringify(node.hardware),
-      JSON.stringify(node.kinds),
-      node.slots,
-      node.version,
-      Number(node.confirmed),
-      node.unitsPerSecond ?? null,
-    );
+  join(node: Node): void {
+    this.#join.run(...columnsOf(node), ...ownedBy(node.owner, node.id));
   }
 
-  saveLastSeen(seen: readonly { readonly id: Hex; readonly lastSeen: number }[]): void {
-    for (const { id, lastSeen } of seen) this.#saveLastSeen.run(lastSeen, toBlob(id));
+  save(node: Node): boolean {
+    return this.#save.run(...columnsOf(node), ...ownedBy(node.owner, node.id)).changes === 1;
+  }
+
+  saveLastSeen(owner: Owner, seen: readonly { readonly id: Hex; readonly lastSeen: number }[]): Hex[] {
+    const missed = seen.filter(
+      ({ id, lastSeen }) => this.#saveLastSeen.run(lastSeen, ...ownedBy(owner, id)).changes === 0,
+    );
+    return missed.map(({ id }) => id).filter((id) => this.#isKnown.get(toBlob(id)) !== undefined);
+  }
+
+  release(owners: readonly Owner[]): number {
+    return Number(this.#release.run(JSON.stringify(owners.map(ownerKey))).changes);
+  }
+
+  counts(): Record<NodeStatus, number> {
+    const rows = this.#counts.all() as { status: NodeStatus; count: number }[];
+    const counted = Object.fromEntries(rows.map(({ status, count }) => [status, count]));
+    return { online: 0, suspect: 0, offline: 0, ...counted };
+  }
+
+  prune(before: number, limit: number): number {
+    return Number(this.#prune.run(before, limit).changes);
   }
 
   get(id: Hex): Node | null {
@@ -64,8 +98,11 @@ export class Nodes {
     return row ? fromRow(row) : null;
   }
 
-  list(query: PageQuery & { readonly wallet?: Address; readonly status?: NodeStatus }): Page<Node> {
+  list(
+    query: PageQuery & { readonly wallet?: Address; readonly status?: NodeStatus; readonly coordinatorId?: string },
+  ): Page<Node> {
     const conditions: Condition[] = [];
+    if (query.coordinatorId !== undefined) conditions.push(["coordinator_id = ?", query.coordinatorId]);
     if (query.wallet !== undefined) conditions.push(["wallet_address = ?", query.wallet]);
     if (query.status !== undefined) conditions.push(["status = ?", query.status]);
     if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, isId))]);
@@ -84,13 +121,32 @@ export class Nodes {
   }
 }
 
+function columnsOf(node: Node) {
+  return [
+    node.wallet,
+    node.status,
+    node.lastSeen,
+    JSON.stringify(node.hardware),
+    JSON.stringify(node.kinds),
+    node.slots,
+    node.version,
+    Number(node.confirmed),
+    node.unitsPerSecond ?? null,
+  ];
+}
+
+/** The values of {@link IS_OWNED}. */
+function ownedBy({ coordinatorId, incarnation }: Owner, id: Hex) {
+  return [toBlob(id), coordinatorId, incarnation];
+}
+
 function fromRow(row: Row): Node {
   return {
     id: fromBlob(row._id),
     wallet: row.wallet_address,
     status: row.status,
     lastSeen: row.last_seen,
-    coordinatorId: row.coordinator_id,
+    owner: { coordinatorId: row.coordinator_id, incarnation: row.incarnation },
     hardware: JSON.parse(row.hardware),
     kinds: JSON.parse(row.kinds),
     slots: row.slots,

@@ -8,6 +8,7 @@ import { operationsOn } from "./operations.ts";
 
 const WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const ID = "0x00000000000000000000000000000001";
+const OWNER = { coordinatorId: "here", incarnation: ID } as const;
 
 /** Lists sort nothing and pass over nothing, which would hold up every other call once there are a million tasks. */
 test("every query that lists is answered from an index, in order", async () => {
@@ -30,17 +31,24 @@ test("every query that lists is answered from an index, in order", async () => {
     store.receipts({ limit: 5, ...cursor });
     store.receipts({ limit: 5, provider: WALLET, ...cursor });
     store.receipts({ limit: 5, batchId: 1, ...cursor });
+    store.receipts({ limit: 5, quarantined: true, ...cursor });
+    store.receipts({ limit: 5, provider: WALLET, quarantined: true, ...cursor });
     store.nodes({ limit: 5, ...cursor });
     store.nodes({ limit: 5, wallet: WALLET, ...cursor });
     store.nodes({ limit: 5, status: "online", ...cursor });
+    store.nodes({ limit: 5, coordinatorId: "here", ...cursor });
   }
   store.batches({ limit: 5, ...after(cursors.batch) });
-  store.queuedTasks({ now: 1, limit: 5, excluded: [ID] });
-  store.liveTasks();
-  store.overdueTasks(1, 5);
+  store.queuedTasks({ requesters: [WALLET], now: 1, limit: 5, excluded: [ID] });
+  store.queueDepths();
+  store.liveTasksOf(ID);
+  store.orphanedTasks([OWNER], 5);
+  store.liveAssignments(OWNER);
+  store.cancellingTasks(OWNER);
+  store.overdueTasks({ now: 1, owner: OWNER, limit: 5 });
   store.unbatchedReceipts(5);
   store.receiptsWithResult(1, 5);
-  store.unrecordedBatches();
+  store.nodeCounts();
   all.mockRestore();
   expect(texts.size).toBe(25);
 

@@ -3,6 +3,7 @@ import type { Store } from "../../ports/store.ts";
 import { Batches } from "./batches.ts";
 import { Meta } from "./meta.ts";
 import { Nodes } from "./nodes.ts";
+import { Peers } from "./peers.ts";
 import { Receipts, type WrittenReceipt } from "./receipts.ts";
 import type { WrittenTask } from "./task-rows.ts";
 import { Tasks } from "./tasks.ts";
@@ -14,46 +15,67 @@ type Query<Name extends keyof Store> = Parameters<Store[Name]>[0];
 /** The store's methods on an open database, tasks and receipts as rows. Each write runs within a transaction. */
 export function operationsOn(database: DatabaseSync) {
   const meta = new Meta(database);
+  const peers = new Peers(database);
   const tasks = new Tasks(database);
   const nodes = new Nodes(database);
   const receipts = new Receipts(database);
   const batches = new Batches(database, receipts);
   const writes = {
     bind: ((contract, rebind) => meta.bind(contract, rebind)) as Same<"bind">,
+    secret: ((name) => peers.secret(name)) as Same<"secret">,
+    register: ((coordinator) => peers.register(coordinator)) as Same<"register">,
+    beat: ((owner) => peers.beat(owner)) as Same<"beat">,
+    deregister: ((owner) => peers.deregister(owner)) as Same<"deregister">,
+    takeLock: ((name, owner, from) => peers.takeLock(name, owner, from)) as Same<"takeLock">,
+    releaseLock: ((name, owner) => peers.releaseLock(name, owner)) as Same<"releaseLock">,
     insertTask: (task: WrittenTask) => tasks.insert(task),
     saveTask: (task: WrittenTask, receipt: WrittenReceipt | undefined, output: string | undefined) => {
       if (!tasks.save(task, output)) return false;
       if (receipt) receipts.insert(receipt);
       return true;
     },
+    pruneTasks: ((before, limit) => tasks.prune(before, limit)) as Same<"pruneTasks">,
     forgetResults: ((forgotten) => {
       tasks.dropOutputs(forgotten.map(({ taskId }) => taskId));
       receipts.forgetResults(forgotten.map(({ receiptId }) => receiptId));
     }) as Same<"forgetResults">,
+    quarantineReceipts: ((before) => receipts.quarantine(before)) as Same<"quarantineReceipts">,
+    releaseReceipts: ((ids) => receipts.release(ids)) as Same<"releaseReceipts">,
+    joinNode: ((node) => nodes.join(node)) as Same<"joinNode">,
     saveNode: ((node) => nodes.save(node)) as Same<"saveNode">,
-    saveLastSeen: ((seen) => nodes.saveLastSeen(seen)) as Same<"saveLastSeen">,
+    saveLastSeen: ((owner, seen) => nodes.saveLastSeen(owner, seen)) as Same<"saveLastSeen">,
+    releaseNodes: ((owners) => nodes.release(owners)) as Same<"releaseNodes">,
+    pruneNodes: ((before, limit) => nodes.prune(before, limit)) as Same<"pruneNodes">,
     saveStandings: ((standings) => nodes.saveStandings(standings)) as Same<"saveStandings">,
     insertBatch: ((batch) => batches.insert(batch)) as Same<"insertBatch">,
     updateBatch: ((id, change) => batches.update(id, change)) as Same<"updateBatch">,
+    withdrawBatch: ((id) => batches.withdraw(id)) as Same<"withdrawBatch">,
   };
   const reads = {
     boundTo: (() => meta.boundTo()) as Same<"boundTo">,
+    coordinators: (() => peers.coordinators()) as Same<"coordinators">,
+    lockHolder: ((name) => peers.lockHolder(name)) as Same<"lockHolder">,
     task: (id: Query<"task">) => tasks.get(id),
+    taskVersions: ((ids) => tasks.versions(ids)) as Same<"taskVersions">,
     tasks: (query: Query<"tasks">) => tasks.list(query),
     queuedTasks: (query: Query<"queuedTasks">) => tasks.queued(query),
-    liveTasks: () => tasks.live(),
-    overdueTasks: (now: number, limit: number) => tasks.overdue(now, limit),
+    queueDepths: (() => tasks.queueDepths()) as Same<"queueDepths">,
+    liveTasksOf: (nodeId: Query<"liveTasksOf">) => tasks.liveOf(nodeId),
+    orphanedTasks: (owners: Query<"orphanedTasks">, limit: number) => tasks.orphaned(owners, limit),
+    liveAssignments: ((owner) => tasks.liveAssignments(owner)) as Same<"liveAssignments">,
+    cancellingTasks: (owner: Query<"cancellingTasks">) => tasks.cancelling(owner),
+    overdueTasks: (query: Query<"overdueTasks">) => tasks.overdue(query),
     output: ((taskId) => tasks.output(taskId)) as Same<"output">,
     node: ((id) => nodes.get(id)) as Same<"node">,
     nodes: ((query) => nodes.list(query)) as Same<"nodes">,
+    nodeCounts: (() => nodes.counts()) as Same<"nodeCounts">,
     standing: ((nodeId, wallet) => nodes.standing(nodeId, wallet)) as Same<"standing">,
     receipt: (id: Query<"receipt">) => receipts.get(id),
     receipts: (query: Query<"receipts">) => receipts.list(query),
     unbatchedReceipts: (limit: number) => receipts.unbatched(limit),
+    unbatched: (() => meta.unbatched()) as Same<"unbatched">,
     receiptsWithResult: (before: number, limit: number) => receipts.withResult(before, limit),
     batch: ((id) => batches.get(id)) as Same<"batch">,
-    lastBatch: (() => batches.last()) as Same<"lastBatch">,
-    unrecordedBatches: (() => batches.unrecorded()) as Same<"unrecordedBatches">,
     batches: ((query) => batches.list(query)) as Same<"batches">,
     totals: (() => meta.totals()) as Same<"totals">,
   };

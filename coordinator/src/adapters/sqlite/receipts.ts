@@ -17,20 +17,27 @@ export interface StoredReceipt {
   /** As text: a JavaScript number would round it above 2^53. */
   readonly units: string;
   readonly batch_id: number | null;
+  readonly quarantined: number;
   readonly document: string;
 }
 
-export function writeReceipt({ units, batchId: _, ...rest }: Receipt): WrittenReceipt {
+export function writeReceipt({ units, batchId: _, quarantined: __, ...rest }: Receipt): WrittenReceipt {
   const { receiptId, provider, acceptedAt } = rest;
   return { receiptId, provider, acceptedAt, units, document: JSON.stringify(rest) };
 }
 
-export function readReceipt({ units, batch_id: batchId, document }: StoredReceipt): Receipt {
-  return { ...JSON.parse(document), units: BigInt(units), ...(batchId !== null && { batchId }) };
+export function readReceipt({ units, batch_id: batchId, quarantined, document }: StoredReceipt): Receipt {
+  return {
+    ...JSON.parse(document),
+    units: BigInt(units),
+    ...(batchId !== null && { batchId }),
+    ...(quarantined === 1 && { quarantined: true }),
+  };
 }
 
-const SELECT =
-  "SELECT _id, CAST(units AS TEXT) AS units, batch_id, document FROM receipts JOIN receipt_documents USING (number)";
+const SELECT = `SELECT _id, CAST(units AS TEXT) AS units, batch_id, quarantined, document
+  FROM receipts JOIN receipt_documents USING (number)`;
+const IS_FREE = "batch_id IS NULL AND quarantined = 0";
 
 /** The receipts: what is credited, each once. */
 export class Receipts {
@@ -39,6 +46,9 @@ export class Receipts {
   readonly #byId: StatementSync;
   readonly #unbatched: StatementSync;
   readonly #stamp: StatementSync;
+  readonly #unstamp: StatementSync;
+  readonly #quarantine: StatementSync;
+  readonly #release: StatementSync;
   readonly #withResult: StatementSync;
   readonly #forgetResults: StatementSync;
   readonly #list: ListQuery<StoredReceipt>;
@@ -50,10 +60,15 @@ export class Receipts {
     );
     this.#insertDocument = database.prepare("INSERT INTO receipt_documents VALUES (?, ?)");
     this.#byId = database.prepare(`${SELECT} WHERE _id = ?`);
-    this.#unbatched = database.prepare(`${SELECT} WHERE batch_id IS NULL ORDER BY accepted_at, _id LIMIT ?`);
+    this.#unbatched = database.prepare(`${SELECT} WHERE ${IS_FREE} ORDER BY accepted_at, _id LIMIT ?`);
     this.#stamp = database.prepare(
       `UPDATE receipts SET batch_id = ?
-       WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?)) AND batch_id IS NULL`,
+       WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?)) AND ${IS_FREE}`,
+    );
+    this.#unstamp = database.prepare("UPDATE receipts SET batch_id = NULL WHERE batch_id = ?");
+    this.#quarantine = database.prepare(`UPDATE receipts SET quarantined = 1 WHERE ${IS_FREE} AND accepted_at < ?`);
+    this.#release = database.prepare(
+      "UPDATE receipts SET quarantined = 0 WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
     );
     this.#withResult = database.prepare(
       `${SELECT} WHERE has_result = 1 AND accepted_at < ? ORDER BY accepted_at, _id LIMIT ?`,
@@ -74,8 +89,11 @@ export class Receipts {
     return (this.#byId.get(toBlob(id)) as StoredReceipt | undefined) ?? null;
   }
 
-  list(query: PageQuery & { readonly provider?: Address; readonly batchId?: number }): Page<StoredReceipt> {
+  list(
+    query: PageQuery & { readonly provider?: Address; readonly batchId?: number; readonly quarantined?: true },
+  ): Page<StoredReceipt> {
     const conditions: Condition[] = [];
+    if (query.quarantined) conditions.push(["quarantined = 1"]);
     if (query.provider !== undefined) conditions.push(["provider = ?", query.provider]);
     if (query.batchId !== undefined) conditions.push(["batch_id = ?", query.batchId]);
     if (query.cursor !== undefined) conditions.push(["_id > ?", toBlob(readCursor(query.cursor, isId))]);
@@ -99,8 +117,22 @@ export class Receipts {
     this.#forgetResults.run(JSON.stringify(ids));
   }
 
-  /** Says of unstamped receipts that a batch carries them; returns how many of `ids` those were. */
+  /** Returns how many were free and accepted before. */
+  quarantine(before: number): number {
+    return Number(this.#quarantine.run(before).changes);
+  }
+
+  release(ids: readonly Hex[]): void {
+    this.#release.run(JSON.stringify(ids));
+  }
+
+  /** Says of free receipts that a batch carries them; returns how many of `ids` those were. */
   stamp(batchId: number, ids: readonly Hex[]): number {
     return Number(this.#stamp.run(batchId, JSON.stringify(ids)).changes);
+  }
+
+  /** Frees the receipts of a batch. */
+  unstamp(batchId: number): void {
+    this.#unstamp.run(batchId);
   }
 }

@@ -116,4 +116,62 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE exo_nodes ADD COLUMN units_per_second INTEGER;
   `,
+  // Several coordinators: owners ("incarnation name"), and what a restored backup needs. Tasks and nodes from before have
+  // no owner that still lives. A queue is read requester by requester now, and live tasks node by node; there are never
+  // more of these than nodes have slots, so that the index says alone which owner has which.
+  `
+  ALTER TABLE tasks ADD COLUMN owner TEXT;
+  ALTER TABLE tasks ADD COLUMN node_id BLOB;
+  ALTER TABLE tasks ADD COLUMN assignment_id BLOB;
+  ALTER TABLE tasks ADD COLUMN ended_at INTEGER;
+  UPDATE tasks SET node_id = (
+    SELECT unhex(substr(value ->> 'nodeId', 3)) FROM json_each(document, '$.assignments') WHERE value ->> 'state' = 'live'
+  ) WHERE state IN ('running', 'cancelling');
+  UPDATE tasks SET ended_at = coalesce(
+    (SELECT max(value ->> 'endedAt') FROM json_each(document, '$.assignments')),
+    iif(state = 'failed', deadline, created_at)
+  ) WHERE state IN ('verified', 'failed', 'cancelled');
+  DROP INDEX tasks_queued;
+  CREATE INDEX tasks_queued ON tasks (requester, not_before, _id) WHERE state = 'queued';
+  DROP INDEX tasks_live;
+  CREATE INDEX tasks_live ON tasks (node_id, _id, owner, assignment_id)
+    WHERE state IN ('running', 'cancelling');
+  CREATE INDEX tasks_cancelling ON tasks (owner, _id) WHERE state = 'cancelling';
+  CREATE INDEX tasks_ended ON tasks (ended_at) WHERE ended_at IS NOT NULL;
+  CREATE TRIGGER tasks_count_delete AFTER DELETE ON tasks BEGIN
+    UPDATE totals SET value = value - 1 WHERE name = OLD.state;
+  END;
+
+  ALTER TABLE exo_nodes ADD COLUMN incarnation TEXT NOT NULL DEFAULT '0x';
+  CREATE INDEX exo_nodes_by_coordinator ON exo_nodes (coordinator_id, _id);
+
+  CREATE TABLE coordinators (
+    _id TEXT PRIMARY KEY NOT NULL,
+    incarnation TEXT NOT NULL,
+    beat INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    version TEXT NOT NULL,
+    started_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE locks (_id TEXT PRIMARY KEY NOT NULL, owner TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE secrets (_id TEXT PRIMARY KEY NOT NULL, secret BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+  DROP INDEX batches_unrecorded;
+  ALTER TABLE batches ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+  CREATE TRIGGER batches_count_delete AFTER DELETE ON batches BEGIN
+    UPDATE totals SET value = value - OLD.receipts WHERE name = 'batched';
+  END;
+
+  ALTER TABLE receipts ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
+  DROP INDEX receipts_unbatched;
+  CREATE INDEX receipts_unbatched ON receipts (accepted_at, _id) WHERE batch_id IS NULL AND quarantined = 0;
+  CREATE INDEX receipts_quarantined ON receipts (_id) WHERE quarantined = 1;
+  CREATE INDEX receipts_quarantined_by_provider ON receipts (provider, _id) WHERE quarantined = 1;
+  INSERT INTO totals (name) VALUES ('quarantined'), ('units.quarantined');
+  CREATE TRIGGER receipts_count_quarantine AFTER UPDATE OF quarantined ON receipts
+    WHEN NEW.quarantined <> OLD.quarantined BEGIN
+    UPDATE totals SET value = value + iif(name = 'quarantined', 1, NEW.units) * iif(NEW.quarantined, 1, -1)
+      WHERE name IN ('quarantined', 'units.quarantined');
+  END;
+  `,
 ];

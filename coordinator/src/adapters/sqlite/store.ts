@@ -40,6 +40,16 @@ export class SqliteStore implements Store {
 
   bind: Store["bind"] = (contract, rebind) => this.#call("bind", contract, rebind);
   boundTo: Store["boundTo"] = () => this.#call("boundTo");
+  secret: Store["secret"] = (name) => this.#call("secret", name);
+
+  register: Store["register"] = (coordinator) => this.#call("register", coordinator);
+  beat: Store["beat"] = (owner) => this.#call("beat", owner);
+  deregister: Store["deregister"] = (owner) => this.#call("deregister", owner);
+  coordinators: Store["coordinators"] = () => this.#call("coordinators");
+
+  lockHolder: Store["lockHolder"] = (name) => this.#call("lockHolder", name);
+  takeLock: Store["takeLock"] = (name, owner, from) => this.#call("takeLock", name, owner, from);
+  releaseLock: Store["releaseLock"] = (name, owner) => this.#call("releaseLock", name, owner);
 
   insertTask: Store["insertTask"] = async (task) => {
     const stored = await this.#call("insertTask", writeTask(task));
@@ -53,17 +63,28 @@ export class SqliteStore implements Store {
       made?.output && textOf(made.output),
     );
   task: Store["task"] = async (id) => optional(await this.#call("task", id), readTask);
+  taskVersions: Store["taskVersions"] = (ids) => this.#call("taskVersions", ids);
   tasks: Store["tasks"] = async (query) => pageOf(await this.#call("tasks", query), readTask);
   queuedTasks: Store["queuedTasks"] = async (query) => (await this.#call("queuedTasks", query)).map(readTask);
-  liveTasks: Store["liveTasks"] = async () => (await this.#call("liveTasks")).map(readTask);
-  overdueTasks: Store["overdueTasks"] = async (now, limit) =>
-    (await this.#call("overdueTasks", now, limit)).map(readTask);
+  queueDepths: Store["queueDepths"] = () => this.#call("queueDepths");
+  liveTasksOf: Store["liveTasksOf"] = async (nodeId) => (await this.#call("liveTasksOf", nodeId)).map(readTask);
+  orphanedTasks: Store["orphanedTasks"] = async (owners, limit) =>
+    (await this.#call("orphanedTasks", owners, limit)).map(readTask);
+  liveAssignments: Store["liveAssignments"] = (owner) => this.#call("liveAssignments", owner);
+  cancellingTasks: Store["cancellingTasks"] = async (owner) =>
+    (await this.#call("cancellingTasks", owner)).map(readTask);
+  overdueTasks: Store["overdueTasks"] = async (query) => (await this.#call("overdueTasks", query)).map(readTask);
   output: Store["output"] = (taskId) => this.#call("output", taskId);
+  pruneTasks: Store["pruneTasks"] = (before, limit) => this.#call("pruneTasks", before, limit);
 
+  joinNode: Store["joinNode"] = (node) => this.#call("joinNode", node);
   saveNode: Store["saveNode"] = (node) => this.#call("saveNode", node);
-  saveLastSeen: Store["saveLastSeen"] = (seen) => this.#call("saveLastSeen", seen);
+  saveLastSeen: Store["saveLastSeen"] = (owner, seen) => this.#call("saveLastSeen", owner, seen);
+  releaseNodes: Store["releaseNodes"] = (owners) => this.#call("releaseNodes", owners);
   node: Store["node"] = (id) => this.#call("node", id);
   nodes: Store["nodes"] = (query) => this.#call("nodes", query);
+  nodeCounts: Store["nodeCounts"] = () => this.#call("nodeCounts");
+  pruneNodes: Store["pruneNodes"] = (before, limit) => this.#call("pruneNodes", before, limit);
   standing: Store["standing"] = (nodeId, wallet) => this.#call("standing", nodeId, wallet);
   saveStandings: Store["saveStandings"] = (standings) => this.#call("saveStandings", standings);
 
@@ -71,6 +92,7 @@ export class SqliteStore implements Store {
   receipts: Store["receipts"] = async (query) => pageOf(await this.#call("receipts", query), readReceipt);
   unbatchedReceipts: Store["unbatchedReceipts"] = async (limit) =>
     (await this.#call("unbatchedReceipts", limit)).map(readReceipt);
+  unbatched: Store["unbatched"] = () => this.#call("unbatched");
   receiptsWithResult: Store["receiptsWithResult"] = async (before, limit) =>
     (await this.#call("receiptsWithResult", before, limit)).map(readReceipt);
   forgetResults: Store["forgetResults"] = (receipts) =>
@@ -79,11 +101,13 @@ export class SqliteStore implements Store {
       receipts.map(({ receiptId, taskId }) => ({ receiptId, taskId })),
     );
 
+  quarantineReceipts: Store["quarantineReceipts"] = (before) => this.#call("quarantineReceipts", before);
+  releaseReceipts: Store["releaseReceipts"] = (ids) => this.#call("releaseReceipts", ids);
+
   insertBatch: Store["insertBatch"] = (batch) => this.#call("insertBatch", batch);
   updateBatch: Store["updateBatch"] = (id, change) => this.#call("updateBatch", id, change);
+  withdrawBatch: Store["withdrawBatch"] = (id) => this.#call("withdrawBatch", id);
   batch: Store["batch"] = (id) => this.#call("batch", id);
-  lastBatch: Store["lastBatch"] = () => this.#call("lastBatch");
-  unrecordedBatches: Store["unrecordedBatches"] = () => this.#call("unrecordedBatches");
   batches: Store["batches"] = (query) => this.#call("batches", query);
 
   totals: Store["totals"] = () => this.#call("totals");

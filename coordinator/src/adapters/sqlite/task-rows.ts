@@ -1,11 +1,14 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
-import type { Task, TaskState } from "../../domain/task.ts";
-import { fromBlob } from "./codec.ts";
+import { liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
+import { fromBlob, ownerFrom, ownerKey } from "./codec.ts";
 
 /** A task on its way into the table. It crosses to the store's thread: text is the cheapest thing that does. */
 export interface WrittenTask extends Pick<Task, "id" | "version" | "requester" | "state" | "createdAt"> {
   readonly notBefore: number;
   readonly deadline: number;
+  readonly owner: string | null;
+  readonly live: { readonly nodeId: Hex; readonly assignmentId: Hex } | null;
+  readonly endedAt: number | null;
   readonly document: string;
   /** One character a byte. */
   readonly spec: string;
@@ -22,6 +25,8 @@ export interface StoredTask {
   readonly deadline: number;
   readonly document: string;
   readonly spec: Uint8Array;
+  readonly owner: string | null;
+  readonly ended_at: number | null;
 }
 
 /** Bytes as text of one character a byte: to clone a small array into another thread costs several times as much. */
@@ -37,8 +42,22 @@ export function writeTask(task: Task): WrittenTask {
   const { id, version, requester, state, createdAt, notBefore, deadline, spec } = task;
   const { kind, attempts, assignments, error, requestDigest } = task;
   const written = mapUnits(assignments, (units: bigint) => units.toString());
+  const live = liveAssignment(task);
   const document = JSON.stringify({ kind, attempts, assignments: written, error, requestDigest });
-  return { id, version, requester, state, createdAt, notBefore, deadline, document, spec: textOf(spec) };
+  return {
+    id,
+    version,
+    requester,
+    state,
+    createdAt,
+    notBefore,
+    deadline,
+    owner: task.owner ? ownerKey(task.owner) : null,
+    live: live ? { nodeId: live.nodeId, assignmentId: live.id } : null,
+    endedAt: task.endedAt ?? null,
+    document,
+    spec: textOf(spec),
+  };
 }
 
 export function readTask(row: StoredTask): Task {
@@ -52,6 +71,8 @@ export function readTask(row: StoredTask): Task {
     notBefore: row.not_before,
     deadline: row.deadline,
     spec: row.spec,
+    ...(row.owner !== null && { owner: ownerFrom(row.owner) }),
+    ...(row.ended_at !== null && { endedAt: row.ended_at }),
     ...rest,
     assignments: mapUnits(assignments, (units: string) => BigInt(units)) as Task["assignments"],
   };

@@ -1,8 +1,9 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Owner } from "../../domain/owner.ts";
 import type { TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
+import { fromBlob, isId, ownerKey, readCursor, toBlob, toPage } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 import { bytesOf, type StoredTask, type WrittenTask } from "./task-rows.ts";
 
@@ -14,31 +15,55 @@ export class Tasks {
   readonly #insert: StatementSync;
   readonly #update: StatementSync;
   readonly #byId: StatementSync;
+  readonly #version: StatementSync;
   readonly #queued: StatementSync;
-  readonly #live: StatementSync;
+  readonly #queueDepths: StatementSync;
+  readonly #liveOf: StatementSync;
+  readonly #orphaned: StatementSync;
+  readonly #liveAssignments: StatementSync;
+  readonly #cancelling: StatementSync;
   readonly #overdue: StatementSync;
   readonly #setOutput: StatementSync;
   readonly #output: StatementSync;
   readonly #dropOutputs: StatementSync;
+  readonly #prune: StatementSync;
   readonly #list: ListQuery<StoredTask>;
 
   constructor(database: DatabaseSync) {
     this.#insert = database.prepare(
-      `INSERT INTO tasks (_id, version, requester, state, created_at, not_before, deadline, document, spec)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (_id) DO NOTHING`,
+      `INSERT INTO tasks (_id, version, requester, state, created_at, not_before, deadline,
+         owner, node_id, assignment_id, ended_at, document, spec)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (_id) DO NOTHING`,
     );
     this.#update = database.prepare(
-      "UPDATE tasks SET version = ?, state = ?, not_before = ?, document = ? WHERE _id = ? AND version = ?",
+      `UPDATE tasks SET version = ?, state = ?, not_before = ?, owner = ?, node_id = ?, assignment_id = ?,
+       ended_at = ?, document = ? WHERE _id = ? AND version = ?`,
     );
     this.#byId = database.prepare("SELECT * FROM tasks WHERE _id = ?");
+    this.#version = database.prepare("SELECT version FROM tasks WHERE _id = ?");
     this.#queued = database.prepare(
-      `SELECT * FROM tasks WHERE state = 'queued' AND not_before <= ?
+      `SELECT * FROM tasks WHERE state = 'queued' AND requester = ? AND not_before <= ?
        AND _id NOT IN (SELECT unhex(substr(value, 3)) FROM json_each(?)) ORDER BY not_before, _id LIMIT ?`,
     );
-    this.#live = database.prepare("SELECT * FROM tasks WHERE state IN ('running', 'cancelling') ORDER BY _id");
+    this.#queueDepths = database.prepare(
+      "SELECT requester, count(*) AS queued FROM tasks WHERE state = 'queued' GROUP BY requester",
+    );
+    this.#liveOf = database.prepare(
+      "SELECT * FROM tasks WHERE state IN ('running', 'cancelling') AND node_id = ? ORDER BY _id",
+    );
+    this.#orphaned = database.prepare(
+      `SELECT * FROM tasks WHERE rowid IN (
+         SELECT rowid FROM tasks WHERE state IN ('running', 'cancelling')
+         AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(?))) ORDER BY _id LIMIT ?
+       ) ORDER BY _id`,
+    );
+    this.#liveAssignments = database.prepare(
+      `SELECT _id, assignment_id FROM tasks WHERE state IN ('running', 'cancelling') AND owner = ? ORDER BY _id`,
+    );
+    this.#cancelling = database.prepare("SELECT * FROM tasks WHERE state = 'cancelling' AND owner = ? ORDER BY _id");
     this.#overdue = database.prepare(
       `SELECT * FROM tasks WHERE state IN ('queued', 'running', 'cancelling') AND deadline < ?
-       ORDER BY deadline, _id LIMIT ?`,
+       AND (owner IS NULL OR owner = ?) ORDER BY deadline, _id LIMIT ?`,
     );
     this.#setOutput = database.prepare(
       "INSERT INTO outputs (_id, output) VALUES (?, ?) ON CONFLICT (_id) DO UPDATE SET output = excluded.output",
@@ -46,6 +71,9 @@ export class Tasks {
     this.#output = database.prepare("SELECT output FROM outputs WHERE _id = ?");
     this.#dropOutputs = database.prepare(
       "DELETE FROM outputs WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
+    );
+    this.#prune = database.prepare(
+      "DELETE FROM tasks WHERE rowid IN (SELECT rowid FROM tasks WHERE ended_at < ? ORDER BY ended_at LIMIT ?)",
     );
     this.#list = new ListQuery(database, "SELECT * FROM tasks", "created_at DESC, _id DESC");
   }
@@ -60,6 +88,9 @@ export class Tasks {
       task.createdAt,
       task.notBefore,
       task.deadline,
+      task.owner,
+      ...blobsOf(task.live),
+      task.endedAt,
       task.document,
       bytesOf(task.spec),
     );
@@ -67,9 +98,19 @@ export class Tasks {
   }
 
   /** Replaces the version before; false when that is not the stored one. What a task asks for never changes. */
-  save({ id, version, state, notBefore, document }: Omit<WrittenTask, "spec">, output?: string): boolean {
-    const key = toBlob(id);
-    const { changes } = this.#update.run(version, state, notBefore, document, key, version - 1);
+  save(task: Omit<WrittenTask, "spec">, output?: string): boolean {
+    const key = toBlob(task.id);
+    const { changes } = this.#update.run(
+      task.version,
+      task.state,
+      task.notBefore,
+      task.owner,
+      ...blobsOf(task.live),
+      task.endedAt,
+      task.document,
+      key,
+      task.version - 1,
+    );
     if (changes === 0) return false;
     if (output !== undefined) this.#setOutput.run(key, bytesOf(output));
     return true;
@@ -77,6 +118,13 @@ export class Tasks {
 
   get(id: Hex): StoredTask | null {
     return (this.#byId.get(toBlob(id)) as StoredTask | undefined) ?? null;
+  }
+
+  versions(ids: readonly Hex[]): { id: Hex; version: number }[] {
+    return ids.flatMap((id) => {
+      const row = this.#version.get(toBlob(id)) as { version: number } | undefined;
+      return row ? [{ id, version: row.version }] : [];
+    });
   }
 
   list(query: PageQuery & { readonly requester?: Address; readonly states?: readonly TaskState[] }): Page<StoredTask> {
@@ -97,16 +145,46 @@ export class Tasks {
     );
   }
 
-  queued(query: { readonly now: number; readonly limit: number; readonly excluded?: readonly Hex[] }): StoredTask[] {
-    return this.#queued.all(query.now, JSON.stringify(query.excluded ?? []), query.limit) as unknown as StoredTask[];
+  queued(query: {
+    readonly requesters: readonly Address[];
+    readonly now: number;
+    readonly limit: number;
+    readonly excluded?: readonly Hex[];
+  }): StoredTask[] {
+    const excluded = JSON.stringify(query.excluded ?? []);
+    return query.requesters.flatMap(
+      (requester) => this.#queued.all(requester, query.now, excluded, query.limit) as unknown as StoredTask[],
+    );
   }
 
-  live(): StoredTask[] {
-    return this.#live.all() as unknown as StoredTask[];
+  queueDepths(): { requester: Address; queued: number }[] {
+    return this.#queueDepths.all() as { requester: Address; queued: number }[];
   }
 
-  overdue(now: number, limit: number): StoredTask[] {
-    return this.#overdue.all(now, limit) as unknown as StoredTask[];
+  liveOf(nodeId: Hex): StoredTask[] {
+    return this.#liveOf.all(toBlob(nodeId)) as unknown as StoredTask[];
+  }
+
+  orphaned(owners: readonly Owner[], limit: number): StoredTask[] {
+    return this.#orphaned.all(JSON.stringify(owners.map(ownerKey)), limit) as unknown as StoredTask[];
+  }
+
+  liveAssignments(owner: Owner): { taskId: Hex; assignmentId: Hex }[] {
+    const rows = this.#liveAssignments.all(ownerKey(owner)) as { _id: Uint8Array; assignment_id: Uint8Array }[];
+    return rows.map((row) => ({ taskId: fromBlob(row._id), assignmentId: fromBlob(row.assignment_id) }));
+  }
+
+  cancelling(owner: Owner): StoredTask[] {
+    return this.#cancelling.all(ownerKey(owner)) as unknown as StoredTask[];
+  }
+
+  overdue(query: { readonly now: number; readonly owner: Owner; readonly limit: number }): StoredTask[] {
+    return this.#overdue.all(query.now, ownerKey(query.owner), query.limit) as unknown as StoredTask[];
+  }
+
+  /** Outputs go with their tasks. */
+  prune(before: number, limit: number): number {
+    return Number(this.#prune.run(before, limit).changes);
   }
 
   output(id: Hex): Uint8Array | null {
@@ -117,6 +195,10 @@ export class Tasks {
   dropOutputs(ids: readonly Hex[]): void {
     this.#dropOutputs.run(JSON.stringify(ids));
   }
+}
+
+function blobsOf(live: WrittenTask["live"]): [nodeId: Uint8Array | null, assignmentId: Uint8Array | null] {
+  return live ? [toBlob(live.nodeId), toBlob(live.assignmentId)] : [null, null];
 }
 
 /** A task's place in the list: createdAt and id. */
