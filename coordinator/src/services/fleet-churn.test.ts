@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
+import { aLink, anOffer } from "../../../tests/support/fleet.ts";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
@@ -13,19 +14,7 @@ const NODES = 5;
 const HEARTBEAT_MS = 5_000;
 const LEASE_MS = 30_000;
 
-const OFFERS = Array.from(
-  { length: NODES },
-  (_, index): Offer => ({
-    nodeId: toHex(randomBytes(32)),
-    wallet: "0x5FbDB2315678afecb367f032d93F642f64180aa3",
-    version: "0.1.0",
-    kinds: ["matmul"],
-    slots: 1 + index,
-    hardware: { cpuModel: "test", cpuCores: 1, memoryBytes: 1, platform: "test" },
-    confirmed: false,
-    runningAssignmentIds: [],
-  }),
-);
+const OFFERS = Array.from({ length: NODES }, (_, index): Offer => anOffer({ slots: 1 + index }));
 
 const which = fc.nat(NODES - 1);
 type Step =
@@ -56,7 +45,12 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
       const logger = pino({ level: "silent" });
       const fleet = new Fleet(
         { store, clock, logger, metrics: new Metrics(), random: () => 0.5 },
-        { coordinatorId: "test", heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxNodes: NODES },
+        {
+          self: { coordinatorId: "test", incarnation: "0x01" },
+          heartbeatMs: HEARTBEAT_MS,
+          leaseMs: LEASE_MS,
+          maxNodes: NODES,
+        },
       );
       fleet.start({ room: () => {}, joined: () => {}, offline: (node) => node.runs.clear() });
       const links = OFFERS.map((): NodeLink[] => []);
@@ -113,15 +107,4 @@ function expectConsistent(fleet: Fleet, clock: ManualClock): void {
     expect(node.runs.size).toBeLessThanOrEqual(2 * node.offer.slots);
     if (node.link === null) expect(node.room).toBe(0);
   }
-}
-
-function aLink(): NodeLink {
-  return {
-    sessionId: toHex(randomBytes(16)),
-    assign: () => {},
-    cancel: () => {},
-    ack: () => {},
-    reconnect: () => {},
-    close: () => {},
-  };
 }

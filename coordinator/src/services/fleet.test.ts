@@ -1,17 +1,16 @@
-import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { aLink, anOffer } from "../../../tests/support/fleet.ts";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
 import { SqliteStore } from "../adapters/sqlite/store.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
-import type { NodeLink, Offer } from "./live-node.ts";
 
 const LEASE_MS = 30_000;
+const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
 const logger = pino({ level: "silent" });
 let directory: string;
 let store: SqliteStore;
@@ -27,30 +26,10 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-const offer = (): Offer => ({
-  nodeId: toHex(randomBytes(32)),
-  wallet: "0x5FbDB2315678afecb367f032d93F642f64180aa3",
-  version: "0.1.0",
-  kinds: ["matmul"],
-  slots: 4,
-  hardware: { cpuModel: "test", cpuCores: 4, memoryBytes: 2 ** 30, platform: "linux-x64" },
-  confirmed: false,
-  runningAssignmentIds: [],
-});
-
-const link = (): NodeLink => ({
-  sessionId: toHex(randomBytes(16)),
-  assign: () => {},
-  cancel: () => {},
-  ack: () => {},
-  reconnect: () => {},
-  close: () => {},
-});
-
 function newFleet(): { fleet: Fleet; rooms: () => number } {
   const fleet = new Fleet(
     { store, clock, logger, metrics: new Metrics(), random: () => 0 },
-    { coordinatorId: "test", heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
+    { self: SELF, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
   );
   let rooms = 0;
   fleet.start({ room: () => rooms++, joined: () => {}, offline: () => {} });
@@ -58,9 +37,9 @@ function newFleet(): { fleet: Fleet; rooms: () => number } {
 }
 
 test("nodes that an earlier process left online become offline unless they come back", async () => {
-  const [stays, leaves] = [offer(), offer()];
+  const [stays, leaves] = [anOffer(), anOffer()];
   const before = newFleet().fleet;
-  for (const each of [stays, leaves]) before.announce(await before.join(each, link()));
+  for (const each of [stays, leaves]) before.announce(await before.join(each, aLink()));
   const lastSeen = clock.now();
   await before.stop();
 
@@ -70,7 +49,7 @@ test("nodes that an earlier process left online become offline unless they come 
   expect(fleet.counts()).toEqual({ online: 0, suspect: 2 });
   expect(await store.node(leaves.nodeId)).toMatchObject({ status: "suspect", lastSeen });
 
-  const back = await fleet.join(stays, link());
+  const back = await fleet.join(stays, aLink());
   fleet.announce(back);
   for (let passed = 0; passed < LEASE_MS + 5_000; passed += 2_500) {
     await clock.run(2_500);
@@ -84,22 +63,22 @@ test("nodes that an earlier process left online become offline unless they come 
 
 test("a node has no room before its session was announced", async () => {
   const { fleet, rooms } = newFleet();
-  const node = await fleet.join(offer(), link());
+  const node = await fleet.join(anOffer(), aLink());
   await clock.run(5_000);
   expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([0, 0, undefined]);
   fleet.announce(node);
   expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([1, 1, node]);
   // A second session of the same node starts without room as well.
-  await fleet.join(node.offer, link());
+  await fleet.join(node.offer, aLink());
   expect(node.room).toBe(0);
   await fleet.stop();
 });
 
 test("a node that said that it leaves is offline at once, one that was lost is waited for", async () => {
   const { fleet } = newFleet();
-  const [leaves, lost] = [offer(), offer()];
+  const [leaves, lost] = [anOffer(), anOffer()];
   for (const each of [leaves, lost]) {
-    const own = link();
+    const own = aLink();
     const node = await fleet.join(each, own);
     node.draining = each === leaves;
     fleet.leave(node, own);
@@ -107,4 +86,20 @@ test("a node that said that it leaves is offline at once, one that was lost is w
   await fleet.stop();
   expect(await store.node(leaves.nodeId)).toMatchObject({ status: "offline" });
   expect(await store.node(lost.nodeId)).toMatchObject({ status: "suspect" });
+});
+
+test("a node that another coordinator holds by now is left to that one", async () => {
+  const { fleet } = newFleet();
+  const offer = anOffer();
+  const link = aLink();
+  const node = await fleet.join(offer, link);
+  fleet.announce(node);
+  const other = { coordinatorId: "other", incarnation: "0x02" } as const;
+  await store.joinNode(node.toNode(other));
+
+  await clock.run(2_500);
+  await fleet.stop();
+  expect(link.closed).toBe(true);
+  expect(node.link).toBeNull();
+  expect(await store.node(node.id)).toMatchObject({ status: "online", owner: other });
 });

@@ -1,0 +1,293 @@
+import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
+import { aLink, anOffer, type NotedLink } from "../../../tests/support/fleet.ts";
+import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import type { Receipt } from "../domain/receipt.ts";
+import { liveAssignment, type Task } from "../domain/task.ts";
+import { Metrics } from "../metrics.ts";
+import type { Nudge } from "../ports/peers.ts";
+import { Attempts } from "./attempts.ts";
+import { Custody } from "./custody.ts";
+import { Fleet } from "./fleet.ts";
+import type { LiveNode, Offer, Run } from "./live-node.ts";
+import { Peers } from "./peers.ts";
+import { Scheduler } from "./scheduler.ts";
+import { TaskEvents } from "./task-events.ts";
+
+const LEASE_MS = 30_000;
+const HEARTBEAT_MS = 5_000;
+const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+const logger = pino({ level: "silent" });
+
+/** What a coordinator is made of, without its edges and its checks, over a store that others share. */
+class Coordinator {
+  readonly clock = new ManualClock();
+  readonly store: MemoryStore;
+  readonly peers: Peers;
+  readonly fleet: Fleet;
+  readonly attempts: Attempts;
+  readonly custody: Custody;
+  readonly scheduler: Scheduler;
+
+  constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
+    const { clock } = this;
+    const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
+    const metrics = new Metrics();
+    const events = new TaskEvents();
+    const random = () => 0.5;
+    this.store = store;
+    this.peers = new Peers(
+      { store, clock, logger, metrics, random },
+      { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS },
+    );
+    this.fleet = new Fleet(
+      { store, clock, logger, metrics, random },
+      { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxNodes: 100 },
+    );
+    const { fleet, peers } = this;
+    this.attempts = new Attempts(
+      { store, fleet, events, clock, logger, metrics, random },
+      { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxAttempts: 3 },
+    );
+    const { attempts } = this;
+    this.custody = new Custody({ store, fleet, attempts, events, clock, logger, metrics }, { self });
+    const { custody } = this;
+    this.scheduler = new Scheduler(
+      { store, fleet, attempts, custody, events, peers, link: { nudge }, clock, logger, metrics, random },
+      {
+        heartbeatMs: HEARTBEAT_MS,
+        leaseMs: LEASE_MS,
+        maxQueued: 1_000,
+        maxQueuedPerRequester: 600,
+        allowSelfTasks: true,
+        contract: undefined,
+      },
+    );
+  }
+
+  async start(): Promise<void> {
+    const { fleet, attempts, scheduler, peers } = this;
+    await peers.start(peers.self.coordinatorId);
+    fleet.start({
+      room: () => scheduler.room(),
+      joined: (node, running) => attempts.joined(node, running),
+      offline: (node) => attempts.offline(node),
+    });
+    await fleet.recover();
+    await scheduler.start();
+    peers.listen({ changed: () => void scheduler.takeOver(), missed: () => {} });
+  }
+
+  /** A node opens its session here, as the stream does it. */
+  async join(offer: Offer, running: readonly Hex[] = []): Promise<{ node: LiveNode; link: NotedLink }> {
+    const link = aLink();
+    const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
+    node.cap = 2 * offer.slots;
+    await this.custody.adopt(node);
+    this.fleet.announce(node);
+    await settle();
+    return { node, link };
+  }
+
+  async submit(requester: Address): Promise<Task> {
+    const spec = { kind: "matmul", n: 512, k: 2 } as const;
+    const { task } = await this.scheduler.submit({ requester, spec, deadlineMs: 3_600_000 });
+    await settle();
+    return task;
+  }
+
+  /** The node's result is in, and was found to be right. */
+  complete(run: Run): Promise<void> {
+    const { assignment, task } = run;
+    const receipt: Receipt = {
+      receiptId: assignment.id,
+      taskId: task.id,
+      nodeId: assignment.nodeId,
+      provider: assignment.wallet,
+      requester: task.requester,
+      kind: task.kind,
+      assurance: "proven",
+      specDigest: "0x01",
+      resultDigest: "0x02",
+      units: 1n,
+      acceptedAt: this.clock.now(),
+      proof: { signature: "0x03", index: 0, size: 1, path: [] },
+    };
+    return this.attempts.complete(run, receipt, undefined);
+  }
+}
+
+/** Turns of the event loop for what hangs on immediate promises. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */
+async function live(ms: number, ...coordinators: Coordinator[]): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 500) {
+    for (const { clock, fleet, attempts } of coordinators) {
+      for (const node of fleet.online()) {
+        fleet.heard(node);
+        for (const run of node.runs.values()) attempts.advance(run, 0.1);
+      }
+      await clock.run(500);
+    }
+    await settle();
+  }
+}
+
+async function aNetwork(...names: string[]): Promise<{ store: MemoryStore; all: Coordinator[] }> {
+  const store = new MemoryStore();
+  await store.start();
+  const all: Coordinator[] = [];
+  const nudge = (address: string, what: Nudge) =>
+    all.find(({ peers }) => peers.self.coordinatorId === address)?.scheduler.nudged(what);
+  for (const name of names) all.push(new Coordinator(store, name, 1, nudge));
+  for (const each of all) await each.start();
+  await live(10_000, ...all);
+  return { store, all };
+}
+
+test("what a dead coordinator ran is taken over, and its node keeps running it elsewhere", async () => {
+  const { store, all } = await aNetwork("a", "b", "c");
+  const [a, b, c] = all as [Coordinator, Coordinator, Coordinator];
+  const offer = anOffer();
+  await a.join(offer);
+  const task = await a.submit(ALICE);
+  expect((await store.task(task.id))!.owner).toEqual(a.peers.self);
+
+  // A dies. Before the others notice, its node comes to B with what it runs.
+  const { link } = await b.join(offer, [liveAssignment(task)!.id]);
+  const run = b.attempts.ofTask(task.id)!;
+  expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
+  await live(2 * LEASE_MS, b, c);
+  expect(link.cancelled).toEqual([]);
+  await b.complete(run);
+  const verified = (await store.task(task.id))!;
+  expect(verified.state).toBe("verified");
+  expect(Object.keys(verified.assignments)).toHaveLength(1);
+});
+
+test("a dead coordinator's task whose node does not come back goes to another node", async () => {
+  const { store, all } = await aNetwork("a", "b", "c");
+  const [a, b, c] = all as [Coordinator, Coordinator, Coordinator];
+  const lost = anOffer();
+  await a.join(lost);
+  const task = await a.submit(ALICE);
+  await c.join(anOffer());
+  await live(LEASE_MS + 10_000, b, c);
+  expect(await store.node(lost.nodeId)).toMatchObject({ status: "offline" });
+  expect([b, c].map(({ peers }) => peers.self)).toContainEqual((await store.task(task.id))!.owner);
+  await live(LEASE_MS + 20_000, b, c);
+  const again = (await store.task(task.id))!;
+  expect(again).toMatchObject({ state: "running", owner: c.peers.self });
+  expect(Object.values(again.assignments).map(({ state }) => state)).toEqual(["lost", "live"]);
+});
+
+test("a coordinator that was paused finds its writes refused, and what its nodes still run is given back to it", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const { node, link } = await a.join(anOffer());
+  const [stale, kept] = [await a.submit(ALICE), await a.submit(ALICE)];
+  const [staleRun, keptRun] = [a.attempts.ofTask(stale.id)!, a.attempts.ofTask(kept.id)!];
+  for (const run of [staleRun, keptRun]) a.attempts.advance(run, 0.5);
+
+  await live(LEASE_MS + 10_000, b);
+  expect((await store.task(stale.id))!.owner).toEqual(b.peers.self);
+  await expect(a.complete(staleRun)).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(await store.receipts({ limit: 10 })).toEqual({ items: [] });
+
+  // B ends one of the two; A hears that it was missed, and looks what is left of what its node runs.
+  await b.attempts.end(b.attempts.ofTask(stale.id)!, "lost", "NODE_OFFLINE");
+  await a.custody.adopt(node);
+  expect((await store.task(kept.id))!.owner).toEqual(a.peers.self);
+  expect(link.cancelled).toEqual([{ id: staleRun.assignment.id, reason: "LEASE_LOST" }]);
+  await a.complete(keptRun);
+  expect((await store.task(kept.id))!.state).toBe("verified");
+  expect((await store.receipts({ limit: 10 })).items).toHaveLength(1);
+});
+
+test("an idle coordinator finds what waits at another", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const task = await a.submit(ALICE);
+  expect(a.scheduler.waitingReason(task)).toBe("no node is online");
+  await b.join(anOffer());
+  await live(2_000, a, b);
+  expect(await store.task(task.id)).toMatchObject({ state: "running", owner: b.peers.self });
+  // With a node that is idle there, a word is enough.
+  const second = await a.submit(ALICE);
+  await settle();
+  expect(await store.task(second.id)).toMatchObject({ state: "running", owner: b.peers.self });
+});
+
+test("a task is cancelled at any coordinator, and its node hears of it", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const { link } = await a.join(anOffer());
+  const task = await a.submit(ALICE);
+  const run = a.attempts.ofTask(task.id)!;
+  expect((await b.scheduler.cancel(task.id)).state).toBe("cancelling");
+  await settle();
+  expect(link.cancelled).toEqual([{ id: run.assignment.id, reason: "REQUESTED" }]);
+  await a.attempts.end(run, "cancelled", "CANCELLED");
+  expect(await store.task(task.id)).toMatchObject({ state: "cancelled" });
+});
+
+test("of two requesters the one with a hundred times the queue leaves the other its half", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  for (let count = 0; count < 500; count++) await a.submit(ALICE);
+  for (let count = 0; count < 40; count++) await b.submit(BOB);
+  const nodes = [await a.join(anOffer({ slots: 2 })), await b.join(anOffer({ slots: 2 }))];
+  const done = { [ALICE]: 0, [BOB]: 0 };
+  while (done[ALICE] + done[BOB] < 60) {
+    for (const [index, { node }] of nodes.entries()) {
+      for (const run of [...node.runs.values()].slice(0, 1)) {
+        await all[index]!.complete(run);
+        done[run.task.requester as keyof typeof done]++;
+      }
+    }
+    await live(500, a, b);
+  }
+  expect(Math.min(done[ALICE], done[BOB])).toBeGreaterThanOrEqual(0.4 * 60);
+  expect((await store.receipts({ limit: 100 })).items.length).toBe(done[ALICE] + done[BOB]);
+});
+
+test("no wallet, and not all of them together, may fill the queue beyond its limits", async () => {
+  const { all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  for (let count = 0; count < 600; count++) await a.submit(ALICE);
+  await expect(a.submit(ALICE)).rejects.toMatchObject({ code: "QUEUE_FULL", message: expect.stringContaining("your") });
+  for (let count = 0; count < 400; count++) await a.submit(BOB);
+  await expect(a.submit(BOB)).rejects.toMatchObject({
+    code: "QUEUE_FULL",
+    message: expect.stringContaining("most that"),
+  });
+});
+
+test("a lease whose answer was lost is ended, and the task goes on", async () => {
+  const { store, all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  const { link } = await a.join(anOffer());
+  const { insertTask } = store;
+  store.insertTask = async (task) => {
+    await insertTask.call(store, task);
+    throw new Error("the answer was lost");
+  };
+  await expect(a.submit(ALICE)).rejects.toThrow("lost");
+  store.insertTask = insertTask;
+  const [stray] = (await store.tasks({ limit: 1 })).items;
+  expect(stray).toMatchObject({ state: "running", owner: a.peers.self });
+  expect(link.assigned).toEqual([]);
+  await live(LEASE_MS + 2_000, a);
+  expect(link.assigned).toHaveLength(1);
+  const task = (await store.task(stray!.id))!;
+  expect(Object.values(task.assignments).map(({ state, reason }) => [state, reason])).toEqual([
+    ["lost", "NOT_DELIVERED"],
+    ["live", undefined],
+  ]);
+});

@@ -1,0 +1,44 @@
+import { randomBytes } from "node:crypto";
+import { type Hex, toHex } from "@proof-of-compute/proto";
+import type { CancelReason, Fate, NodeLink, Offer } from "../../coordinator/src/services/live-node.ts";
+
+/** What a node offers that has nothing special. */
+export function anOffer(change: Partial<Offer> = {}): Offer {
+  return {
+    nodeId: toHex(randomBytes(32)),
+    wallet: "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+    version: "0.1.0",
+    kinds: ["matmul"],
+    slots: 4,
+    hardware: { cpuModel: "test", cpuCores: 4, memoryBytes: 2 ** 30, platform: "linux-x64" },
+    confirmed: false,
+    runningAssignmentIds: [],
+    ...change,
+  };
+}
+
+/** A way down to a node that only notes what was sent. */
+export interface NotedLink extends NodeLink {
+  readonly assigned: Hex[];
+  readonly cancelled: { readonly id: Hex; readonly reason: CancelReason }[];
+  readonly fates: Fate[];
+  closed: boolean;
+}
+
+export function aLink(): NotedLink {
+  const link: NotedLink = {
+    sessionId: toHex(randomBytes(16)),
+    assigned: [],
+    cancelled: [],
+    fates: [],
+    closed: false,
+    assign: (id) => void link.assigned.push(id),
+    cancel: (id, reason) => void link.cancelled.push({ id, reason }),
+    ack: (fate) => void link.fates.push(fate),
+    reconnect: () => {},
+    close: () => {
+      link.closed = true;
+    },
+  };
+  return link;
+}
