@@ -3,7 +3,7 @@
  * that fails. The last line of the output is "N passed, N failed", summed over all tests.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,9 +56,9 @@ interface Outcome {
 }
 
 /** Runs a command. The output of a `quiet` one is shown only when it fails. Resolves to the exit code. */
-function run(command: string, quiet: boolean): Promise<number> {
+function run(command: string, quiet: boolean, extra: NodeJS.ProcessEnv = {}): Promise<number> {
   const path = Object.keys(process.env).find((name) => name.toUpperCase() === "PATH") ?? "PATH";
-  const env = { ...process.env, [path]: join(ROOT, "node_modules", ".bin") + delimiter + process.env[path] };
+  const env = { ...process.env, ...extra, [path]: join(ROOT, "node_modules", ".bin") + delimiter + process.env[path] };
   const stdio = quiet ? (["ignore", "pipe", "pipe"] as const) : (["ignore", "inherit", "inherit"] as const);
   const child = spawn(command, { cwd: ROOT, env, shell: true, stdio: [...stdio] });
   const output: Buffer[] = [];
@@ -73,10 +73,23 @@ function run(command: string, quiet: boolean): Promise<number> {
   });
 }
 
+/** Where tests/support/mongo.ts writes down which MongoDB it gave to tests, a line each time. */
+function mongoNotes(folder: string): string {
+  return join(folder, "mongodb.txt");
+}
+
+function reportMongo(folder: string): void {
+  const notes = mongoNotes(folder);
+  if (!existsSync(notes)) return;
+  const lines = new Set(readFileSync(notes, "utf8").trimEnd().split("\n"));
+  for (const line of lines) console.log(`\nMongoDB: ${line}`);
+}
+
 async function runTests(step: Step, folder: string): Promise<Outcome> {
   const file = join(folder, "report.json");
   rmSync(file, { force: true });
-  const code = await run(`${step.command} --reporter=default --reporter=json --outputFile.json="${file}"`, false);
+  const reporters = `--reporter=default --reporter=json --outputFile.json="${file}"`;
+  const code = await run(`${step.command} ${reporters}`, false, { TEST_MONGODB_NOTES: mongoNotes(folder) });
   let report: Report;
   try {
     report = JSON.parse(readFileSync(file, "utf8")) as Report;
@@ -122,6 +135,7 @@ async function main(): Promise<void> {
         break;
       }
     }
+    reportMongo(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -36,8 +36,9 @@ export class MongoProcess {
     const ready = Promise.withResolvers<void>();
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => {
-        this.#output = (this.#output + text).slice(-KEPT);
+        this.#output += text;
         if (READY.test(this.#output)) ready.resolve();
+        this.#output = this.#output.slice(-KEPT);
       });
     }
     child.once("exit", (code, signal) => {

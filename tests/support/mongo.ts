@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mongo } from "mongoose";
 import { lastingPort, MongoProcess } from "./mongo-process.ts";
-import { standInClassPath } from "./mongo-stand-in/build.ts";
+import { MongoMissing, standInClassPath } from "./mongo-stand-in/build.ts";
 import { findMongod } from "./mongod.ts";
 
-export { MongoMissing } from "./mongo-stand-in/build.ts";
+export { MongoMissing };
 
 /**
  * Which MongoDB the tests run against, in this order: the one of `MONGODB_URI`; a mongod on the PATH or in `MONGOD_PATH`;
@@ -47,6 +47,9 @@ export interface MongoOptions {
   readonly durable?: boolean;
 }
 
+/** What takes more than one server of a replica set. */
+const UNTRIED = "failover, majority rollback, sharding";
+
 let shared: Promise<MongoServer> | undefined;
 
 /** The one server of this process, which ends with it; stop it only when nobody here wants it again. */
@@ -57,15 +60,21 @@ export function sharedMongo(): Promise<MongoServer> {
 
 /** Starts a server of one's own, or takes that of `MONGODB_URI`. Rejects with MongoMissing when this machine has none. */
 export async function startMongo(options: MongoOptions = {}): Promise<MongoServer> {
-  const server = process.env.MONGODB_URI ? new TestMongo("uri", process.env.MONGODB_URI) : await ownServer(options);
+  const uri = process.env.MONGODB_URI;
+  const server = uri ? new TestMongo("uri", uri) : await ownServer(options).catch(noteMissing);
   try {
     await server.start();
   } catch (error) {
     await server.stop();
     throw error;
   }
-  note(server.description);
+  note(`${server.description}; not exercised: ${server.restartable ? UNTRIED : "kill -9 and pauses of the server"}`);
   return server;
+}
+
+function noteMissing(error: unknown): never {
+  if (error instanceof MongoMissing) note("none on this machine; not exercised: everything that stores in MongoDB");
+  throw error;
 }
 
 async function ownServer({ durable = false }: MongoOptions): Promise<TestMongo> {
@@ -161,13 +170,17 @@ class TestMongo implements MongoServer {
   }
 }
 
+const ALREADY_INITIALIZED = 23;
+
 /** Makes a mongod a replica set of one, as far as it is none yet, and waits until it takes writes. */
 async function initiate(port: number): Promise<void> {
   const address = `127.0.0.1:${port}`;
   await connected(`mongodb://${address}/?directConnection=true`, async (client) => {
-    const admin = client.db("admin");
-    if ((await admin.command({ hello: 1 })).setName === undefined) {
-      await admin.command({ replSetInitiate: { _id: "rs0", members: [{ _id: 0, host: address }] } });
+    const members = [{ _id: 0, host: address }];
+    try {
+      await client.db("admin").command({ replSetInitiate: { _id: "rs0", members } });
+    } catch (error) {
+      if ((error as mongo.MongoServerError).code !== ALREADY_INITIALIZED) throw error;
     }
   });
   await connected(`mongodb://${address}/?replicaSet=rs0`, (client) => client.db("admin").command({ ping: 1 }));
@@ -176,7 +189,7 @@ async function initiate(port: number): Promise<void> {
 async function describe(kind: MongoKind, uri: string): Promise<string> {
   return connected(uri, async (client) => {
     const info = await client.db("admin").command({ buildInfo: 1 });
-    if (info.standIn) return `${info.standIn}, a stand-in for MongoDB ${info.version}`;
+    if (info.standIn) return `${info.standIn} (stand-in for MongoDB ${info.version})`;
     return `MongoDB ${info.version} (${kind === "uri" ? "MONGODB_URI" : `${kind}, a replica set of one`})`;
   });
 }
@@ -191,7 +204,7 @@ async function connected<T>(uri: string, use: (client: mongo.MongoClient) => Pro
   }
 }
 
-/** `npm test` reports at its end on which MongoDB the tests ran. */
-function note(description: string): void {
-  if (process.env.TEST_MONGODB_NOTES) appendFileSync(process.env.TEST_MONGODB_NOTES, `${description}\n`);
+/** `npm test` reports at its end on which MongoDB the tests ran, and what they could not try there. */
+function note(text: string): void {
+  if (process.env.TEST_MONGODB_NOTES) appendFileSync(process.env.TEST_MONGODB_NOTES, `${text}\n`);
 }
