@@ -18,7 +18,8 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#wall;
+    // Whole milliseconds, as the machine's; a timer may have been due in between.
+    return Math.round(this.#wall);
   }
 
   monotonic(): number {
