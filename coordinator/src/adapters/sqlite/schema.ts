@@ -134,8 +134,7 @@ export const MIGRATIONS: readonly string[] = [
   DROP INDEX tasks_queued;
   CREATE INDEX tasks_queued ON tasks (requester, not_before, _id) WHERE state = 'queued';
   DROP INDEX tasks_live;
-  CREATE INDEX tasks_live ON tasks (node_id, _id, owner, assignment_id)
-    WHERE state IN ('running', 'cancelling');
+  CREATE INDEX tasks_live ON tasks (node_id, _id, owner, assignment_id) WHERE node_id IS NOT NULL;
   CREATE INDEX tasks_cancelling ON tasks (owner, _id) WHERE state = 'cancelling';
   CREATE INDEX tasks_ended ON tasks (ended_at) WHERE ended_at IS NOT NULL;
   CREATE TRIGGER tasks_count_delete AFTER DELETE ON tasks BEGIN

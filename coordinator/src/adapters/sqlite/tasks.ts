@@ -48,17 +48,17 @@ export class Tasks {
     this.#queueDepths = database.prepare(
       "SELECT requester, count(*) AS queued FROM tasks WHERE state = 'queued' GROUP BY requester",
     );
-    this.#liveOf = database.prepare(
-      "SELECT * FROM tasks WHERE state IN ('running', 'cancelling') AND node_id = ? ORDER BY _id",
-    );
+    // A task has a node exactly while it is running or cancelling; the planner would rather walk through all tasks by id.
+    this.#liveOf = database.prepare("SELECT * FROM tasks WHERE node_id = ? ORDER BY _id");
     this.#orphaned = database.prepare(
       `SELECT * FROM tasks WHERE rowid IN (
-         SELECT rowid FROM tasks WHERE state IN ('running', 'cancelling')
+         SELECT rowid FROM tasks INDEXED BY tasks_live WHERE node_id IS NOT NULL
          AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(?))) ORDER BY _id LIMIT ?
        ) ORDER BY _id`,
     );
     this.#liveAssignments = database.prepare(
-      `SELECT _id, assignment_id FROM tasks WHERE state IN ('running', 'cancelling') AND owner = ? ORDER BY _id`,
+      `SELECT _id, assignment_id FROM tasks INDEXED BY tasks_live
+       WHERE node_id IS NOT NULL AND owner = ? ORDER BY _id`,
     );
     this.#cancelling = database.prepare("SELECT * FROM tasks WHERE state = 'cancelling' AND owner = ? ORDER BY _id");
     this.#overdue = database.prepare(
