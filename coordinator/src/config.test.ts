@@ -96,7 +96,8 @@ describe("settings", () => {
     ["localhost", { GRPC_ADDRESS: "localhost:1", HTTP_ADDRESS: "[::1]:2" }, undefined],
     ["half of TLS", { TLS_CERT: "c" }, /TLS_CERT and TLS_KEY go together/],
     ["a chain alone", { XDC_RPC_URL: "http://127.0.0.1:1" }, /XDC_RPC_URL needs PROOF_OF_COMPUTE_ADDRESS and RECORDER/],
-    ["MongoDB", { MONGODB_URI: "mongodb://localhost" }, /MONGODB_URI: this version stores in SQLite only/],
+    ["MongoDB", { MONGODB_URI: "mongodb://localhost/proof_of_compute?replicaSet=rs0" }, undefined],
+    ["something else than MongoDB", { MONGODB_URI: "postgres://localhost" }, /MONGODB_URI: a URI such as "mongodb:/],
   ])("are checked together: %s", (_, text, expected) => {
     if (expected) expect(problem(text)).toMatch(expected);
     else expect(() => resolveSettings(text)).not.toThrow();

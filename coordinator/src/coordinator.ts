@@ -216,7 +216,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
     async function adoptAll(): Promise<void> {
       for (const node of fleet.online()) {
-        await attempts
+        await custody
           .adopt(node)
           .catch((error: unknown) => logger.warn({ err: error }, "a node's work was not adopted"));
       }

@@ -2,9 +2,6 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { FsBlobs } from "./adapters/fs-blobs.ts";
-import { MongoBlobs } from "./adapters/mongo/blobs.ts";
-import { MongoConnection } from "./adapters/mongo/connection.ts";
-import { MongoStore } from "./adapters/mongo/store.ts";
 import { SqliteStore } from "./adapters/sqlite/store.ts";
 import type { Settings } from "./config.ts";
 import type { Blobs } from "./ports/blobs.ts";
@@ -32,6 +29,12 @@ export async function openStore(
       stop: () => store.stop(),
     };
   }
+  // The driver takes time and memory that an embedded store does not need.
+  const [{ MongoConnection }, { MongoStore }, { MongoBlobs }] = await Promise.all([
+    import("./adapters/mongo/connection.ts"),
+    import("./adapters/mongo/store.ts"),
+    import("./adapters/mongo/blobs.ts"),
+  ]);
   const connection = new MongoConnection({ logger }, { uri: settings.MONGODB_URI });
   const store = new MongoStore({ connection, logger });
   await store.start();

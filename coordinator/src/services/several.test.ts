@@ -243,18 +243,18 @@ test("of two requesters the one with a hundred times the queue leaves the other 
   for (let count = 0; count < 500; count++) await a.submit(ALICE);
   for (let count = 0; count < 40; count++) await b.submit(BOB);
   const nodes = [await a.join(anOffer({ slots: 2 })), await b.join(anOffer({ slots: 2 }))];
-  const done = { [ALICE]: 0, [BOB]: 0 };
-  while (done[ALICE] + done[BOB] < 60) {
+  const done = { alice: 0, bob: 0 };
+  while (done.alice + done.bob < 60) {
     for (const [index, { node }] of nodes.entries()) {
       for (const run of [...node.runs.values()].slice(0, 1)) {
         await all[index]!.complete(run);
-        done[run.task.requester as keyof typeof done]++;
+        done[run.task.requester === ALICE ? "alice" : "bob"]++;
       }
     }
     await live(500, a, b);
   }
-  expect(Math.min(done[ALICE], done[BOB])).toBeGreaterThanOrEqual(0.4 * 60);
-  expect((await store.receipts({ limit: 100 })).items.length).toBe(done[ALICE] + done[BOB]);
+  expect(Math.min(done.alice, done.bob)).toBeGreaterThanOrEqual(0.4 * 60);
+  expect((await store.receipts({ limit: 100 })).items.length).toBe(done.alice + done.bob);
 });
 
 test("no wallet, and not all of them together, may fill the queue beyond its limits", async () => {
