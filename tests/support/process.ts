@@ -1,38 +1,79 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const REAPER = fileURLToPath(new URL("reaper.ts", import.meta.url));
 /** Lines of output kept for the message of a failure. */
 const KEPT = 30;
 
-/** One of the project's programs as a process of its own, that a test may start and kill as often as it likes. */
+let reaper: Writable | undefined;
+
+/** Names a process to the reaper, or takes the name back. It starts with the first one. */
+function reap(sign: "+" | "-", pid: number): void {
+  if (!reaper) {
+    const process_ = spawn(process.execPath, [REAPER], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+    process_.unref();
+    reaper = process_.stdin;
+    (reaper as Writable & { unref(): void }).unref();
+    reaper.on("error", () => {});
+  }
+  reaper.write(`${sign}${pid}\n`);
+}
+
+/** How a program is run, beyond its arguments. */
+export interface ProgramInit {
+  /** File that takes all of its output, one start after the other. Without it only the last lines are kept. */
+  readonly log?: string;
+  /** Modules that are loaded before it (`node --import`). */
+  readonly imports?: readonly string[];
+}
+
+/** One of the project's programs as a process of its own, that a test may start, stop and kill as often as it likes. */
 export class Program {
   readonly #script: string;
   readonly #args: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
+  readonly #init: ProgramInit;
   readonly #lines: string[] = [];
   #process: ChildProcess | undefined;
   #ending = false;
 
-  constructor(script: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}) {
+  constructor(
+    script: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+    init: ProgramInit = {},
+  ) {
     this.#script = script;
     this.#args = args;
     this.#env = env;
+    this.#init = init;
   }
 
-  start(): void {
-    const process_ = spawn(process.execPath, [this.#script, ...this.#args], {
+  /** Starts it; `env` is more of its environment, for this start. */
+  start(env: Readonly<Record<string, string>> = {}): void {
+    const log = this.#init.log === undefined ? undefined : openSync(this.#init.log, "a", 0o600);
+    const imports = (this.#init.imports ?? []).flatMap((module) => ["--import", module]);
+    const process_ = spawn(process.execPath, [...imports, this.#script, ...this.#args], {
       cwd: ROOT,
-      env: { ...process.env, NO_COLOR: "1", ...this.#env },
-      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NO_COLOR: "1", ...this.#env, ...env },
+      stdio: ["ignore", log ?? "pipe", log ?? "pipe"],
     });
+    if (log !== undefined) closeSync(log);
     for (const stream of [process_.stdout, process_.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
+      stream?.setEncoding("utf8").on("data", (text: string) => {
         this.#lines.push(...text.split("\n").filter((line) => line !== ""));
         this.#lines.splice(0, this.#lines.length - KEPT);
       });
+    }
+    const { pid } = process_;
+    if (pid !== undefined) {
+      reap("+", pid);
+      process_.once("exit", () => reap("-", pid));
     }
     this.#process = process_;
     this.#ending = false;
@@ -43,15 +84,27 @@ export class Program {
     return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
+  /** How it ended without having been asked to, as exit code or signal; undefined while that is not so. */
+  get failure(): number | NodeJS.Signals | undefined {
+    if (!this.#process || this.#ending || this.running) return undefined;
+    return this.#process.exitCode ?? this.#process.signalCode!;
+  }
+
   /** Throws with its last lines when it ended without having been asked to. */
   assertAlive(): void {
-    if (this.#process && !this.#ending && !this.running) {
-      throw new Error(`${this.#script} ended with exit code ${this.#process.exitCode}:\n${this.lastLines}`);
+    if (this.failure !== undefined) {
+      throw new Error(`${this.#script} ended with ${this.failure}:\n${this.lastLines}`);
     }
   }
 
   get lastLines(): string {
-    return this.#lines.join("\n");
+    if (this.#init.log === undefined) return this.#lines.join("\n");
+    return readFileSync(this.#init.log, "utf8").trimEnd().split("\n").slice(-KEPT).join("\n");
+  }
+
+  /** Sends a signal, to a program that runs. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.running) this.#process!.kill(signal);
   }
 
   /** Sends a signal and waits for the end; answers the exit code, null after SIGKILL. */

@@ -1,0 +1,327 @@
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Address, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
+import { kernelDigest } from "@proof-of-compute/proto/kernel";
+import { Contract, JsonRpcProvider, Wallet } from "ethers";
+import { deployProofOfCompute } from "../../../scripts/lib/deploy.ts";
+import { Link } from "../../support/link.ts";
+import type { MongoServer } from "../../support/mongo.ts";
+import { freePort, Program } from "../../support/process.ts";
+import { type RpcProxy, startRpcProxy } from "../../support/rpc-proxy.ts";
+import type { History } from "./history.ts";
+import type { Shape } from "./schedule.ts";
+
+const DATABASE = "faults";
+const PRELOAD = new URL("preload.ts", import.meta.url).href;
+const START_MS = 90_000;
+/** Blocks that finality lies behind on the simulated chain, and the time of one: a few seconds, as on XDC, made short. */
+const FINALITY_BLOCKS = 3;
+const BLOCK_MS = 300;
+/** Exit code of a coordinator that cannot start because its store is away; whatever supervises it starts it again. */
+const STORE_AWAY = 3;
+const SUPERVISE_MS = 200;
+/** What daemons say of their speed, so that ten of them need not measure it on a machine of two cores. */
+const UNITS_PER_SECOND = 20_000;
+
+/** A coordinator or a daemon. */
+export interface Member {
+  readonly name: string;
+  readonly program: Program;
+  /** Its wall clock is wrong by so much since its last start. */
+  shiftMs: number;
+}
+
+/** The ways to a coordinator and from it. */
+export interface CoordinatorMember extends Member {
+  /** One for each daemon. */
+  readonly nodes: readonly Link[];
+  /** To the database. */
+  readonly store?: Link;
+  /** From its peers. */
+  readonly peers: Link;
+  /** From requesters. */
+  readonly requesters: Link;
+  readonly rpc: RpcProxy;
+  readonly dataDir: string;
+}
+
+/** A daemon, and where it keeps its things. */
+export interface DaemonMember extends Member {
+  readonly wallet: Address;
+  readonly dataDir: string;
+  readonly acksFile: string;
+}
+
+/** A network of real processes, every path between two of them through a link. */
+export class Cluster {
+  readonly folder: string;
+  readonly shape: Shape;
+  readonly coordinators: readonly CoordinatorMember[];
+  readonly daemons: readonly DaemonMember[];
+  readonly chain: Program;
+  readonly chainUrl: string;
+  readonly contract: Contract;
+  readonly contractAddress: Address;
+  readonly database: MongoServer | undefined;
+  /** MongoDB URI past the links, for the checker. */
+  readonly mongoUri: string | undefined;
+  readonly #provider: JsonRpcProvider;
+  readonly #supervision = new AbortController();
+
+  private constructor(
+    init: Pick<
+      Cluster,
+      | "folder"
+      | "shape"
+      | "coordinators"
+      | "daemons"
+      | "chain"
+      | "chainUrl"
+      | "contractAddress"
+      | "database"
+      | "mongoUri"
+    > & { provider: JsonRpcProvider },
+  ) {
+    this.folder = init.folder;
+    this.shape = init.shape;
+    this.coordinators = init.coordinators;
+    this.daemons = init.daemons;
+    this.chain = init.chain;
+    this.chainUrl = init.chainUrl;
+    this.contractAddress = init.contractAddress;
+    this.database = init.database;
+    this.mongoUri = init.mongoUri;
+    this.#provider = init.provider;
+    this.contract = new Contract(init.contractAddress, PROOF_OF_COMPUTE_ABI, init.provider);
+  }
+
+  /** Starts everything in `folder`; resolves once every coordinator answers and every daemon is online. */
+  static async start(folder: string, shape: Shape, database?: MongoServer): Promise<Cluster> {
+    const port = await freePort();
+    const chainUrl = `http://127.0.0.1:${port}`;
+    const chain = new Program(
+      "scripts/local/chain.ts",
+      ["127.0.0.1", String(port)],
+      {},
+      { log: join(folder, "chain.log") },
+    );
+    chain.start();
+    const provider = new JsonRpcProvider(chainUrl, 31337, { staticNetwork: true, cacheTimeout: -1 });
+    await until("the chain answers", async () => {
+      chain.assertAlive();
+      await rpc(chainUrl, "eth_chainId");
+    });
+    const [deployer, recorder] = [Wallet.createRandom(), Wallet.createRandom()];
+    for (const { address } of [deployer, recorder]) {
+      await rpc(chainUrl, "hardhat_setBalance", [address, `0x${(10n ** 24n).toString(16)}`]);
+    }
+    const { address: contractAddress } = await deployProofOfCompute({
+      rpcUrl: chainUrl,
+      deployerKey: deployer.privateKey,
+      recorder: parseAddress(recorder.address),
+    });
+    await rpc(chainUrl, "evm_setIntervalMining", [BLOCK_MS]);
+    const keyFile = join(folder, "recorder.key");
+    await writeFile(keyFile, recorder.privateKey);
+    await chmod(keyFile, 0o600);
+
+    const mongoUri = database?.uri(DATABASE);
+    const coordinators: CoordinatorMember[] = [];
+    for (let index = 1; index <= shape.coordinators; index++) {
+      coordinators.push(await makeCoordinator(index, { folder, shape, chainUrl, contractAddress, keyFile, database }));
+    }
+    const daemons: DaemonMember[] = [];
+    for (let index = 0; index < shape.daemons; index++) daemons.push(await makeDaemon(index, folder, coordinators));
+
+    const cluster = new Cluster({
+      ...{ folder, shape, coordinators, daemons, chain, chainUrl, contractAddress, provider },
+      ...{ database, mongoUri },
+    });
+    try {
+      for (const { program } of coordinators) program.start();
+      await cluster.ready();
+      for (const { program } of daemons) program.start();
+      await until("all daemons are online", () => cluster.#allOnline());
+    } catch (error) {
+      await cluster.kill();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** Resolves once every coordinator answers. */
+  async ready(): Promise<void> {
+    for (const { name, program, requesters } of this.coordinators) {
+      await until(`${name} answers`, async () => {
+        if (program.failure !== undefined && program.failure !== STORE_AWAY) program.assertAlive();
+        await get(`http://${requesters.address}/healthz`);
+      });
+    }
+  }
+
+  async #allOnline(): Promise<void> {
+    for (const { program } of this.daemons) program.assertAlive();
+    const { nodes } = (await get(`${this.doors[0]}/api/network`)) as { nodes: { online: number } };
+    if (nodes.online < this.daemons.length) throw new Error(`${nodes.online} are online`);
+  }
+
+  /** Where requesters ask, one address a coordinator. */
+  get doors(): string[] {
+    return this.coordinators.map(({ requesters }) => `http://${requesters.address}`);
+  }
+
+  /**
+   * Starts coordinators again that ended because their store was away, as whatever supervises them would. Rejects once any
+   * program ended by itself for another reason; never resolves before {@link unsupervise}.
+   */
+  async supervise(history: History): Promise<never> {
+    const { signal } = this.#supervision;
+    while (!signal.aborted) {
+      const chain = { name: "chain", program: this.chain, shiftMs: 0 };
+      for (const { name, program, shiftMs } of [...this.coordinators, ...this.daemons, chain]) {
+        if (program.failure === undefined) continue;
+        history.add({ type: "program", program: name, what: `ended by itself: ${program.failure}` });
+        const mayStart = program.failure === STORE_AWAY && this.coordinators.some((each) => each.program === program);
+        if (!mayStart) throw new Error(`${name} ended by itself (${program.failure}):\n${program.lastLines}`);
+        program.start({ CLOCK_SHIFT_MS: String(shiftMs) });
+      }
+      await sleep(SUPERVISE_MS, undefined, { signal }).catch(() => {});
+    }
+    return new Promise(() => {});
+  }
+
+  unsupervise(): void {
+    this.#supervision.abort();
+  }
+
+  /** Ends daemons, then coordinators, each as an operator would. Rejects when one does not end well. */
+  async stopPrograms(): Promise<void> {
+    this.unsupervise();
+    for (const members of [this.daemons, this.coordinators]) {
+      const ends = await Promise.all(members.map(({ program }) => program.end("SIGTERM")));
+      const bad = ends.findIndex((code) => code !== 0);
+      if (bad >= 0) throw new Error(`${members[bad]!.name} answered SIGTERM with exit code ${ends[bad]}`);
+    }
+  }
+
+  /** Ends whatever still runs. Safe to repeat. */
+  async kill(): Promise<void> {
+    this.unsupervise();
+    for (const { program } of [...this.daemons, ...this.coordinators]) await program.end("SIGKILL");
+    for (const { nodes, store, peers, requesters, rpc } of this.coordinators) {
+      for (const link of [...nodes, ...(store ? [store] : []), peers, requesters]) await link.stop().catch(() => {});
+      await rpc.stop().catch(() => {});
+    }
+    this.#provider.destroy();
+    await this.chain.end("SIGKILL");
+  }
+}
+
+interface Surroundings {
+  readonly folder: string;
+  readonly shape: Shape;
+  readonly chainUrl: string;
+  readonly contractAddress: Address;
+  readonly keyFile: string;
+  readonly database: MongoServer | undefined;
+}
+
+async function makeCoordinator(index: number, around: Surroundings): Promise<CoordinatorMember> {
+  const name = `coordinator-${index}`;
+  const [grpc, http] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
+  const nodes: Link[] = [];
+  for (let daemon = 0; daemon < around.shape.daemons; daemon++) nodes.push(await Link.to(grpc));
+  const [peers, requesters] = [await Link.to(http), await Link.to(http)];
+  const store = around.database ? await Link.to(`127.0.0.1:${around.database.port}`) : undefined;
+  const rpc = await startRpcProxy(around.chainUrl, { lag: FINALITY_BLOCKS });
+  const dataDir = join(around.folder, name);
+  const program = new Program(
+    "coordinator/src/main.ts",
+    [],
+    {
+      GRPC_ADDRESS: grpc,
+      HTTP_ADDRESS: http,
+      GRPC_AUDIENCES: nodes.map(({ address }) => address).join(","),
+      PUBLIC_ORIGINS: [http, peers.address, requesters.address].map((host) => `http://${host}`).join(","),
+      PEER_ADDRESS: `http://${peers.address}`,
+      COORDINATOR_ID: name,
+      DATA_DIR: dataDir,
+      MONGODB_URI: store ? around.database!.uri(DATABASE, Number(store.address.split(":")[1])) : "",
+      XDC_RPC_URL: rpc.url,
+      PROOF_OF_COMPUTE_ADDRESS: around.contractAddress,
+      RECORDER_KEYSTORE: around.keyFile,
+      BATCH_MAX_WAIT: "1s",
+      BATCH_RESEND_AFTER: "10s",
+      CHAIN_POLL_INTERVAL: "200ms",
+      HEARTBEAT_INTERVAL: "500ms",
+      LEASE_TIME: "3s",
+      RECONNECT_SPREAD: "100ms",
+      VERIFIER_THREADS: "1",
+      LOG: "json",
+      LOG_LEVEL: "info",
+    },
+    { log: join(around.folder, `${name}.log`), imports: [PRELOAD] },
+  );
+  return { name, program, shiftMs: 0, nodes, peers, requesters, rpc, dataDir, ...(store && { store }) };
+}
+
+async function makeDaemon(
+  index: number,
+  folder: string,
+  coordinators: readonly CoordinatorMember[],
+): Promise<DaemonMember> {
+  const name = `daemon-${index + 1}`;
+  const dataDir = join(folder, name);
+  const acksFile = join(folder, `${name}.acks`);
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const key = [kernelDigest(), process.version, cpus()[0]?.model].join(" ");
+  await writeFile(join(dataDir, "rate.json"), JSON.stringify({ key, unitsPerSecond: UNITS_PER_SECOND }));
+  await writeFile(acksFile, "");
+  const wallet = parseAddress(Wallet.createRandom().address);
+  // Each begins with another coordinator.
+  const dials = coordinators.map(
+    (_, place) => coordinators[(place + index) % coordinators.length]!.nodes[index]!.address,
+  );
+  const args = [
+    ...["--wallet-address", wallet],
+    ...["--coordinator", dials.join(",")],
+    ...["--data-dir", dataDir],
+    ...["--slots", String(1 + (index % 2))],
+    ...["--log", "json"],
+  ];
+  const env = { ACKS_FILE: acksFile };
+  const program = new Program("daemon/src/main.ts", args, env, {
+    log: join(folder, `${name}.log`),
+    imports: [PRELOAD],
+  });
+  return { name, program, shiftMs: 0, wallet, dataDir, acksFile };
+}
+
+async function rpc(url: string, method: string, params: unknown[] = []): Promise<void> {
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(5_000) });
+  const { error } = (await response.json()) as { error?: { message: string } };
+  if (error) throw new Error(`${method}: ${error.message}`);
+}
+
+/** A JSON answer; throws for anything but 200. */
+export async function get(url: string): Promise<unknown> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+  if (!response.ok) throw new Error(`${url} answers ${response.status}`);
+  return response.json();
+}
+
+/** Asks until it does not throw. */
+export async function until(what: string, ask: () => Promise<void>, timeoutMs = START_MS): Promise<void> {
+  for (const limit = performance.now() + timeoutMs; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (performance.now() > limit) throw new Error(`not within ${timeoutMs / 1_000} s: ${what}`, { cause: error });
+      await sleep(100);
+    }
+  }
+}

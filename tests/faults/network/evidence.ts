@@ -1,0 +1,129 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Address, Hex } from "@proof-of-compute/proto";
+import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
+import { pino } from "pino";
+import type { Batch } from "../../../coordinator/src/domain/batch.ts";
+import type { Receipt } from "../../../coordinator/src/domain/receipt.ts";
+import type { Task } from "../../../coordinator/src/domain/task.ts";
+import { openStore } from "../../../coordinator/src/open-store.ts";
+import type { Page, Store } from "../../../coordinator/src/ports/store.ts";
+import type { Cluster } from "./cluster.ts";
+
+/** A verdict that a daemon was told, as its preload wrote it down. */
+export interface AckRecord {
+  readonly assignmentId: Hex;
+  readonly verdict: "ACCEPTED" | "REJECTED" | "LATE";
+  readonly reason: string;
+  /** Decimal. */
+  readonly units: string;
+}
+
+/** What is there once all is quiet: store, chain and daemons. */
+export interface Evidence {
+  readonly tasks: readonly Task[];
+  readonly receipts: readonly Receipt[];
+  /** With their receipt ids. */
+  readonly batches: readonly Batch[];
+  readonly chain: {
+    /** Of every wallet that a daemon or a receipt names. */
+    readonly units: Readonly<Record<Address, bigint>>;
+    /** By batch id. */
+    readonly roots: Readonly<Record<number, Hex>>;
+    readonly nextBatchId: number;
+  };
+  readonly daemons: readonly {
+    readonly name: string;
+    readonly wallet: Address;
+    readonly acks: readonly AckRecord[];
+    /** Names of files that its outbox still holds. */
+    readonly kept: readonly string[];
+  }[];
+  /** Published batches in which the project's own verifier found a broken link, and which. */
+  readonly broken: readonly { readonly batchId: number; readonly detail: string }[];
+  /** The wall clocks of two programs differed by at most so much, in ms. */
+  readonly clocksApartMs: number;
+}
+
+const PAGE = 100;
+/** A stopped daemon's empty outbox is a folder without files of these kinds. */
+const KEPT = /\.(log|bin)$/;
+
+/** Reads store, chain and daemons' folders. The coordinators must have stopped. */
+export async function gather(
+  cluster: Cluster,
+  observed: Pick<Evidence, "broken" | "clocksApartMs">,
+): Promise<Evidence> {
+  const dataDir = cluster.coordinators[0]!.dataDir;
+  const opened = await openStore({ DATA_DIR: dataDir, MONGODB_URI: cluster.mongoUri }, pino({ level: "silent" }));
+  try {
+    const { store } = opened;
+    const tasks = await all((query) => store.tasks(query));
+    const receipts = await all((query) => store.receipts(query));
+    const batches = await readBatches(store);
+    const daemons = await Promise.all(cluster.daemons.map(readDaemon));
+    const wallets = new Set([...daemons.map(({ wallet }) => wallet), ...receipts.map(({ provider }) => provider)]);
+    return { tasks, receipts, batches, daemons, chain: await readChain(cluster, wallets), ...observed };
+  } finally {
+    await opened.stop();
+  }
+}
+
+async function all<T>(read: (query: { limit: number; cursor?: string }) => Promise<Page<T>>): Promise<T[]> {
+  const items: T[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const page = await read({ limit: PAGE, ...(cursor !== undefined && { cursor }) });
+    items.push(...page.items);
+    cursor = page.cursor;
+    if (cursor === undefined) return items;
+  }
+}
+
+/** In a list batches come without the ids of their receipts. */
+async function readBatches(store: Store): Promise<Batch[]> {
+  const listed = await all((query) => store.batches(query));
+  return Promise.all(listed.map(async ({ id }) => (await store.batch(id))!));
+}
+
+async function readDaemon({ name, wallet, dataDir, acksFile }: Cluster["daemons"][number]) {
+  const lines = (await readFile(acksFile, "utf8")).split("\n").filter((line) => line !== "");
+  const files = await readdir(join(dataDir, "outbox"), { recursive: true }).catch(() => []);
+  return {
+    ...{ name, wallet },
+    acks: lines.map((line) => JSON.parse(line) as AckRecord),
+    kept: files.filter((file) => KEPT.test(file)),
+  };
+}
+
+async function readChain({ contract }: Cluster, wallets: ReadonlySet<Address>): Promise<Evidence["chain"]> {
+  const nextBatchId = Number(await contract.getFunction("nextBatchId")());
+  const units: Record<Address, bigint> = {};
+  for (const wallet of wallets) units[wallet] = await contract.getFunction("computeUnits")(wallet);
+  const roots: Record<number, Hex> = {};
+  for (let id = 1; id < nextBatchId; id++) roots[id] = await contract.getFunction("rootOf")(id);
+  return { units, roots, nextBatchId };
+}
+
+/** Lets the public verifier judge published batches, as a stranger would, from a coordinator's REST facade. */
+export async function verifyPublished(cluster: Cluster, limit: number): Promise<Evidence["broken"]> {
+  const { contract, contractAddress, doors } = cluster;
+  const broken: { batchId: number; detail: string }[] = [];
+  const next = Number(await contract.getFunction("nextBatchId")());
+  const seen = new Set<Hex>();
+  for (let id = Math.max(1, next - limit); id < next; id++) {
+    const response = await fetch(`${doors[id % doors.length]}/api/batches/${id}/receipts`);
+    if (!response.ok) {
+      broken.push({ batchId: id, detail: `its receipts are not published: ${response.status}` });
+      continue;
+    }
+    const lines = (await response.text()).split("\n").filter((line) => line !== "");
+    const chain = { chainId: 31337, contract: contractAddress };
+    const root = async () => ({ root: (await contract.getFunction("rootOf")(id)) as Hex, block: 0 });
+    for await (const { name, status, detail } of verifyBatch(lines, { id, chain }, { root }, seen)) {
+      if (status === "failed" || (status === "unchecked" && name !== "credits")) {
+        broken.push({ batchId: id, detail: `${name}: ${detail}` });
+      }
+    }
+  }
+  return broken;
+}

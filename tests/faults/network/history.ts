@@ -1,0 +1,82 @@
+import { appendFileSync, writeFileSync } from "node:fs";
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { AssignmentState } from "../../../coordinator/src/domain/task.ts";
+
+/**
+ * How an operation went: it was `invoke`d, and then it was done (`ok`), it was refused and changed nothing (`fail`), or
+ * nobody knows (`unknown`: the answer was lost, or it was an error after which it may be done or not).
+ */
+export type Phase = "invoke" | "ok" | "fail" | "unknown";
+
+/** What a requester asked for. */
+export interface Asked {
+  readonly n: number;
+  readonly k: number;
+  readonly deadlineSeconds: number;
+}
+
+/** A task as a requester was shown it. */
+export interface Seen {
+  readonly state: string;
+  readonly assignments: readonly { readonly id: Hex; readonly state: AssignmentState }[];
+}
+
+/** What happened. Operations of requesters, faults, and what the programs did by themselves. */
+export type Event =
+  | {
+      readonly type: "submit";
+      readonly phase: Phase;
+      readonly requester: Address;
+      readonly key: string;
+      readonly via: string;
+      readonly asked: Asked;
+      readonly taskId?: Hex;
+      readonly code?: string;
+    }
+  | {
+      readonly type: "cancel";
+      readonly phase: Phase;
+      readonly taskId: Hex;
+      readonly via: string;
+      /** The task's state in the answer. */
+      readonly state?: string;
+      readonly code?: string;
+    }
+  /** Two shown tasks are in the order of their entries only if the first was answered before the second was asked for. */
+  | { readonly type: "read"; readonly taskId: Hex; readonly via: string; readonly askedAt: number; readonly seen: Seen }
+  | {
+      readonly type: "output";
+      readonly taskId: Hex;
+      readonly via: string;
+      readonly digest: Hex;
+      readonly valid: boolean;
+    }
+  | { readonly type: "fault"; readonly phase: "begin" | "end"; readonly fault: string; readonly target: string }
+  | { readonly type: "program"; readonly program: string; readonly what: string }
+  | { readonly type: "run"; readonly what: string };
+
+/** An event and when it was recorded, in milliseconds of monotonic time since the run began. */
+export type Entry = Event & { readonly at: number };
+
+/** Everything that happened in a run, in order, kept in memory and as JSON Lines in a file. */
+export class History {
+  readonly entries: Entry[] = [];
+  readonly #file: string | undefined;
+  readonly #began = performance.now();
+
+  constructor(file?: string) {
+    this.#file = file;
+    if (file) writeFileSync(file, "");
+  }
+
+  /** Milliseconds since the run began. */
+  now(): number {
+    return Math.round(performance.now() - this.#began);
+  }
+
+  add(event: Event): void {
+    const entry = { at: this.now(), ...event };
+    this.entries.push(entry);
+    if (this.#file) appendFileSync(this.#file, `${JSON.stringify(entry)}\n`);
+  }
+}

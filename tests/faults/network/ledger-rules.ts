@@ -1,0 +1,188 @@
+import {
+  type Address,
+  addressBytes,
+  fromHex,
+  type Hex,
+  matmulUnits,
+  receiptTree,
+  resultMessage,
+  resultsMessage,
+  rootFromPath,
+  sha256,
+  toHex,
+  verifySignature,
+} from "@proof-of-compute/proto";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import { leafOf } from "../../../coordinator/src/domain/batch.ts";
+import type { Receipt } from "../../../coordinator/src/domain/receipt.ts";
+import type { Task } from "../../../coordinator/src/domain/task.ts";
+import type { Rule } from "./checker.ts";
+
+/** What was promised of results, receipts, batches and units. */
+export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
+  "a receipt is of the accepted assignment, and signed by its node": (_history, { tasks, receipts }, report) => {
+    const stored = new Map(tasks.map((task) => [task.id, task]));
+    const seen = new Set<Hex>();
+    for (const receipt of receipts) {
+      const { receiptId, taskId, nodeId, provider } = receipt;
+      if (seen.has(receiptId)) report(`receipt ${receiptId} is there twice`, taskId);
+      seen.add(receiptId);
+      const task = stored.get(taskId);
+      const assignment = task?.assignments[receiptId];
+      if (!task || !assignment) {
+        report(`receipt ${receiptId} is of no assignment of its task`, taskId);
+        continue;
+      }
+      if (assignment.state !== "accepted")
+        report(`a receipt of assignment ${receiptId}, which is ${assignment.state}`, taskId);
+      if (assignment.nodeId !== nodeId || assignment.wallet !== provider)
+        report(`receipt ${receiptId} credits another node or wallet`, taskId);
+      const { batchId: _, ...made } = receipt;
+      if (assignment.receipt && !same(assignment.receipt, made))
+        report(`receipt ${receiptId} differs from the one in its task`, taskId);
+      if (receipt.specDigest !== toHex(sha256(task.spec))) report(`receipt ${receiptId} is of another spec`, taskId);
+      if (!isSigned(receipt)) report(`receipt ${receiptId} is not signed by its node`, taskId);
+    }
+    for (const task of tasks) {
+      for (const { id, state } of Object.values(task.assignments)) {
+        if (state === "accepted" && !seen.has(id)) report(`the accepted assignment ${id} has no receipt`, task.id);
+      }
+    }
+  },
+
+  "units are verified work, once": (_history, { tasks, receipts, chain }, report) => {
+    const byReceipts = sum(receipts.map(({ provider, units }) => [provider, units]));
+    const byWork = sum(tasks.flatMap(workOf));
+    for (const wallet of new Set([
+      ...byReceipts.keys(),
+      ...byWork.keys(),
+      ...(Object.keys(chain.units) as Address[]),
+    ])) {
+      const [work, receipted, recorded] = [byWork.get(wallet), byReceipts.get(wallet), chain.units[wallet]];
+      if ((work ?? 0n) !== (receipted ?? 0n) || (receipted ?? 0n) !== (recorded ?? 0n))
+        report(
+          `${wallet} did work of ${work ?? 0} units, has receipts of ${receipted ?? 0}, the chain says ${recorded ?? 0}`,
+        );
+    }
+  },
+
+  "a receipt is in one recorded batch, whose root the chain holds": (_history, evidence, report) => {
+    const { receipts, batches, chain } = evidence;
+    const carried = new Map<Hex, number>();
+    const stored = new Map(receipts.map((receipt) => [receipt.receiptId, receipt]));
+    for (const { id, state, root, receiptIds, units, credits } of batches) {
+      if (state !== "recorded") report(`batch ${id} is ${state}`);
+      if (chain.roots[id] !== root) report(`batch ${id} has the root ${root}, the chain holds ${chain.roots[id]}`);
+      for (const receiptId of receiptIds) {
+        const before = carried.get(receiptId);
+        if (before !== undefined) report(`receipt ${receiptId} is in batches ${before} and ${id}`);
+        carried.set(receiptId, id);
+      }
+      const members = receiptIds.flatMap((receiptId) => stored.get(receiptId) ?? []);
+      if (members.length < receiptIds.length) report(`batch ${id} carries receipts that are not stored`);
+      else if (members.length > 0 && receiptTree(members.map(leafOf)).root !== root)
+        report(`the receipts of batch ${id} do not make its root`);
+      const owed = sum(members.map((receipt) => [receipt.provider, receipt.units]));
+      const given = sum(credits.map((credit) => [credit.provider, credit.units]));
+      if (!equalSums(owed, given) || units !== total(owed))
+        report(`the credits of batch ${id} are not its receipts' sums`);
+    }
+    for (const { receiptId, taskId, batchId, quarantined } of receipts) {
+      if (quarantined) report(`receipt ${receiptId} is in quarantine`, taskId);
+      if (batchId === undefined || carried.get(receiptId) !== batchId)
+        report(`receipt ${receiptId} says batch ${batchId}, it is in ${carried.get(receiptId)}`, taskId);
+    }
+    if (chain.nextBatchId !== batches.length + 1)
+      report(`the chain expects batch ${chain.nextBatchId}, the store has ${batches.length}`);
+  },
+
+  "a stranger's verifier agrees": (_history, { broken }, report) => {
+    for (const { batchId, detail } of broken) report(`batch ${batchId}: ${detail}`);
+  },
+
+  "what a node was told holds": (_history, { receipts, tasks, daemons }, report) => {
+    const byId = new Map(receipts.map((receipt) => [receipt.receiptId, receipt]));
+    const taskOf = new Map(tasks.flatMap(({ id, assignments }) => Object.keys(assignments).map((each) => [each, id])));
+    for (const { name, wallet, acks, kept } of daemons) {
+      for (const { assignmentId, verdict, reason, units } of acks) {
+        const receipt = byId.get(assignmentId);
+        const taskId = receipt?.taskId ?? taskOf.get(assignmentId);
+        if (verdict === "ACCEPTED" && !receipt)
+          report(`${name} was told that ${assignmentId} is accepted, it has no receipt`, taskId);
+        else if (verdict === "ACCEPTED" && (receipt!.provider !== wallet || String(receipt!.units) !== units))
+          report(`${name} was told ${units} units for ${assignmentId}, its receipt says ${receipt!.units}`, taskId);
+        else if (verdict !== "ACCEPTED" && receipt)
+          report(`${name} was told that ${assignmentId} is ${verdict} (${reason}), it has a receipt`, taskId);
+      }
+      if (kept.length > 0) report(`${name} still keeps results without a verdict: ${kept.join(", ")}`);
+    }
+  },
+
+  "outputs are the products that were asked for": (history, { receipts }, report) => {
+    const digests = new Map(receipts.map(({ taskId, resultDigest }) => [taskId, resultDigest]));
+    for (const entry of history) {
+      if (entry.type !== "output") continue;
+      if (!entry.valid) report("its output is not the product", entry.taskId);
+      if (digests.get(entry.taskId) !== entry.digest) report("its output is not the receipted one", entry.taskId);
+    }
+  },
+
+  "something happened": (history, { receipts, batches }, report) => {
+    if (receipts.length === 0 || batches.length === 0) report("no work was recorded: the run shows nothing");
+    if (!history.some(({ type }) => type === "output")) report("no output was looked at");
+  },
+};
+
+/** Whether two receipts say the same; their order of fields does not count. */
+function same(a: object, b: object): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) => {
+    if (typeof part === "bigint") return String(part);
+    if (part === null || typeof part !== "object" || Array.isArray(part)) return part;
+    return Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)));
+  });
+}
+
+function isSigned(receipt: Receipt): boolean {
+  const { signature, index, size, path } = receipt.proof;
+  const message = resultMessage({
+    assignmentId: fromHex(receipt.receiptId),
+    taskId: fromHex(receipt.taskId),
+    specDigest: fromHex(receipt.specDigest),
+    outputDigest: fromHex(receipt.resultDigest),
+    wallet: addressBytes(receipt.provider),
+  });
+  try {
+    const root = rootFromPath(message, index, size, path.map(fromHex));
+    return verifySignature(fromHex(receipt.nodeId), resultsMessage(root), fromHex(signature));
+  } catch {
+    return false;
+  }
+}
+
+/** What a task's accepted work is worth, by its spec alone. */
+function workOf({ spec, assignments }: Task): [Address, bigint][] {
+  const kind = TaskSpec.decode(spec).kind;
+  if (kind?.$case !== "matmul") return [];
+  const units = matmulUnits(kind.value.n, kind.value.k);
+  return Object.values(assignments)
+    .filter(({ state }) => state === "accepted")
+    .map(({ wallet }) => [wallet, units]);
+}
+
+function sum(parts: readonly (readonly [Address, bigint])[]): Map<Address, bigint> {
+  const sums = new Map<Address, bigint>();
+  for (const [wallet, units] of parts) sums.set(wallet, (sums.get(wallet) ?? 0n) + units);
+  return sums;
+}
+
+function total(sums: ReadonlyMap<Address, bigint>): bigint {
+  return sums.values().reduce((all, units) => all + units, 0n);
+}
+
+function equalSums(a: ReadonlyMap<Address, bigint>, b: ReadonlyMap<Address, bigint>): boolean {
+  return a.size === b.size && [...a].every(([wallet, units]) => b.get(wallet) === units);
+}

@@ -1,0 +1,145 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Link, Way } from "../../support/link.ts";
+import type { RpcFault } from "../../support/rpc-proxy.ts";
+import type { Cluster, CoordinatorMember, Member } from "./cluster.ts";
+import type { History } from "./history.ts";
+import { type Fault, type LinkFault, nameOf, type Place, type RpcMode } from "./schedule.ts";
+
+const SHUT: Way = "shut";
+const WAYS: Record<Exclude<LinkFault, "cut">, { up?: Way; down?: Way }> = {
+  freeze: { up: SHUT, down: SHUT },
+  mute: { up: SHUT },
+  deafen: { down: SHUT },
+  slow: { up: { delayMs: 400 }, down: { delayMs: 400 } },
+  trickle: { up: { delayMs: 20, pieceBytes: 64 }, down: { delayMs: 20, pieceBytes: 64 } },
+};
+const RPC_FAULTS: Record<RpcMode, RpcFault> = {
+  drop: "drop",
+  "drop-response": "drop-response",
+  hang: "hang",
+  error: { code: -32000, message: "the node is syncing" },
+};
+
+/** Does to a cluster what a schedule says, and makes it whole again. */
+export class Nemesis {
+  readonly #cluster: Cluster;
+  readonly #history: History;
+  /** Faults that have begun, by name. */
+  readonly counts = new Map<string, number>();
+
+  constructor(components: { readonly cluster: Cluster; readonly history: History }) {
+    this.#cluster = components.cluster;
+    this.#history = components.history;
+  }
+
+  /** Resolves once every fault has been and is over, or at once when aborted. What is not over then, {@link heal} ends. */
+  async run(faults: readonly Fault[], signal: AbortSignal): Promise<void> {
+    const began = performance.now();
+    await Promise.all(
+      faults.map(async (fault) => {
+        if (!(await wait(fault.at - (performance.now() - began), signal))) return;
+        const end = await this.#begin(fault);
+        if (!(await wait(fault.lasts, signal))) return;
+        await end();
+        this.#note(fault, "end");
+      }),
+    );
+  }
+
+  /** Takes every fault back; programs whose clock is wrong are restarted, as an operator restarts them. */
+  async heal(): Promise<void> {
+    const { coordinators, daemons, database, chain } = this.#cluster;
+    this.#history.add({ type: "run", what: "healing" });
+    database?.resume();
+    chain.signal("SIGCONT");
+    for (const { nodes, store, peers, requesters, rpc } of coordinators) {
+      for (const link of [...nodes, ...(store ? [store] : []), peers, requesters]) link.mend();
+      rpc.fault = () => undefined;
+    }
+    for (const member of [...coordinators, ...daemons]) {
+      member.program.signal("SIGCONT");
+      if (member.shiftMs !== 0) {
+        await member.program.end("SIGTERM");
+        member.shiftMs = 0;
+      }
+      if (!member.program.running) member.program.start();
+    }
+  }
+
+  /** Returns what takes it back. */
+  async #begin(fault: Fault): Promise<() => Promise<void> | void> {
+    this.#note(fault, "begin");
+    this.counts.set(nameOf(fault), (this.counts.get(nameOf(fault)) ?? 0) + 1);
+    const { coordinators, daemons, database, chain } = this.#cluster;
+    const member: Member = (fault.kind.endsWith("daemon") ? daemons : coordinators)[fault.target]!;
+    switch (fault.kind) {
+      case "kill coordinator":
+      case "kill daemon":
+        return kill(member, member.shiftMs);
+      case "clock of coordinator":
+      case "clock of daemon":
+        return kill(member, fault.shiftMs!);
+      case "pause coordinator":
+      case "pause daemon":
+        member.program.signal("SIGSTOP");
+        return () => member.program.signal("SIGCONT");
+      case "pause chain":
+        chain.signal("SIGSTOP");
+        return () => chain.signal("SIGCONT");
+      case "kill store":
+        await database!.kill();
+        return () => database!.start();
+      case "pause store":
+        database!.pause();
+        return () => database!.resume();
+      case "link": {
+        const { how, place } = fault.link!;
+        const links = this.#links(place, fault.target);
+        for (const link of links) how === "cut" ? link.cut() : link.pass(WAYS[how]);
+        return () => {
+          for (const link of links) link.mend();
+        };
+      }
+      case "rpc": {
+        const { rpc } = coordinators[fault.target]!;
+        rpc.fault = () => RPC_FAULTS[fault.rpc!];
+        return () => {
+          rpc.fault = () => undefined;
+        };
+      }
+    }
+  }
+
+  #links(place: Place, target: number): Link[] {
+    const { coordinators } = this.#cluster;
+    if (place === "daemon") return coordinators.map(({ nodes }) => nodes[target]!);
+    const { nodes, store, peers, requesters } = coordinators[target] as CoordinatorMember;
+    const places = { nodes, store: store ? [store] : [], peers: [peers], requesters: [requesters] };
+    return place === "all" ? Object.values(places).flat() : [...places[place]];
+  }
+
+  #note(fault: Fault, phase: "begin" | "end"): void {
+    const target = fault.kind.endsWith("daemon") || fault.link?.place === "daemon" ? "daemon" : "coordinator";
+    const shared = fault.kind.endsWith("store") || fault.kind.endsWith("chain");
+    this.#history.add({
+      type: "fault",
+      phase,
+      fault: fault.shiftMs === undefined ? nameOf(fault) : `${nameOf(fault)} ${fault.shiftMs} ms`,
+      target: shared ? fault.kind.split(" ")[1]! : `${target}-${fault.target + 1}`,
+    });
+  }
+}
+
+async function kill(member: Member, shiftMs: number): Promise<() => void> {
+  await member.program.end("SIGKILL");
+  return () => {
+    member.shiftMs = shiftMs;
+    member.program.start({ CLOCK_SHIFT_MS: String(shiftMs) });
+  };
+}
+
+/** False when it was aborted. */
+async function wait(ms: number, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false;
+  return sleep(Math.max(0, ms), true, { signal }).catch(() => false);
+}

@@ -1,0 +1,219 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Address, fromHex, type Hex, matmulSeed, parseAddress, sha256, toHex } from "@proof-of-compute/proto";
+import { checkProduct } from "@proof-of-compute/proto/kernel";
+import { Wallet } from "ethers";
+import type { TaskView } from "../../../coordinator/src/edges/rest/schemas.ts";
+import { Client, Refused } from "./client.ts";
+import type { Asked, History } from "./history.ts";
+
+/** Chances of what a requester does. */
+const LARGE = 0.05;
+const SHORT_DEADLINE = 0.1;
+const CANCEL = 0.08;
+const BURST = 0.1;
+const BURST_TASKS = 8;
+/** Seconds; the shortest that the facade takes, and one that no run reaches. */
+const DEADLINES = { short: 10, ample: 3_600 };
+/** A lane looks at its tasks so often, and at most so long before it asks for more. */
+const LOOK_MS = 400;
+const PATIENCE_MS = 15_000;
+const RETRY_MS = 500;
+
+/** Tries of what a whole network is asked. */
+const TRIES = 20;
+/** Refusals after which the same request may be granted later or elsewhere. */
+const TEMPORARY: ReadonlySet<string> = new Set(["RATE_LIMITED", "UNAUTHENTICATED", "SIGN_IN_REFUSED", "CONFLICT"]);
+
+const SETTLED: ReadonlySet<string> = new Set(["verified", "batched", "recorded", "failed", "cancelled"]);
+
+interface Requester {
+  readonly wallet: Address;
+  readonly client: Client;
+}
+
+/** Requesters that ask for tasks, cancel some, and look at what becomes of them; through whichever coordinator. */
+export class Workload {
+  readonly #history: History;
+  readonly #doors: readonly string[];
+  readonly #random: () => number;
+  readonly #name: string;
+  readonly #done = new AbortController();
+  readonly #lanes: Promise<void>[] = [];
+  /** Who asked for a task, and may read it. */
+  readonly #owners = new Map<Hex, Requester>();
+  #ended = 0;
+
+  /** `name` makes the keys of different runs differ. */
+  constructor(
+    components: { readonly history: History; readonly random: () => number },
+    init: { readonly doors: readonly string[]; readonly name: string },
+  ) {
+    this.#history = components.history;
+    this.#random = components.random;
+    this.#doors = init.doors;
+    this.#name = init.name;
+  }
+
+  /** Tasks whose end a requester saw. */
+  get ended(): number {
+    return this.#ended;
+  }
+
+  /** Whether a task that is shown so changes no more but for its way to the chain. */
+  static hasEnded(state: string): boolean {
+    return SETTLED.has(state);
+  }
+
+  start(requesters: number, lanes: number): void {
+    for (let index = 0; index < requesters; index++) {
+      const wallet = new Wallet(Wallet.createRandom().privateKey);
+      const requester = { wallet: parseAddress(wallet.address), client: new Client(wallet) };
+      for (let lane = 0; lane < lanes; lane++) this.#lanes.push(this.#ask(requester, `${this.#name}-${index}-${lane}`));
+    }
+  }
+
+  /** No new tasks; resolves once every request that was made has its answer, which it gets only from a whole network. */
+  async finish(): Promise<void> {
+    this.#done.abort();
+    await Promise.all(this.#lanes);
+  }
+
+  /** Rejects when a lane met what must not happen. */
+  get failed(): Promise<never> {
+    return Promise.all(this.#lanes).then(() => new Promise<never>(() => {}));
+  }
+
+  /** Reads outputs of up to `limit` tasks that were verified, and computes whether they are right. */
+  async verifyOutputs(limit: number): Promise<void> {
+    let left = limit;
+    for (const [taskId, { client }] of this.#owners) {
+      if (left === 0) return;
+      const via = this.#door();
+      const task = await persist(() => client.task(via, taskId));
+      if (task.state !== "recorded") continue;
+      const output = await persist(() => client.output(via, taskId));
+      const digest = sha256(output);
+      this.#history.add({ type: "output", taskId, via, digest: toHex(digest), valid: isProduct(task, output, digest) });
+      left--;
+    }
+  }
+
+  async #ask(requester: Requester, lane: string): Promise<void> {
+    for (let round = 0; !this.#done.signal.aborted; round++) {
+      const tasks = this.#random() < BURST ? BURST_TASKS : 1;
+      const ids: Hex[] = [];
+      for (let i = 0; i < tasks; i++) ids.push(await this.#submit(requester, `${lane}-${round}-${i}`));
+      await Promise.all(ids.map((id) => this.#follow(requester, id)));
+    }
+  }
+
+  /** Repeats the request with its key, here and there, until it is answered. */
+  async #submit({ wallet, client }: Requester, key: string): Promise<Hex> {
+    const asked: Asked = {
+      n: this.#random() < LARGE ? 512 : 64 * (1 + Math.floor(this.#random() * 3)),
+      k: 2 + Math.floor(this.#random() * 2),
+      deadlineSeconds: this.#random() < SHORT_DEADLINE ? DEADLINES.short : DEADLINES.ample,
+    };
+    for (;;) {
+      const via = this.#door();
+      const entry = { type: "submit", requester: wallet, key, via, asked } as const;
+      this.#history.add({ ...entry, phase: "invoke" });
+      try {
+        const { id } = await client.dispatch(via, asked, key);
+        this.#history.add({ ...entry, phase: "ok", taskId: id as Hex });
+        this.#owners.set(id as Hex, { wallet, client });
+        return id as Hex;
+      } catch (error) {
+        this.#history.add({ ...entry, ...outcome(error) });
+        requireTemporary(error);
+      }
+      await sleep(RETRY_MS * this.#random());
+    }
+  }
+
+  async #follow(requester: Requester, taskId: Hex): Promise<void> {
+    const until = performance.now() + PATIENCE_MS;
+    if (this.#random() < CANCEL) {
+      // Most soon: a small task takes milliseconds.
+      await sleep(1_500 * this.#random() ** 4);
+      await this.#cancel(requester, taskId);
+    }
+    let last = "";
+    while (!this.#done.signal.aborted && performance.now() < until) {
+      const askedAt = this.#history.now();
+      const via = this.#door();
+      const task = await requester.client.task(via, taskId).catch(requireTemporary);
+      if (task) {
+        const seen = seenOf(task);
+        const shown = JSON.stringify(seen);
+        if (shown !== last) this.#history.add({ type: "read", taskId, via, askedAt, seen });
+        last = shown;
+        if (Workload.hasEnded(task.state)) {
+          this.#ended++;
+          return;
+        }
+      }
+      await sleep(LOOK_MS * (0.5 + this.#random()));
+    }
+  }
+
+  /** Repeats it until it is done or refused for good. */
+  async #cancel({ client }: Requester, taskId: Hex): Promise<void> {
+    for (;;) {
+      const entry = { type: "cancel", taskId, via: this.#door() } as const;
+      this.#history.add({ ...entry, phase: "invoke" });
+      try {
+        const { state } = await client.cancel(entry.via, taskId);
+        return this.#history.add({ ...entry, phase: "ok", state });
+      } catch (error) {
+        const how = outcome(error);
+        this.#history.add({ ...entry, ...how });
+        if (how.code === "NOT_CANCELLABLE") return;
+        requireTemporary(error);
+      }
+      await sleep(RETRY_MS * this.#random());
+    }
+  }
+
+  #door(): string {
+    return this.#doors[Math.floor(this.#random() * this.#doors.length)]!;
+  }
+}
+
+/** Throws again what no other coordinator and no later try would make good. */
+function requireTemporary(error: unknown): undefined {
+  if (error instanceof Refused && error.status < 500 && !TEMPORARY.has(error.code)) throw error;
+}
+
+/** Asks again while that fails; the network is whole. */
+async function persist<T>(ask: () => Promise<T>): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (failures === TRIES) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+function isProduct({ id, n, k, specDigest, assignments }: TaskView, output: Uint8Array, digest: Uint8Array): boolean {
+  const accepted = assignments.find(({ state }) => state === "accepted")!;
+  const seed = matmulSeed({
+    assignmentId: fromHex(accepted.id as Hex),
+    taskId: fromHex(id as Hex),
+    nodeId: fromHex(accepted.nodeId as Hex),
+    specDigest: fromHex(specDigest as Hex),
+  });
+  return checkProduct({ seed, n, k }, output, digest);
+}
+
+function outcome(error: unknown): { phase: "fail" | "unknown"; code: string } {
+  if (error instanceof Refused) return { phase: error.certain ? "fail" : "unknown", code: error.code };
+  const { name, cause } = error as Error;
+  return { phase: "unknown", code: (cause as NodeJS.ErrnoException | undefined)?.code ?? name };
+}
+
+function seenOf({ state, assignments }: TaskView) {
+  return { state, assignments: assignments.map(({ id, state }) => ({ id: id as Hex, state })) };
+}
