@@ -56,7 +56,9 @@ async function nodeRunning(code: string): Promise<[child: ChildProcess, output: 
   const args = ["--input-type=module", "-e", `const support = ${support};\n${code}`];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   open.push(async () => child.kill("SIGKILL"));
-  const [output] = (await once(child.stdout, "data")) as [Buffer];
+  const ended = once(child, "exit").then(([code]) => Promise.reject(new Error(`ended with exit code ${code}`)));
+  const [output] = (await Promise.race([once(child.stdout, "data"), ended])) as [Buffer];
+  ended.catch(() => undefined);
   return [child, output.toString().trim()];
 }
 
