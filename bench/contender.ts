@@ -19,11 +19,15 @@ export class Contender {
     this.#process = child;
   }
 
-  /** Starts the process; resolves, with what it said, once it said that it is ready. */
-  static async start(file: URL, args: readonly string[] = []): Promise<{ contender: Contender; said: string }> {
+  /** Starts the process; resolves, with what it said, once it said that it is ready. `env` is added to the environment. */
+  static async start(
+    file: URL,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ contender: Contender; said: string }> {
     const child = fork(file, args, {
       // As many threads as cores: more only take turns (libuv's default of 4 is too many for a small machine).
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(cpus().length), NODE_ENV: "production" },
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(cpus().length), NODE_ENV: "production", ...env },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     const gone = once(child, "exit").then(([code]) => {

@@ -1,8 +1,8 @@
-/** `npm run bench -- <name> [--seconds N] [--rounds N] [--json]`: measured claims, each with its peers in the same run. */
-import { Argument, Command, InvalidArgumentError } from "commander";
+/** `npm run bench -- <name> [--seconds N] [--rounds N] [--store mongodb] [--json]`: measured claims, each with its peers in the same run. */
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { dispatch } from "./dispatch.ts";
 import { kernel } from "./kernel.ts";
-import { type Bench, machine, type Report, table } from "./report.ts";
+import { type Bench, type BenchOptions, machine, type Report, table } from "./report.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = { dispatch, kernel };
 
@@ -16,14 +16,24 @@ await new Command("npm run bench --")
   .addArgument(new Argument("<name>", "what to measure").choices(Object.keys(BENCHES)))
   .option("--seconds <number>", "how long a round of one contender takes", positive, 5)
   .option("--rounds <number>", "how many rounds; medians are reported", positive, 5)
+  .addOption(
+    new Option("--store <store>", "dispatch: measure this store too, beside SQLite; see MONGODB_URI below").choices([
+      "mongodb",
+    ]),
+  )
   .option("--json", "print one JSON object instead of a table")
   .addHelpText("after", () => {
     const lines = Object.entries(BENCHES).map(([name, { summary }]) => `  ${name}: ${summary}`);
-    return `\nBenches:\n${lines.join("\n")}`;
+    return (
+      `\nBenches:\n${lines.join("\n")}\n\nThe MongoDB is that of MONGODB_URI, in a database of its own that is dropped ` +
+      "afterwards; without it the one\nof the tests, which may be a stand-in: the report names it."
+    );
   })
-  .action(async (name: string, options: { seconds: number; rounds: number; json?: boolean }) => {
+  .action(async (name: string, options: Omit<BenchOptions, "note"> & { json?: boolean }, command: Command) => {
+    const bench = BENCHES[name]!;
+    if (options.store !== undefined && !bench.hasStores) command.error(`error: ${name} uses no store`);
     const note = (line: string) => console.error(line);
-    const report: Report = { name, machine: machine(), ...(await BENCHES[name]!.run({ ...options, note })) };
+    const report: Report = { name, machine: machine(), ...(await bench.run({ ...options, note })) };
     console.log(options.json ? JSON.stringify(report) : `\n${table(report)}`);
   })
   .parseAsync();

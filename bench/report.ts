@@ -17,11 +17,15 @@ export interface Report {
   readonly results: readonly Result[];
   /** Measured in the same run, so that they compare between machines: ours over each peer's, or what the name says. */
   readonly ratios: Readonly<Record<string, number>>;
+  /** What a reader must know of a figure, one sentence each. */
+  readonly notes?: readonly string[];
 }
 
 /** A bench: `npm run bench -- <name>`. */
 export interface Bench {
   readonly summary: string;
+  /** Whether it can measure {@link BenchOptions.store}. */
+  readonly hasStores?: true;
   run(options: BenchOptions): Promise<Omit<Report, "name" | "machine">>;
 }
 
@@ -30,6 +34,8 @@ export interface BenchOptions {
   /** Seconds a round and contender. */
   readonly seconds: number;
   readonly rounds: number;
+  /** A store that takes part beside SQLite, in benches that have one. */
+  readonly store?: "mongodb";
   note(line: string): void;
 }
 
@@ -60,5 +66,6 @@ export function table(report: Report): string {
   const lines = rows.map(
     ([name, value, unit]) => `  ${name!.padEnd(widths[0]!)}  ${value!.padStart(widths[1]!)} ${unit}`,
   );
-  return [`${report.name} on ${report.machine}`, "", ...lines].join("\n");
+  const notes = report.notes?.map((note) => `  ${note}`) ?? [];
+  return [`${report.name} on ${report.machine}`, "", ...lines, ...(notes.length > 0 ? ["", ...notes] : [])].join("\n");
 }

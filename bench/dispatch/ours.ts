@@ -1,6 +1,6 @@
 /**
- * What is measured: the real coordinator over SQLite on a disk in this process, 64 real daemons in another. A task counts
- * once its receipt is durable. Requests come from within the process; REST is not part of this bench.
+ * What is measured: the real coordinator over SQLite on a disk in this process, or over the MongoDB of BENCH_MONGODB_URI,
+ * and 64 real daemons in another. A task counts once its receipt is durable. Requests come from within the process; REST is not part of this bench.
  */
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -48,6 +48,7 @@ async function coordinate(): Promise<void> {
   const coordinator = await startCoordinator(
     resolveSettings({
       DATA_DIR: folder,
+      MONGODB_URI: process.env.BENCH_MONGODB_URI,
       GRPC_ADDRESS: "127.0.0.1:0",
       HTTP_ADDRESS: "127.0.0.1:0",
       DRAIN_TIMEOUT: "1s",

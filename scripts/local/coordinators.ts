@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { hostPort } from "../../coordinator/src/config.ts";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
@@ -96,7 +95,7 @@ export class Coordinators {
       env: {
         ...shared,
         COORDINATOR_ID: place.id,
-        DATA_DIR: store.kind === "sqlite" ? dataDir : join(dataDir, "coordinators", place.id),
+        DATA_DIR: dataDir,
         MONGODB_URI: store.kind === "mongodb" ? store.uri : "",
         GRPC_ADDRESS: hostPort(place.grpc),
         HTTP_ADDRESS: hostPort(place.http),
