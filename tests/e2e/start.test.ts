@@ -1,25 +1,27 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Wallet } from "ethers";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { Requester } from "../../scripts/local/requester.ts";
+import { MongoMissing, type MongoServer, startMongo } from "../support/mongo.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../scripts/local.ts", import.meta.url));
 const UP = "Ctrl-C ends all of it";
 const TIMEOUT = { timeout: 60_000, interval: 100 };
 
 let dataDir: string;
+/** Of hub, node stream and chain; a second coordinator has the next ones of the first two. */
 let ports: number[];
 let child: ChildProcess | undefined;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "proof-of-compute-start-"));
-  const servers = await Promise.all([listen(), listen(), listen()]);
-  ports = servers.map(portOf);
-  await Promise.all(servers.map(close));
+  ports = [await freePair(), await freePair(), await freePair()];
 });
 
 afterEach(() => void child?.kill("SIGKILL"));
@@ -39,10 +41,23 @@ async function close(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
+/** A port that is free, and so is the next. */
+async function freePair(): Promise<number> {
+  for (;;) {
+    const server = await listen();
+    const port = portOf(server);
+    const next = await listen(port + 1).catch(() => undefined);
+    await close(server);
+    if (!next) continue;
+    await close(next);
+    return port;
+  }
+}
+
 /** Whether nothing listens on any of the ports: no program of the network is left. */
 async function allFree(): Promise<boolean> {
   try {
-    for (const port of ports) await close(await listen(port));
+    for (const port of ports.flatMap((first) => [first, first + 1])) await close(await listen(port));
     return true;
   } catch {
     return false;
@@ -50,10 +65,10 @@ async function allFree(): Promise<boolean> {
 }
 
 /** Starts the network; `output` gives what it has printed so far. */
-function start(...options: string[]) {
+function start(options: string[] = [], { mongodbUri = "", folder = dataDir } = {}) {
   const [http, grpc, chain] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string];
-  const flags = ["--data-dir", dataDir, "--http-address", http, "--grpc-address", grpc, "--chain-address", chain];
-  const env = { ...process.env, XDC_RPC_URL: "", PROOF_OF_COMPUTE_ADDRESS: "" };
+  const flags = ["--data-dir", folder, "--http-address", http, "--grpc-address", grpc, "--chain-address", chain];
+  const env = { ...process.env, MONGODB_URI: mongodbUri, XDC_RPC_URL: "", PROOF_OF_COMPUTE_ADDRESS: "" };
   child = spawn(process.execPath, [SCRIPT, ...flags, ...options], { env, stdio: ["ignore", "pipe", "pipe"] });
   let text = "";
   const keep = (chunk: Buffer) => {
@@ -88,7 +103,7 @@ describe("npm start", () => {
   });
 
   test("goes on with the same data: the units are on the new chain again; and leaves nothing behind when killed", async () => {
-    const network = start("--no-task");
+    const network = start(["--no-task"]);
     await untilUp(network);
     expect(network.output()).toMatch(/restored +16,384 units of 0x/);
 
@@ -106,5 +121,47 @@ describe("npm start", () => {
     } finally {
       await close(server);
     }
+  });
+});
+
+describe("npm start on MongoDB", () => {
+  let mongo: MongoServer | undefined;
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "proof-of-compute-start-"));
+  });
+  afterAll(async () => {
+    await mongo?.stop();
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  });
+
+  test("shows one task with two coordinators; the next is done too when one of them was killed, which then comes back", async (context) => {
+    mongo = await startMongo().catch((error: unknown) => {
+      if (error instanceof MongoMissing) return context.skip(error.message);
+      throw error;
+    });
+    const uri = mongo.uri();
+    const network = start(["--coordinators", "2"], { mongodbUri: uri, folder });
+    await untilUp(network);
+    const { host, pathname } = new URL(uri);
+    expect(network.output()).toContain(`MongoDB at ${host}, database ${pathname.slice(1)}\n`);
+    expect(network.output()).toMatch(/computeUnits +16,384, read from the contract/);
+
+    // The daemon is with the first of its list.
+    const [ready] = (await readFile(join(folder, "logs", "coordinator-local-1.log"), "utf8")).split("\n");
+    process.kill(JSON.parse(ready!).pid, "SIGKILL");
+    const signal = AbortSignal.timeout(TIMEOUT.timeout);
+    const requester = new Requester(`http://127.0.0.1:${ports[0]! + 1}`);
+    await requester.signIn(Wallet.createRandom() as unknown as Wallet, signal);
+    const { id } = await requester.dispatch({ n: 256, k: 2 }, "after-the-kill", signal);
+    const states = await Array.fromAsync(requester.follow(id, signal), ({ state }) => state);
+    expect(states.at(-1)).toBe("recorded");
+    await expect.poll(network.output, TIMEOUT).toContain("local-1 is back");
+    expect(network.output()).toMatch(/local-1 ended \(signal SIGKILL\), it starts again in 1 s; the others go on/);
+
+    network.process.kill("SIGINT");
+    expect(await network.exit).toEqual([0, null]);
+    expect(await allFree()).toBe(true);
   });
 });
