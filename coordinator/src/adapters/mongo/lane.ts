@@ -1,0 +1,91 @@
+import { setImmediate } from "node:timers/promises";
+
+interface Job<Item, Outcome> {
+  readonly item?: Item;
+  readonly alone?: () => Promise<void>;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Writes in one trip at most: a reply is short, and a command stays far below the 48 MB that MongoDB takes. */
+const MOST_ITEMS = 500;
+
+/**
+ * Writes in the order of their calls, one trip at a time; what one event-loop turn brings, and what comes while a trip is
+ * under way, goes together in the next one.
+ */
+export class Lane<Item, Outcome> {
+  readonly #write: (items: readonly Item[]) => Promise<readonly Outcome[]>;
+  #queue: Job<Item, Outcome>[] = [];
+  #running = false;
+
+  /** `write` gives an outcome for each item, in their order; when it rejects, so does every one of its items. */
+  constructor(write: (items: readonly Item[]) => Promise<readonly Outcome[]>) {
+    this.#write = write;
+  }
+
+  /** One write, gathered with others. */
+  push(item: Item): Promise<Outcome> {
+    return new Promise((resolve, reject) => this.#add({ item, resolve, reject }));
+  }
+
+  /** Runs by itself, after everything before and before everything after. */
+  alone<T>(run: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#add({ alone: () => run().then(resolve, reject), resolve: () => undefined, reject });
+    });
+  }
+
+  /** Settles when everything before has. */
+  idle(): Promise<void> {
+    return this.alone(async () => undefined);
+  }
+
+  #add(job: Job<Item, Outcome>): void {
+    this.#queue.push(job);
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    await setImmediate();
+    while (this.#queue.length > 0) {
+      const barrier = this.#queue.findIndex(({ alone }) => alone);
+      const end = Math.min(barrier < 0 ? this.#queue.length : Math.max(barrier, 1), MOST_ITEMS);
+      const jobs = this.#queue.splice(0, end);
+      await (jobs[0]!.alone?.() ?? this.#writeAll(jobs));
+    }
+    this.#running = false;
+  }
+
+  async #writeAll(jobs: readonly Job<Item, Outcome>[]): Promise<void> {
+    try {
+      const outcomes = await this.#write(jobs.map(({ item }) => item!));
+      jobs.forEach(({ resolve }, index) => {
+        resolve(outcomes[index]!);
+      });
+    } catch (error) {
+      for (const { reject } of jobs) reject(error);
+    }
+  }
+}
+
+/** Splits writes so that none of a round is of the same thing as another, and those of one thing keep their order. */
+export function roundsOf<Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[][] {
+  const rounds: Item[][] = [];
+  const used = new Map<string, number>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const round = used.get(key) ?? 0;
+    used.set(key, round + 1);
+    rounds[round] ??= [];
+    rounds[round].push(item);
+  }
+  return rounds;
+}
+
+/** Pieces of at most `size`. */
+export function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
+}

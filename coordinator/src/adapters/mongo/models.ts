@@ -1,0 +1,65 @@
+import mongoose from "mongoose";
+import { type BatchDocument, batchSchema } from "./batch-documents.ts";
+import { type BlobDocument, blobSchema } from "./blob-documents.ts";
+import { type NodeDocument, nodeSchema, type StandingDocument, standingSchema } from "./node-documents.ts";
+import {
+  type CoordinatorDocument,
+  coordinatorSchema,
+  type LockDocument,
+  lockSchema,
+  type MetaDocument,
+  metaSchema,
+} from "./peer-documents.ts";
+import { type ReceiptDocument, receiptSchema } from "./receipt-documents.ts";
+import { type TaskDocument, taskSchema } from "./task-documents.ts";
+
+/** The collections as the driver gives them, by name. */
+export interface Collections {
+  readonly exo_nodes: mongoose.mongo.Collection<NodeDocument>;
+  readonly standings: mongoose.mongo.Collection<StandingDocument>;
+  readonly tasks: mongoose.mongo.Collection<TaskDocument>;
+  readonly receipts: mongoose.mongo.Collection<ReceiptDocument>;
+  readonly batches: mongoose.mongo.Collection<BatchDocument>;
+  readonly coordinators: mongoose.mongo.Collection<CoordinatorDocument>;
+  readonly locks: mongoose.mongo.Collection<LockDocument>;
+  readonly meta: mongoose.mongo.Collection<MetaDocument>;
+  readonly blobs: mongoose.mongo.Collection<BlobDocument>;
+  /** GridFS, for what is larger than a document of `blobs` should be. */
+  readonly files: mongoose.mongo.GridFSBucket;
+  readonly client: mongoose.mongo.MongoClient;
+}
+
+const SCHEMAS = {
+  exo_nodes: nodeSchema,
+  standings: standingSchema,
+  tasks: taskSchema,
+  receipts: receiptSchema,
+  batches: batchSchema,
+  coordinators: coordinatorSchema,
+  locks: lockSchema,
+  meta: metaSchema,
+  blobs: blobSchema,
+};
+
+/** One a collection, named as it is. */
+export type Models = Readonly<Record<keyof typeof SCHEMAS, mongoose.Model<unknown>>>;
+
+/** Gives a connection the models: shape, indexes and shard key of each collection. */
+export function defineModels(connection: mongoose.Connection): Models {
+  const models = Object.entries(SCHEMAS).map(([name, schema]) => [name, connection.model(name, schema, name)]);
+  return Object.fromEntries(models);
+}
+
+/**
+ * The collections of the models. Commands go to them as they are: each document is made and read by one mapping of ours,
+ * and casting it again in the model would cost more than the write.
+ */
+export function collectionsOf(models: Models, connection: mongoose.Connection): Collections {
+  const database = connection.db!;
+  const collections = Object.keys(models).map((name) => [name, database.collection(name)]);
+  return {
+    ...Object.fromEntries(collections),
+    files: new mongoose.mongo.GridFSBucket(database, { bucketName: "blobs" }),
+    client: connection.getClient(),
+  };
+}

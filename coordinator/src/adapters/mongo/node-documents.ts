@@ -1,0 +1,104 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Hardware, Node, NodeStatus, Standing } from "../../domain/node.ts";
+import type { TaskKindName } from "../../domain/receipt.ts";
+import { ownerKey } from "./owners.ts";
+import { MIXED, schemaOf } from "./schema.ts";
+
+export interface NodeDocument {
+  readonly _id: Hex;
+  readonly wallet_address: Address;
+  readonly status: NodeStatus;
+  readonly last_seen: number;
+  readonly coordinator_id: string;
+  readonly incarnation: Hex;
+  /** {@link ownerKey} of those two. */
+  readonly owner_key: string;
+  readonly hardware: Hardware;
+  readonly kinds: readonly TaskKindName[];
+  readonly slots: number;
+  readonly units_per_second?: number;
+  readonly version: string;
+  readonly confirmed: boolean;
+}
+
+export const nodeSchema = schemaOf<NodeDocument>({
+  _id: String,
+  wallet_address: String,
+  status: String,
+  last_seen: Number,
+  coordinator_id: String,
+  incarnation: String,
+  owner_key: String,
+  hardware: MIXED,
+  kinds: [String],
+  slots: Number,
+  units_per_second: Number,
+  version: String,
+  confirmed: Boolean,
+})
+  .index({ wallet_address: 1, _id: 1 }, { name: "by_wallet" })
+  .index({ status: 1, _id: 1 }, { name: "by_status" })
+  .index({ coordinator_id: 1, _id: 1 }, { name: "by_coordinator" })
+  .index({ status: 1, owner_key: 1 }, { name: "by_owner" });
+
+export function fromNode(node: Node): NodeDocument {
+  return {
+    _id: node.id,
+    wallet_address: node.wallet,
+    status: node.status,
+    last_seen: node.lastSeen,
+    coordinator_id: node.owner.coordinatorId,
+    incarnation: node.owner.incarnation,
+    owner_key: ownerKey(node.owner),
+    hardware: node.hardware,
+    kinds: node.kinds,
+    slots: node.slots,
+    ...(node.unitsPerSecond !== undefined && { units_per_second: node.unitsPerSecond }),
+    version: node.version,
+    confirmed: node.confirmed,
+  };
+}
+
+export function toNode(document: NodeDocument): Node {
+  return {
+    id: document._id,
+    wallet: document.wallet_address,
+    status: document.status,
+    lastSeen: document.last_seen,
+    owner: { coordinatorId: document.coordinator_id, incarnation: document.incarnation },
+    hardware: document.hardware,
+    kinds: document.kinds,
+    slots: document.slots,
+    ...(document.units_per_second !== undefined && { unitsPerSecond: document.units_per_second }),
+    version: document.version,
+    confirmed: document.confirmed,
+  };
+}
+
+export interface StandingDocument {
+  /** Node and wallet: `node/wallet`. */
+  readonly _id: string;
+  readonly node_id: Hex;
+  readonly wallet_address: Address;
+  readonly cap: number;
+  readonly valid: number;
+  readonly faults: number;
+}
+
+export const standingSchema = schemaOf<StandingDocument>(
+  { _id: String, node_id: String, wallet_address: String, cap: Number, valid: Number, faults: Number },
+  { node_id: "hashed" },
+).index({ node_id: 1, valid: 1 }, { name: "by_node" });
+
+/** Which document is a pair's; it names the shard as well. */
+export function standingKey(nodeId: Hex, wallet: Address): Pick<StandingDocument, "_id" | "node_id"> {
+  return { _id: `${nodeId}/${wallet}`, node_id: nodeId };
+}
+
+export function fromStanding({ nodeId, wallet, cap, valid, faults }: Standing): StandingDocument {
+  return { ...standingKey(nodeId, wallet), wallet_address: wallet, cap, valid, faults };
+}
+
+export function toStanding({ node_id, wallet_address, cap, valid, faults }: StandingDocument): Standing {
+  return { nodeId: node_id, wallet: wallet_address, cap, valid, faults };
+}

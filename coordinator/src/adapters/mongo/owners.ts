@@ -1,0 +1,21 @@
+import type { Hex } from "@proof-of-compute/proto";
+import type { Owner } from "../../domain/owner.ts";
+
+/** An owner as documents hold it. */
+export interface OwnerDocument {
+  readonly coordinator_id: string;
+  readonly incarnation: Hex;
+}
+
+/** An owner as one string, to compare with lists of them. An incarnation has no slash. */
+export function ownerKey({ coordinatorId, incarnation }: Owner): string {
+  return `${coordinatorId}/${incarnation}`;
+}
+
+export function toOwner({ coordinator_id, incarnation }: OwnerDocument): Owner {
+  return { coordinatorId: coordinator_id, incarnation };
+}
+
+export function fromOwner({ coordinatorId, incarnation }: Owner): OwnerDocument {
+  return { coordinator_id: coordinatorId, incarnation };
+}

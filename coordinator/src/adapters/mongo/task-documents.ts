@@ -1,0 +1,223 @@
+import type { Address, Hex } from "@proof-of-compute/proto";
+import mongoose from "mongoose";
+import type { TaskKindName } from "../../domain/receipt.ts";
+import { type Assignment, type AssignmentState, liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
+import { fromOwner, type OwnerDocument, ownerKey, toOwner } from "./owners.ts";
+import { contentOf, fromContent, type ReceiptContent } from "./receipt-documents.ts";
+import { MIXED, schemaOf, whereExists } from "./schema.ts";
+
+interface AssignmentDocument {
+  readonly node_id: Hex;
+  readonly wallet_address: Address;
+  readonly state: AssignmentState;
+  readonly assigned_at: number;
+  readonly ended_at?: number;
+  readonly reason?: string;
+  readonly receipt?: ReceiptContent;
+}
+
+/** What was asked for: written once. */
+interface Asked {
+  readonly requester: Address;
+  readonly kind: TaskKindName;
+  readonly spec: mongoose.mongo.Binary;
+  readonly created_at: number;
+  readonly deadline: number;
+  readonly request_digest?: Hex;
+}
+
+/** What each write replaces. */
+interface Standing {
+  readonly version: number;
+  readonly state: TaskState;
+  readonly not_before: number;
+  readonly attempts: number;
+  /** By assignment id. */
+  readonly assignments: Readonly<Record<Hex, AssignmentDocument>>;
+  readonly owner?: OwnerDocument;
+  /** {@link ownerKey} of `owner`; {@link NOBODY} where an assignment is live and has none. */
+  readonly owner_key?: string;
+  readonly live_assignment?: Hex;
+  /** The node of that. */
+  readonly live_node?: Hex;
+  /** The deadline, until the task ends. */
+  readonly due_at?: number;
+  readonly ended_at?: number;
+  readonly error?: { readonly code: string; readonly detail: string };
+}
+
+/** The truth about a task. */
+export interface TaskDocument extends Asked, Standing {
+  readonly _id: Hex;
+  /** Not read with the rest of it. */
+  readonly output?: mongoose.mongo.Binary;
+  /** It has a receipt that is perhaps not in `receipts` yet. */
+  readonly uncopied?: true;
+  /** Tokens of the last writes, by their version modulo {@link KEPT_WRITES}: by these a writer knows its own. */
+  readonly writes: Readonly<Record<string, string>>;
+}
+
+/** Owner key of a live task that nobody owns. */
+export const NOBODY = "";
+
+/** Of so many writes of a task a token is kept. */
+export const KEPT_WRITES = 8;
+
+export const taskSchema = schemaOf<TaskDocument>({
+  _id: String,
+  requester: String,
+  kind: String,
+  spec: Buffer,
+  created_at: Number,
+  deadline: Number,
+  request_digest: String,
+  version: Number,
+  state: String,
+  not_before: Number,
+  attempts: Number,
+  assignments: MIXED,
+  owner: MIXED,
+  owner_key: String,
+  live_assignment: String,
+  live_node: String,
+  due_at: Number,
+  ended_at: Number,
+  error: MIXED,
+  output: Buffer,
+  uncopied: Boolean,
+  writes: MIXED,
+})
+  .index({ created_at: -1, _id: -1 }, { name: "by_age" })
+  .index({ requester: 1, created_at: -1, _id: -1 }, { name: "by_requester" })
+  .index({ state: 1, created_at: -1, _id: -1 }, { name: "by_state" })
+  .index(
+    { state: 1, requester: 1, not_before: 1, _id: 1 },
+    { name: "queued", partialFilterExpression: { state: "queued" } },
+  )
+  .index({ live_node: 1, _id: 1 }, { name: "live", ...whereExists("live_node") })
+  .index({ owner_key: 1, state: 1, _id: 1, live_assignment: 1 }, { name: "owned", ...whereExists("owner_key") })
+  .index({ due_at: 1, _id: 1 }, { name: "due", ...whereExists("due_at") })
+  .index({ ended_at: 1, _id: 1 }, { name: "ended", ...whereExists("ended_at") })
+  .index({ uncopied: 1, _id: 1 }, { name: "uncopied", ...whereExists("uncopied") });
+
+/** Fields that a task may lack; a write that does not set them removes them. */
+const OPTIONAL = ["owner", "owner_key", "live_assignment", "live_node", "due_at", "ended_at", "error"] as const;
+
+/** A task that was never stored. */
+export function newTask(task: Task, token: string): TaskDocument {
+  return {
+    _id: task.id,
+    requester: task.requester,
+    kind: task.kind,
+    spec: new mongoose.mongo.Binary(task.spec),
+    created_at: task.createdAt,
+    deadline: task.deadline,
+    ...(task.requestDigest !== undefined && { request_digest: task.requestDigest }),
+    ...standingOf(task),
+    writes: { [slotOf(task.version)]: token },
+  };
+}
+
+/** The update that makes the stored version this one. */
+export function changeOf(
+  task: Task,
+  token: string,
+  made: { readonly uncopied: boolean; readonly output?: Uint8Array },
+) {
+  const standing = standingOf(task);
+  const absent = OPTIONAL.filter((field) => standing[field] === undefined);
+  return {
+    $set: {
+      ...standing,
+      [`writes.${slotOf(task.version)}`]: token,
+      ...(made.uncopied && { uncopied: true as const }),
+      ...(made.output && { output: new mongoose.mongo.Binary(made.output) }),
+    },
+    ...(absent.length > 0 && { $unset: Object.fromEntries(absent.map((field) => [field, "" as const])) }),
+  };
+}
+
+/** Whether the write with this token made that version of the document; null when it is too long ago to tell. */
+export function hasWritten(
+  { version, writes }: Pick<TaskDocument, "version" | "writes">,
+  written: number,
+  token: string,
+): boolean | null {
+  if (writes[slotOf(written)] === token) return true;
+  return version >= written + KEPT_WRITES ? null : false;
+}
+
+export function toTask(document: TaskDocument): Task {
+  const { owner, error } = document;
+  return {
+    id: document._id,
+    version: document.version,
+    requester: document.requester,
+    kind: document.kind,
+    // Copied: the driver's bytes hold on to the whole reply that they came in.
+    spec: Uint8Array.from(document.spec.value()),
+    state: document.state,
+    createdAt: document.created_at,
+    deadline: document.deadline,
+    notBefore: document.not_before,
+    attempts: document.attempts,
+    assignments: Object.fromEntries(
+      Object.entries(document.assignments).map(([id, assignment]) => [id, toAssignment(id as Hex, assignment)]),
+    ),
+    ...(owner && { owner: toOwner(owner) }),
+    ...(document.ended_at !== undefined && { endedAt: document.ended_at }),
+    ...(error && { error }),
+    ...(document.request_digest !== undefined && { requestDigest: document.request_digest }),
+  };
+}
+
+/** Receipts that a task holds, by their ids. */
+export function receiptsIn({ assignments }: Pick<TaskDocument, "assignments">): [Hex, ReceiptContent][] {
+  return Object.entries(assignments).flatMap(([id, { receipt }]) => (receipt ? [[id as Hex, receipt]] : []));
+}
+
+function standingOf(task: Task): Standing {
+  const live = liveAssignment(task);
+  return {
+    version: task.version,
+    state: task.state,
+    not_before: task.notBefore,
+    attempts: task.attempts,
+    assignments: Object.fromEntries(Object.values(task.assignments).map((one) => [one.id, fromAssignment(one)])),
+    ...(task.owner && { owner: fromOwner(task.owner) }),
+    ...((task.owner || live) && { owner_key: task.owner ? ownerKey(task.owner) : NOBODY }),
+    ...(live && { live_assignment: live.id, live_node: live.nodeId }),
+    ...(task.endedAt === undefined ? { due_at: task.deadline } : { ended_at: task.endedAt }),
+    ...(task.error && { error: task.error }),
+  };
+}
+
+function slotOf(version: number): number {
+  return version % KEPT_WRITES;
+}
+
+function fromAssignment({ nodeId, wallet, state, assignedAt, endedAt, reason, receipt }: Assignment) {
+  return {
+    node_id: nodeId,
+    wallet_address: wallet,
+    state,
+    assigned_at: assignedAt,
+    ...(endedAt !== undefined && { ended_at: endedAt }),
+    ...(reason !== undefined && { reason }),
+    ...(receipt && { receipt: contentOf(receipt) }),
+  };
+}
+
+function toAssignment(id: Hex, document: AssignmentDocument): Assignment {
+  const { ended_at: endedAt, reason, receipt } = document;
+  return {
+    id,
+    nodeId: document.node_id,
+    wallet: document.wallet_address,
+    state: document.state,
+    assignedAt: document.assigned_at,
+    ...(endedAt !== undefined && { endedAt }),
+    ...(reason !== undefined && { reason }),
+    ...(receipt && { receipt: fromContent(id, receipt) }),
+  };
+}

@@ -1,0 +1,178 @@
+import { randomBytes } from "node:crypto";
+import type { Hex } from "@proof-of-compute/proto";
+import type mongoose from "mongoose";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Receipt } from "../../domain/receipt.ts";
+import type { Task } from "../../domain/task.ts";
+import type { MongoConnection } from "./connection.ts";
+import { resultOfBulk } from "./errors.ts";
+import { chunksOf, Lane, roundsOf } from "./lane.ts";
+import type { ReceiptCopies } from "./receipt-copies.ts";
+import { contentOf } from "./receipt-documents.ts";
+import { changeOf, hasWritten, newTask, type TaskDocument, toTask } from "./task-documents.ts";
+
+/** What a save makes beside the task. */
+export interface Made {
+  readonly receipt?: Receipt;
+  readonly output?: Uint8Array;
+}
+
+/** One write of a task; `made` is absent for an insert. */
+interface TaskWrite {
+  readonly task: Task;
+  readonly made?: Made;
+}
+
+/** What became of a write. */
+interface TaskOutcome {
+  readonly won: boolean;
+  /** The task that was there before an insert. */
+  readonly stored?: Task;
+  /** The receipt of a save is durable among the receipts. */
+  readonly copied?: Promise<void>;
+}
+
+/** A write in a trip, with the token by which it is known again. */
+interface Attempt {
+  readonly write: TaskWrite;
+  readonly index: number;
+  readonly token: string;
+}
+
+/** Ids in one deletion. */
+const DELETED_AT_ONCE = 1_000;
+
+/** Writes of tasks: inserts and saves of a turn in one round trip. */
+export class TaskWrites {
+  readonly #connection: Pick<MongoConnection, "trip">;
+  readonly #copies: ReceiptCopies;
+  readonly #lane = new Lane<TaskWrite, TaskOutcome>((writes) => this.#write(writes));
+
+  constructor(connection: Pick<MongoConnection, "trip">, copies: ReceiptCopies) {
+    this.#connection = connection;
+    this.#copies = copies;
+  }
+
+  async insert(task: Task): Promise<{ readonly task: Task; readonly created: boolean }> {
+    const { won, stored } = await this.#lane.push({ task });
+    return won ? { task, created: true } : { task: stored!, created: false };
+  }
+
+  async save(task: Task, made: Made = {}): Promise<boolean> {
+    const { won, copied } = await this.#lane.push({ task, made });
+    await copied;
+    return won;
+  }
+
+  /** Removes ended tasks; one whose receipt may not be copied yet stays. */
+  prune(before: number, limit: number): Promise<number> {
+    return this.alone(async () => {
+      await this.#copies.sweep();
+      if (limit === 0) return 0;
+      const ended = await this.#connection.trip(({ tasks }) =>
+        tasks
+          .find({ ended_at: { $lt: before }, uncopied: { $exists: false } }, { projection: { _id: 1 } })
+          .sort({ ended_at: 1, _id: 1 })
+          .limit(limit)
+          .toArray(),
+      );
+      let removed = 0;
+      for (const chunk of chunksOf(ended, DELETED_AT_ONCE)) {
+        const filter = { _id: { $in: chunk.map(({ _id }) => _id) }, uncopied: { $exists: false } };
+        const { deletedCount } = await this.#connection.trip(({ tasks }) => tasks.deleteMany(filter));
+        removed += deletedCount;
+      }
+      return removed;
+    });
+  }
+
+  /** Runs after every write before, receipts included, and before every write after. */
+  alone<T>(run: () => Promise<T>): Promise<T> {
+    return this.#lane.alone(async () => {
+      await this.#copies.idle();
+      return run();
+    });
+  }
+
+  /** Settles when every write before has, receipts included. */
+  async idle(): Promise<void> {
+    await this.#lane.idle();
+    await this.#copies.idle();
+  }
+
+  async #write(writes: readonly TaskWrite[]): Promise<TaskOutcome[]> {
+    const flight = randomBytes(9).toString("base64url");
+    const attempts = writes.map((write, index) => ({ write, index, token: `${flight}.${index}` }));
+    const outcomes: TaskOutcome[] = attempts.map(() => ({ won: false }));
+    for (const round of roundsOf(withoutRivals(attempts), ({ write }) => write.task.id)) {
+      for (const [{ index }, outcome] of await this.#writeRound(round)) outcomes[index] = outcome;
+    }
+    return outcomes;
+  }
+
+  /** One trip, and another one when not everybody won. No task is in it twice. */
+  async #writeRound(round: readonly Attempt[]): Promise<Map<Attempt, TaskOutcome>> {
+    const operations = round.map(toOperation);
+    const { upsertedIds, matchedCount } = await this.#connection.trip(({ tasks }) =>
+      // Two inserts of one id may collide: then it is there.
+      tasks.bulkWrite(operations, { ordered: false }).catch(resultOfBulk),
+    );
+    const saves = round.filter(({ write }) => write.made);
+    const refused = round.filter(({ write }, position) => !write.made && !(position in upsertedIds));
+    // An insert whose id is taken matches as well. When not as many as that are matched, some save was too late.
+    const allSaved = matchedCount === saves.length + refused.length;
+    const doubtful = allSaved ? refused : [...refused, ...saves];
+    const stored = doubtful.length > 0 ? await this.#readBack(doubtful) : new Map<Hex, TaskDocument>();
+    return new Map(round.map((attempt) => [attempt, this.#outcomeOf(attempt, doubtful, stored)]));
+  }
+
+  #outcomeOf(
+    { write: { task, made }, token }: Attempt,
+    doubtful: readonly Attempt[],
+    stored: ReadonlyMap<Hex, TaskDocument>,
+  ): TaskOutcome {
+    if (doubtful.some((other) => other.token === token)) {
+      const document = stored.get(task.id);
+      const won = document ? hasWritten(document, task.version, token) : made ? false : null;
+      if (won === null)
+        throw new ComputeError("UNAVAILABLE", "a task changed too fast to tell who did what; try again");
+      if (!won) return { won, ...(document && !made && { stored: toTask(document) }) };
+    }
+    if (!made?.receipt) return { won: true };
+    const { receipt } = made;
+    const copied = this.#copies.push({ taskId: task.id, receiptId: receipt.receiptId, content: contentOf(receipt) });
+    // Whoever saves hears of a failure later; the flag in the task sees to the copy.
+    copied.catch(() => undefined);
+    return { won: true, copied };
+  }
+
+  async #readBack(attempts: readonly Attempt[]): Promise<Map<Hex, TaskDocument>> {
+    const ids = attempts.map(({ write }) => write.task.id);
+    const documents = await this.#connection.trip(({ tasks }) =>
+      tasks.find({ _id: { $in: ids } }, { projection: { output: 0 } }).toArray(),
+    );
+    return new Map(documents.map((document) => [document._id, document]));
+  }
+}
+
+/** Of several saves of one version the first wins, or none: the others are lost without being tried. */
+function withoutRivals(attempts: readonly Attempt[]): Attempt[] {
+  const saved = new Set<string>();
+  return attempts.filter(({ write: { task, made } }) => {
+    const key = `${task.id}/${task.version}`;
+    if (!made) return true;
+    if (saved.has(key)) return false;
+    saved.add(key);
+    return true;
+  });
+}
+
+function toOperation({ write: { task, made }, token }: Attempt): mongoose.mongo.AnyBulkWriteOperation<TaskDocument> {
+  if (!made) {
+    const { _id, ...document } = newTask(task, token);
+    return { updateOne: { filter: { _id }, update: { $setOnInsert: document }, upsert: true } };
+  }
+  const { receipt, output } = made;
+  const update = changeOf(task, token, { uncopied: receipt !== undefined, ...(output && { output }) });
+  return { updateOne: { filter: { _id: task.id, version: task.version - 1 }, update } };
+}

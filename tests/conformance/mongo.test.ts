@@ -1,0 +1,48 @@
+import { pino } from "pino";
+import { afterAll, onTestFinished } from "vitest";
+import { MongoBlobs } from "../../coordinator/src/adapters/mongo/blobs.ts";
+import { MongoConnection } from "../../coordinator/src/adapters/mongo/connection.ts";
+import { MongoStore } from "../../coordinator/src/adapters/mongo/store.ts";
+import { sharedMongo } from "../support/mongo.ts";
+import { describeBlobs } from "./blobs.ts";
+import { describeStore } from "./store.ts";
+
+const logger = pino({ level: "silent" });
+const server = await sharedMongo();
+
+afterAll(() => server.stop());
+
+function connect(uri: string): MongoConnection {
+  return new MongoConnection({ logger }, { uri });
+}
+
+describeStore(`MongoStore on ${server.description}`, async () => {
+  const uri = server.uri();
+  const opened: MongoStore[] = [];
+  const open = async () => {
+    const store = new MongoStore({ connection: connect(uri), logger });
+    opened.push(store);
+    await store.start();
+    return store;
+  };
+  onTestFinished(async () => {
+    for (const store of opened) await store.stop();
+  });
+  const store = await open();
+  const reopen = async () => {
+    await store.stop();
+    return open();
+  };
+  return { store, reopen, another: open };
+});
+
+describeBlobs(`MongoBlobs on ${server.description}`, async () => {
+  const uri = server.uri();
+  const open = async () => {
+    const connection = connect(uri);
+    await connection.start();
+    onTestFinished(() => connection.stop());
+    return new MongoBlobs({ connection });
+  };
+  return { blobs: await open(), reopen: open };
+});
