@@ -258,12 +258,18 @@ export class MemoryStore extends MemoryPeers implements Store {
     return true;
   }
 
-  async updateBatch(id: number, change: { state: BatchState; transaction?: Hex; block?: number }): Promise<void> {
+  async updateBatch(
+    id: number,
+    change: { state: BatchState; transaction?: Hex; block?: number },
+    from?: BatchState,
+  ): Promise<boolean> {
     this.check();
     const batch = this.#batches[id - 1];
     if (!batch) throw new ComputeError("NOT_FOUND");
+    if (from !== undefined && batch.state !== from) return false;
     const { block, ...changed } = { ...batch, ...change };
     this.#batches[id - 1] = changed.state === "closed" || block === undefined ? changed : { ...changed, block };
+    return true;
   }
 
   async withdrawBatch(id: number): Promise<boolean> {

@@ -118,6 +118,20 @@ export function describeSettling(make: MakeStore): void {
     await expect(store.updateBatch(2, { state: "closed" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
+  test("changes a batch only while it is as its caller saw it", async () => {
+    const { store } = await make();
+    const batch = aBatch(1, await accepted(store, 1));
+    await store.insertBatch(batch);
+    expect(await store.updateBatch(1, { state: "recorded", block: 12 }, "closed")).toBe(true);
+    for (const from of ["closed", "included"] as const) {
+      expect(await store.updateBatch(1, { state: "closed", transaction: hexOf(7, 32) }, from)).toBe(false);
+    }
+    expect(await store.batch(1)).toEqual({ ...batch, state: "recorded", block: 12 });
+    expect((await store.totals()).units.recorded).toBe(batch.units);
+    expect(await store.updateBatch(1, { state: "closed" })).toBe(true);
+    await expect(store.updateBatch(2, { state: "closed" }, "closed")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
   test("lists batches newest first without their receipts", async () => {
     const { store } = await make();
     const receipts = await accepted(store, 5);

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import type { Store } from "../../coordinator/src/ports/store.ts";
 import type { Settlement } from "../../coordinator/src/services/settlement.ts";
+import type { SettlementPeers } from "../../coordinator/src/services/settlement-lock.ts";
 import { Mortal } from "../support/mortal.ts";
 import type { RpcFault } from "../support/rpc-proxy.ts";
 import { Settling, someWallet } from "../support/settling.ts";
@@ -39,17 +41,20 @@ test.each([1, 2, 3])("units are exact after reorgs, wipes, kills and a lossy RPC
   it.proxy.fault = () => (lossy && request++ % 7 === 0 ? FAULTS[request % FAULTS.length] : undefined);
   /** States to go back to, each with its block. */
   let snapshots: { readonly id: string; readonly block: number }[] = [];
-  let running: { readonly process: Mortal; readonly settlement: Settlement } | undefined;
+  let running: { process: Mortal; settlement: Settlement; peers: SettlementPeers } | undefined;
   const done = { reorg: 0, kill: 0, wipe: 0 };
 
   const begin = async (diesAt: number, afterEffect: boolean) => {
     const process = new Mortal(diesAt, afterEffect);
-    const settlement = it.make(process.mortal(it.ethers), process.mortal(it.store), { maxReceipts: 2, resendMs: 200 });
+    const peers = it.peer();
+    const [chain, store] = [process.mortal(it.ethers, "chain"), process.mortal(it.store as Store, "store")];
+    const settlement = it.make(chain, store, { maxReceipts: 2, resendMs: 200 }, peers);
     void settlement.start();
-    running = { process, settlement };
+    running = { process, settlement, peers };
   };
   const kill = () => {
     running!.process.dead = true;
+    it.bury(running!.peers);
     void running!.settlement.stop();
   };
 

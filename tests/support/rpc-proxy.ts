@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** A JSON-RPC request as it came from the client. */
 export interface RpcRequest {
@@ -9,14 +10,16 @@ export interface RpcRequest {
 }
 
 /**
- * What to do with a request: pass it on (undefined), break the connection before or after the chain has acted on it, answer
- * with an error of the RPC's, or never answer.
+ * What to do with a request: pass it on (undefined), at once or late; break the connection before or after the chain has
+ * acted on it; never answer; answer with an error of the RPC's, or with a result that the chain knows nothing of.
  */
 export type RpcFault =
   | "drop"
   | "drop-response"
   | "hang"
+  | { readonly delayMs: number }
   | { readonly code: number; readonly message: string }
+  | { readonly result: unknown }
   | undefined;
 
 /** A JSON-RPC server in front of a chain, with the finality and the faults of a real network. */
@@ -27,7 +30,7 @@ export interface RpcProxy {
   /** Blocks that `finalized` lies behind `latest`; the simulated chain itself has no lag. */
   lag: number;
   /** Asked for every request. */
-  fault: (request: RpcRequest) => RpcFault;
+  fault: (request: RpcRequest) => RpcFault | Promise<RpcFault>;
   /** Changes the results that the chain gave. */
   rewrite: (request: RpcRequest, result: unknown) => unknown;
   /** Every request so far, in order. */
@@ -55,12 +58,14 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     return `0x${Math.max(0, Number(head.result) - proxy.lag).toString(16)}`;
   };
   const answer = async (request: RpcRequest, response: ServerResponse): Promise<void> => {
-    const fault = proxy.fault(request);
+    const fault = await proxy.fault(request);
     proxy.calls.push(request);
     if (fault === "hang") return;
     if (fault === "drop") return void response.destroy();
-    let reply: object = { error: fault };
-    if (fault === undefined || fault === "drop-response") {
+    const isAnswer = typeof fault === "object" && !("delayMs" in fault);
+    let reply: object = isAnswer && "result" in fault ? fault : { error: fault };
+    if (!isAnswer) {
+      if (typeof fault === "object") await sleep(fault.delayMs);
       const params = [...request.params];
       const at = BLOCK_PARAM[request.method];
       if (at !== undefined && params[at] === "finalized") params[at] = await finalized();

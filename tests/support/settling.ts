@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Address, addressFromBytes, PROOF_OF_COMPUTE_ABI, toHex } from "@proof-of-compute/proto";
+import { type Address, addressFromBytes, type Hex, PROOF_OF_COMPUTE_ABI, toHex } from "@proof-of-compute/proto";
 import { Contract, Wallet } from "ethers";
 import { pino } from "pino";
 import { expect, vi } from "vitest";
@@ -10,12 +10,15 @@ import { EthersChain } from "../../coordinator/src/adapters/ethers-chain.ts";
 import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
 import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
 import type { Batch } from "../../coordinator/src/domain/batch.ts";
+import type { Owner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
 import type { Chain } from "../../coordinator/src/ports/chain.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
 import { ReceiptTrees } from "../../coordinator/src/services/receipt-trees.ts";
 import { Settlement, type SettlementInit } from "../../coordinator/src/services/settlement.ts";
+import type { SettlementPeers } from "../../coordinator/src/services/settlement-lock.ts";
+import { readSettlementView } from "../../coordinator/src/services/settlement-view.ts";
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
 import { type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
 
@@ -44,12 +47,14 @@ export class Settling {
   readonly changes: string[] = [];
   /** Lines that were logged at level warn or above. */
   readonly warnings: { readonly level: number; readonly msg: string; readonly reason?: string }[] = [];
-  readonly #logger = pino(
+  readonly logger = pino(
     { level: "warn" },
     { write: (line: string) => void this.warnings.push(JSON.parse(line) as (typeof this.warnings)[number]) },
   );
   readonly #directory: string;
   readonly #settlements: Settlement[] = [];
+  readonly #gone = new Set<Hex>();
+  #coordinators = 0;
   chain: LocalChain;
 
   private constructor(parts: {
@@ -63,9 +68,9 @@ export class Settling {
     this.proxy = parts.proxy;
     this.contract = parts.contract;
     this.#directory = parts.directory;
-    this.store = new SqliteStore({ logger: this.#logger }, { path: join(parts.directory, "store.sqlite") });
+    this.store = new SqliteStore({ logger: this.logger }, { path: join(parts.directory, "store.sqlite") });
     this.ethers = new EthersChain(
-      { logger: this.#logger },
+      { logger: this.logger },
       { rpcUrl: parts.proxy.url, contract: parts.contract, recorderKey: parts.recorderKey, chainId: 31337 },
     );
   }
@@ -92,19 +97,54 @@ export class Settling {
     await rm(this.#directory, { recursive: true });
   }
 
+  /** Another coordinator, which counts as alive until {@link bury}. */
+  peer(): SettlementPeers {
+    const self: Owner = { coordinatorId: `coordinator-${++this.#coordinators}`, incarnation: toHex(randomBytes(16)) };
+    return { self, isAlive: ({ incarnation }) => !this.#gone.has(incarnation) };
+  }
+
+  /** From now on the others take that coordinator for dead. */
+  bury({ self }: SettlementPeers): void {
+    this.#gone.add(self.incarnation);
+  }
+
   /** Starts a settlement that {@link end} stops. */
-  async settle(init: Partial<SettlementInit> = {}): Promise<Settlement> {
-    const settlement = this.make(this.ethers, this.store, init);
+  async settle(init: Partial<SettlementInit> = {}, peers = this.peer()): Promise<Settlement> {
+    const settlement = this.make(this.ethers, this.store, init, peers);
     this.#settlements.push(settlement);
     await settlement.start();
     return settlement;
   }
 
   /** A settlement that is the caller's to start and stop. */
-  make(chain: Chain, store: Store, init: Partial<SettlementInit> = {}): Settlement {
+  make(chain: Chain, store: Store, init: Partial<SettlementInit> = {}, peers = this.peer()): Settlement {
     const onChange = ({ id, state }: Batch) => void this.changes.push(`${id} ${state}`);
-    const components = { store, chain, clock: systemClock, logger: this.#logger, trees: this.trees, onChange };
+    const { logger, trees } = this;
+    const components = { store, chain, clock: systemClock, logger, trees, onChange, peers };
     return new Settlement(components, { ...SETTLING, ...init });
+  }
+
+  /** The contract as seen with the key of another account. */
+  chainOf(account: number): EthersChain {
+    const init = { rpcUrl: this.proxy.url, contract: this.contract, recorderKey: this.chain.key(account) };
+    return new EthersChain({ logger: this.logger }, { ...init, chainId: 31337 });
+  }
+
+  /** Copies the database as it is now; the returned function puts the copy in its place, as operators do. */
+  async backup(): Promise<() => Promise<void>> {
+    const file = join(this.#directory, "store.sqlite");
+    const exchange = async (from: string, to: string) => {
+      await this.store.stop();
+      await copyFile(from, to);
+      await this.store.start();
+    };
+    await exchange(file, `${file}.backup`);
+    return () => exchange(`${file}.backup`, file);
+  }
+
+  /** The newest batch. */
+  async lastBatch(): Promise<Batch | undefined> {
+    return (await this.store.batches({ limit: 1 })).items[0];
   }
 
   /** A fresh chain takes the place of the old one, with the contract at the same address, as `npm start` does it. */
@@ -144,8 +184,21 @@ export class Settling {
       const { unbatched, units } = await this.store.totals();
       expect(unbatched.count).toBe(0);
       expect(units.recorded).toBe(units.verified);
-      expect(await this.store.unrecordedBatches()).toEqual([]);
+      expect((await readSettlementView(this.store, Number.POSITIVE_INFINITY)).open).toEqual([]);
     }, WAIT);
+  }
+
+  /** The same on a chain that makes no blocks by itself, or not enough for anything to be final. */
+  async allRecordedMining(): Promise<void> {
+    await vi.waitFor(
+      async () => {
+        await this.mine(1);
+        const { unbatched, units } = await this.store.totals();
+        expect([unbatched.count, units.recorded]).toEqual([0, units.verified]);
+      },
+      { timeout: 60_000, interval: 20 },
+    );
+    await this.allRecorded();
   }
 
   /** Resolves once a batch has that state. */
@@ -164,21 +217,40 @@ export class Settling {
     await vi.waitFor(() => expect(finalized()).toBeGreaterThan(before + 3), WAIT);
   }
 
-  /** Each wallet has on the chain what its receipts in the store say, and each batch was recorded by one event. */
-  async expectExactlyOnce(): Promise<void> {
-    const owed = new Map<Address, bigint>();
+  /**
+   * Every receipt stands in exactly one batch, which the final block holds; each wallet has on the chain what its receipts
+   * say and what it was given by hand; each batch was recorded by one event.
+   */
+  async expectExactlyOnce(byHand: ReadonlyMap<Address, bigint> = new Map()): Promise<void> {
+    const receipts: Receipt[] = [];
     let cursor: string | undefined;
     do {
       const page = await this.store.receipts({ limit: 500, ...(cursor !== undefined && { cursor }) });
-      for (const { provider, units } of page.items) owed.set(provider, (owed.get(provider) ?? 0n) + units);
+      receipts.push(...page.items);
       cursor = page.cursor;
     } while (cursor !== undefined);
+    const owed = new Map(byHand);
+    for (const { provider, units } of receipts) owed.set(provider, (owed.get(provider) ?? 0n) + units);
     const contract = this.owned();
     for (const [wallet, units] of owed) expect(await contract.getFunction("computeUnits")(wallet), wallet).toBe(units);
+    const carried = new Map<Hex, number>();
+    const last = (await this.lastBatch())?.id ?? 0;
+    for (let id = 1; id <= last; id++) {
+      const batch = (await this.store.batch(id))!;
+      expect(batch.state).toBe("recorded");
+      expect(await this.ethers.rootOf(id, "finalized")).toBe(batch.root);
+      for (const receiptId of batch.receiptIds) {
+        expect(carried.has(receiptId), `${receiptId} stands in two batches`).toBe(false);
+        carried.set(receiptId, id);
+      }
+    }
+    expect(receipts.map(({ receiptId, batchId }) => [receiptId, batchId])).toEqual(
+      receipts.map(({ receiptId }) => [receiptId, carried.get(receiptId)]),
+    );
+    expect(carried.size).toBe(receipts.length);
     const events = await contract.queryFilter("BatchRecorded", 0, "latest");
-    const last = await this.store.lastBatch();
     const ids = events.map((event) => Number((event as unknown as { args: { batchId: bigint } }).args.batchId));
-    expect(ids).toEqual(Array.from({ length: last?.id ?? 0 }, (_, index) => index + 1));
+    expect(ids).toEqual(Array.from({ length: last }, (_, index) => index + 1));
   }
 
   /** Requests of one method so far. */
@@ -206,7 +278,8 @@ function verifiedTask(wallet: Address): { queued: Task; running: Task; done: Tas
     attempts: 0,
     assignments: {},
   };
-  const running = assign(queued, { id: receiptId, nodeId, wallet, assignedAt: now });
+  const owner: Owner = { coordinatorId: "coordinator-1", incarnation: toHex(randomBytes(16)) };
+  const running = assign(queued, { id: receiptId, nodeId, wallet, assignedAt: now }, owner);
   const receipt: Receipt = {
     receiptId,
     taskId,
@@ -216,10 +289,11 @@ function verifiedTask(wallet: Address): { queued: Task; running: Task; done: Tas
     kind: "matmul",
     assurance: "proven",
     specDigest: toHex(randomBytes(32)),
+    spec: toHex(randomBytes(62)),
     resultDigest: toHex(randomBytes(32)),
     units: BigInt(1_000 + (randomBytes(2).readUInt16BE() % 1_000)),
     acceptedAt: now,
     proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
   };
-  return { queued, running, done: accept(running, receipt), receipt };
+  return { queued, running, done: accept(running, receipt, owner), receipt };
 }

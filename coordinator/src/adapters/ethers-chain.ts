@@ -1,5 +1,6 @@
 import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
 import {
+  dataLength,
   FetchRequest,
   formatEther,
   Interface,
@@ -14,13 +15,14 @@ import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
 import {
   type BatchContent,
+  BatchTooLarge,
   type BlockTag,
   type Chain,
   type ChainIdentity,
   ContractRefusal,
   type SentTransaction,
 } from "../ports/chain.ts";
-import { type Fee, feePerGas, raiseFee, readFee, sameFee, tipPerGas } from "./fees.ts";
+import { capFee, type Fee, feePerGas, leastFeePerGas, raiseFee, readFee, sameFee, tipPerGas } from "./fees.ts";
 
 /** Longer than any sound RPC takes, short enough to say soon that it is away. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -32,6 +34,13 @@ const LOG_CHUNKS = 60;
 const GAS_MARGIN_PERCENT = 20n;
 /** What a replacement may offer at most, in times the chain's price: a chain that stands still takes no fee whatever. */
 const MAX_FEE_FACTOR = 8n;
+/** Nodes of XDC, as geth by default, refuse a transaction that may cost more than one coin, in wei… */
+const MAX_COST = 10n ** 18n;
+/** …and pools one of more than 64 KB. A little less, for what is signed beside the data. */
+const MAX_DATA_BYTES = 65_000;
+
+/** Of the name of an error in hex; a revert may carry less, or nothing. */
+const SELECTOR_LENGTH = 10;
 
 const CONTRACT = new Interface(PROOF_OF_COMPUTE_ABI);
 
@@ -82,14 +91,15 @@ export class EthersChain implements Chain {
   }
 
   async identify(): Promise<ChainIdentity> {
-    const [chainId, balance, recorder] = await Promise.all([
-      this.#request<string>("eth_chainId", []),
-      this.#request<string>("eth_getBalance", [this.#recorder.address, "latest"]),
-      this.#call<string>("recorder", [], "latest"),
-    ]);
+    // First, because another chain answers the rest too, if only with nothing.
+    const chainId = await this.#request<string>("eth_chainId", []);
     if (Number(chainId) !== this.chainId) {
       throw new ComputeError("UNAVAILABLE", `the RPC serves chain ${Number(chainId)} now, no more ${this.chainId}`);
     }
+    const [balance, recorder] = await Promise.all([
+      this.#request<string>("eth_getBalance", [this.#recorder.address, "latest"]),
+      this.#call<string>("recorder", [], "latest"),
+    ]);
     return {
       chainId: this.chainId,
       contract: this.contract,
@@ -113,25 +123,35 @@ export class EthersChain implements Chain {
   }
 
   async estimate(batch: BatchContent): Promise<bigint> {
-    const call = { from: this.#recorder.address, to: this.contract, data: encodeBatch(batch) };
-    return BigInt(await this.#request<string>("eth_estimateGas", [call, "latest"]));
+    const [gas, price] = await Promise.all([this.#estimate(batch), this.#readFee()]);
+    const length = dataLength(encodeBatch(batch));
+    if (length > MAX_DATA_BYTES) throw new BatchTooLarge(`${length} bytes, and nodes take ${MAX_DATA_BYTES}`);
+    const cost = withMargin(gas) * feePerGas(price);
+    if (cost > MAX_COST)
+      throw new BatchTooLarge(`may cost ${formatEther(cost)}, and nodes take ${formatEther(MAX_COST)}`);
+    return gas;
   }
 
   async send(batch: BatchContent, replacing?: SentTransaction): Promise<SentTransaction> {
     const [gas, count, balance, price] = await Promise.all([
-      this.estimate(batch),
+      this.#estimate(batch),
       this.#request<string>("eth_getTransactionCount", [this.#recorder.address, "latest"]),
       this.#request<string>("eth_getBalance", [this.#recorder.address, "latest"]),
-      readFee(this.#rpc).catch((error) => Promise.reject(unavailable(error))),
+      this.#readFee(),
     ]);
     const nonce = Number(count);
-    const gasLimit = (gas * (100n + GAS_MARGIN_PERCENT)) / 100n;
-    const dearest = MAX_FEE_FACTOR * feePerGas(price);
-    let fee = price;
+    const gasLimit = withMargin(gas);
+    const affordable = MAX_COST / gasLimit;
+    if (leastFeePerGas(price) > affordable) {
+      const cost = formatEther(gasLimit * leastFeePerGas(price));
+      throw new ComputeError("UNAVAILABLE", `batch ${batch.id} may cost ${cost} now, which no node takes: it waits`);
+    }
+    const dearest = least(MAX_FEE_FACTOR * feePerGas(price), affordable);
+    let fee = capFee(price, affordable);
     if (replacing?.nonce === nonce) {
-      const raised = raiseFee(price, replacing);
+      const raised = raiseFee(fee, replacing);
       // At the limit the same is sent again, in case the pool has lost it.
-      fee = feePerGas(raised) <= dearest ? raised : sameFee(price, replacing);
+      fee = feePerGas(raised) <= dearest ? raised : sameFee(fee, replacing);
     }
     for (;;) {
       // eth_estimateGas and eth_call never report an empty account.
@@ -158,6 +178,19 @@ export class EthersChain implements Chain {
       if (log) return { transaction: log.transactionHash, block: Number(log.blockNumber) };
     }
     return null;
+  }
+
+  async #estimate(batch: BatchContent): Promise<bigint> {
+    const call = { from: this.#recorder.address, to: this.contract, data: encodeBatch(batch) };
+    return BigInt(await this.#request<string>("eth_estimateGas", [call, "latest"]));
+  }
+
+  async #readFee(): Promise<Fee> {
+    try {
+      return await readFee(this.#rpc);
+    } catch (error) {
+      throw unavailable(error);
+    }
   }
 
   async #sign(batch: BatchContent, nonce: number, gasLimit: bigint, fee: Fee): Promise<{ raw: Hex; hash: Hex }> {
@@ -195,7 +228,11 @@ export class EthersChain implements Chain {
       const where = at === "latest" ? `chain ${this.chainId}` : `the finalized block of chain ${this.chainId} (yet)`;
       throw new ComputeError("UNAVAILABLE", `there is no contract at ${this.contract} on ${where}`);
     }
-    return CONTRACT.decodeFunctionResult(method, result)[0] as T;
+    try {
+      return CONTRACT.decodeFunctionResult(method, result)[0] as T;
+    } catch (cause) {
+      throw new ComputeError("UNAVAILABLE", `the contract at ${this.contract} is no ProofOfCompute`, { cause });
+    }
   }
 
   async #request<T>(method: string, params: readonly unknown[]): Promise<T> {
@@ -222,6 +259,14 @@ function openRpc(rpcUrl: string, chainId: number): JsonRpcProvider {
   return new JsonRpcProvider(request, network, { staticNetwork: network, cacheTimeout: -1, batchMaxCount: 1 });
 }
 
+function least(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
+function withMargin(gas: bigint): bigint {
+  return (gas * (100n + GAS_MARGIN_PERCENT)) / 100n;
+}
+
 function encodeBatch(batch: BatchContent): string {
   const credits = batch.credits.map(({ provider, units }) => [provider, units]);
   return CONTRACT.encodeFunctionData("recordBatch", [batch.id, batch.root, credits]);
@@ -230,7 +275,7 @@ function encodeBatch(batch: BatchContent): string {
 /** The revert that an error tells of, if it tells of one. */
 function refusal(error: unknown): ContractRefusal | undefined {
   if (!isError(error, "CALL_EXCEPTION")) return undefined;
-  const revert = error.data ? CONTRACT.parseError(error.data) : null;
+  const revert = error.data && error.data.length >= SELECTOR_LENGTH ? CONTRACT.parseError(error.data) : null;
   if (revert) return new ContractRefusal(revert.name, [...revert.args], { cause: error });
   // ethers takes every failed eth_call for a revert; only the RPC's words tell.
   const answer = rpcMessage(error);

@@ -31,6 +31,20 @@ export function tipPerGas(fee: Fee): bigint {
   return fee.type === 2 ? fee.maxPriorityFeePerGas : fee.gasPrice;
 }
 
+/** The least that the chain would take, of a fee as {@link readFee} gives it. */
+export function leastFeePerGas(fee: Fee): bigint {
+  if (fee.type === 0) return fee.gasPrice;
+  return (fee.maxFeePerGas - fee.maxPriorityFeePerGas) / 2n + fee.maxPriorityFeePerGas;
+}
+
+/** `fee`, or at most `most` wei a unit of gas. */
+export function capFee(fee: Fee, most: bigint): Fee {
+  if (feePerGas(fee) <= most) return fee;
+  if (fee.type === 0) return { type: 0, gasPrice: most };
+  const tip = fee.maxPriorityFeePerGas < most ? fee.maxPriorityFeePerGas : most;
+  return { type: 2, maxFeePerGas: most, maxPriorityFeePerGas: tip };
+}
+
 /** What a transaction offers, wei a unit of gas. */
 export interface Offer {
   readonly feePerGas: bigint;

@@ -1,5 +1,5 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
-import type { Batch } from "../domain/batch.ts";
+import type { Batch, BatchState } from "../domain/batch.ts";
 import type { Node, NodeStatus, Standing } from "../domain/node.ts";
 import type { CoordinatorRecord, Owner } from "../domain/owner.ts";
 import type { Receipt } from "../domain/receipt.ts";
@@ -162,10 +162,10 @@ export interface Store {
   insertBatch(batch: Batch): Promise<boolean>;
   /**
    * Updates what may change of a batch; its content never does. An absent `transaction` or `block` stays as it is,
-   * but that a `closed` batch is in no block.
-   * Throws NOT_FOUND for an unknown id.
+   * but that a `closed` batch is in no block. With `from`, it is changed only while it is in that state, and false otherwise:
+   * who was paused since it read the batch takes nothing back. Throws NOT_FOUND for an unknown id.
    */
-  updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">): Promise<void>;
+  updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">, from?: BatchState): Promise<boolean>;
   /**
    * Removes the last batch if it is `closed`, and frees its receipts. False, and nothing changed, otherwise. For
    * `npm run reconcile` alone, after the chain was found to hold another batch of that id.

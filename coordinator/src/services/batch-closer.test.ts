@@ -4,7 +4,7 @@ import { beforeEach, expect, test } from "vitest";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
 import type { Batch } from "../domain/batch.ts";
 import type { Receipt } from "../domain/receipt.ts";
-import { type Chain, ContractRefusal } from "../ports/chain.ts";
+import { BatchTooLarge, type Chain, ContractRefusal } from "../ports/chain.ts";
 import type { Store } from "../ports/store.ts";
 import { BatchCloser } from "./batch-closer.ts";
 
@@ -18,6 +18,8 @@ let told: Batch[];
 let reads: number;
 let refusal: Error | undefined;
 let taken: boolean;
+/** Wallets that a transaction has room for. */
+let affordable: number;
 let closer: BatchCloser;
 
 beforeEach(() => {
@@ -28,10 +30,10 @@ beforeEach(() => {
   reads = 0;
   refusal = undefined;
   taken = false;
+  affordable = 100;
   const store = {
-    async totals() {
-      const unbatched = { count: receipts.length, ...(receipts[0] && { oldestAcceptedAt: receipts[0].acceptedAt }) };
-      return { unbatched };
+    async unbatched() {
+      return { count: receipts.length, ...(receipts[0] && { oldestAcceptedAt: receipts[0].acceptedAt }) };
     },
     async unbatchedReceipts(limit: number) {
       reads++;
@@ -45,8 +47,9 @@ beforeEach(() => {
     },
   } as unknown as Store;
   const chain = {
-    async estimate() {
+    async estimate({ credits }: Batch) {
       if (refusal) throw refusal;
+      if (credits.length > affordable) throw new BatchTooLarge("too dear");
       return 100_000n;
     },
   } as unknown as Chain;
@@ -144,4 +147,14 @@ test("what the contract would refuse is not stored", async () => {
   refusal = new ContractRefusal("EnforcedPause", []);
   await expect(closer.close(1, never)).rejects.toBe(refusal);
   expect(inserted).toEqual([]);
+});
+
+test("a batch that no node would take is made smaller, down to one wallet", async () => {
+  arrive(20, 10);
+  affordable = 3;
+  expect(await closer.close(1, never)).toBe(true);
+  expect(inserted[0]!.credits).toHaveLength(2);
+  affordable = 0;
+  await expect(closer.close(2, never)).rejects.toThrow(BatchTooLarge);
+  expect(inserted).toHaveLength(1);
 });

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { type Batch, buildBatch, limitProviders } from "../domain/batch.ts";
-import type { Chain } from "../ports/chain.ts";
+import type { Receipt } from "../domain/receipt.ts";
+import { BatchTooLarge, type Chain } from "../ports/chain.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { abortable } from "./abortable.ts";
@@ -46,7 +47,7 @@ export class BatchCloser {
   async dueIn(): Promise<number> {
     const { store, clock } = this.#components;
     const { maxReceipts, maxProviders, maxWaitMs } = this.#init;
-    const { count, oldestAcceptedAt = clock.now() } = (await store.totals()).unbatched;
+    const { count, oldestAcceptedAt = clock.now() } = await store.unbatched();
     if (count === 0) return Number.POSITIVE_INFINITY;
     if (count >= maxReceipts) return 0;
     // Counting providers reads every receipt, so it is done only when there are twice as many as the last time.
@@ -69,22 +70,37 @@ export class BatchCloser {
    * contract's refusal, and has stored nothing then.
    */
   async close(id: number, signal: AbortSignal): Promise<boolean> {
-    const { store, chain, clock, trees, logger } = this.#components;
+    const { store, logger } = this.#components;
     // Read after the last batch: the receipts that it carries are stamped and do not come again.
     const unbatched = await store.unbatchedReceipts(this.#init.maxReceipts);
-    const receipts = limitProviders(unbatched, this.#init.maxProviders);
-    if (receipts.length === 0) return false;
-    const root = await trees.root(receipts, signal);
-    const batch = buildBatch(id, receipts, root, clock.now());
-    // Once stored it never changes, so what the contract would refuse must not be stored.
-    await abortable(chain.estimate(batch), signal);
+    if (unbatched.length === 0) return false;
+    const batch = await this.#build(id, unbatched, signal);
     this.#full = false;
     this.#counted = 0;
     if (await store.insertBatch(batch)) {
-      logger.info({ batchId: id, root, receipts: receipts.length, units: String(batch.units) }, "closed a batch");
+      const { root, receiptIds, units } = batch;
+      logger.info({ batchId: id, root, receipts: receiptIds.length, units: String(units) }, "closed a batch");
       this.#components.onChange?.(batch);
     }
     // Otherwise another settlement closed one in between, and this one starts again.
     return true;
+  }
+
+  /** The batch as it will be stored. Once stored it never changes, so the contract and the chain must take it as it is. */
+  async #build(id: number, unbatched: readonly Receipt[], signal: AbortSignal): Promise<Batch> {
+    const { chain, clock, trees, logger } = this.#components;
+    for (let most = this.#init.maxProviders; ; ) {
+      const receipts = limitProviders(unbatched, most);
+      const batch = buildBatch(id, receipts, await trees.root(receipts, signal), clock.now());
+      try {
+        await abortable(chain.estimate(batch), signal);
+        return batch;
+      } catch (error) {
+        const wallets = batch.credits.length;
+        if (!(error instanceof BatchTooLarge) || wallets === 1) throw error;
+        most = Math.floor(wallets / 2);
+        logger.warn({ batchId: id, wallets, most, why: error.message }, "a batch of so many wallets is too large");
+      }
+    }
   }
 }

@@ -2,9 +2,13 @@ import type { Address } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import type { Batch, BatchState } from "../domain/batch.ts";
 import { ComputeError } from "../domain/errors.ts";
+import type { Owner } from "../domain/owner.ts";
 import { type BlockTag, ContractRefusal, type SentTransaction } from "../ports/chain.ts";
 import { abortable } from "./abortable.ts";
 import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
+import { SettlementLock, type SettlementPeers } from "./settlement-lock.ts";
+import type { SettlementState, SettlementStatus } from "./settlement-status.ts";
+import { readSettlementView, type SettlementView } from "./settlement-view.ts";
 
 /** The chain whose state is gone when it stops: a store may be bound to one of its contracts after the other. */
 const LOCAL_CHAIN_ID = 31337;
@@ -16,33 +20,15 @@ const IDLE_POLLS = 10;
 const IDENTIFY_MS = 60_000;
 /** Batches that the recorder must be able to pay for, below which the log warns. */
 const LOW_BALANCE_BATCHES = 10n;
-/** Batches read at a time on the way down to the newest recorded one. */
-const PAGE = 100;
+/** Failures in a row after which another coordinator may try: the RPC may be away from here alone. */
+const FAILURES_OF_A_LEADER = 5;
+/** Times `resendMs` after which a batch that is not recorded is somebody's concern. */
+const LATE_AFTER = 2;
 
-/**
- * - `off`: no chain is configured; receipts accumulate.
- * - `running`: batches close and go out as they fall due; a `reason` then warns that the recorder runs low.
- * - `waiting`: something outside is in the way, as `reason` says; it goes on by itself.
- * - `stopped`: the chain contradicts the store or the recorder lost its role; somebody has to look.
- */
-export type SettlementState = "off" | "running" | "waiting" | "stopped";
-
-/** How recording goes. */
-export interface SettlementStatus {
-  readonly state: SettlementState;
-  readonly reason?: string | undefined;
-  readonly chainId?: number | undefined;
-  readonly contract?: Address | undefined;
-  readonly recorder?: Address | undefined;
-  /** In wei. */
-  readonly recorderBalance?: bigint | undefined;
-  /** Closed batches that are not recorded yet. */
-  readonly openBatches: number;
-  /** Id of the newest recorded batch. */
-  readonly lastRecorded?: number | undefined;
+/** What settlement works on. */
+export interface SettlementComponents extends CloserComponents {
+  readonly peers: SettlementPeers;
 }
-
-export type SettlementComponents = CloserComponents;
 
 /** When batches close, and how often the chain is looked at. */
 export interface SettlementInit extends CloserInit {
@@ -52,15 +38,6 @@ export interface SettlementInit extends CloserInit {
   readonly resendMs: number;
   /** Accept a store that belongs to another contract. */
   readonly rebind?: boolean;
-}
-
-/** Where the store stands towards the chain. */
-interface View {
-  /** Batches that are not recorded, or are and lie at or above the chain's next id; in order of id. */
-  readonly open: readonly Batch[];
-  /** The newest recorded batch that the chain counts too. */
-  readonly recorded: Batch | undefined;
-  readonly lastId: number;
 }
 
 /**
@@ -73,6 +50,7 @@ export class Settlement {
   readonly #init: SettlementInit;
   readonly #log: Logger;
   readonly #closer: BatchCloser;
+  readonly #lock: SettlementLock;
   #status: SettlementStatus;
   #abort = new AbortController();
   #loop: Promise<void> | undefined;
@@ -82,12 +60,15 @@ export class Settlement {
   #identifiedAt = Number.NEGATIVE_INFINITY;
   /** What somebody should do soon although settlement runs. */
   #warning: string | undefined;
+  /** The oldest batch that is not recorded, and since when it is that, on the monotonic clock. */
+  #oldest: { readonly id: number; readonly since: number } | undefined;
 
   constructor(components: SettlementComponents, init: SettlementInit) {
     this.#components = components;
     this.#init = init;
     this.#log = components.logger;
     this.#closer = new BatchCloser(components, init);
+    this.#lock = new SettlementLock(components);
     const { chainId, contract } = components.chain;
     this.#status = { state: "waiting", reason: "the chain was not asked yet", chainId, contract, openBatches: 0 };
   }
@@ -126,71 +107,77 @@ export class Settlement {
         pause = await this.#step(signal);
         failures = 0;
       } catch (error) {
-        if (signal.aborted) return;
-        this.#fail(error);
+        if (signal.aborted) break;
+        await this.#fail(error, signal);
         pause = Math.min(this.#init.pollMs * 2 ** failures++, Math.max(MAX_PAUSE_MS, this.#init.pollMs));
+        if (failures % FAILURES_OF_A_LEADER === 0) await this.#lock.release();
       }
       if (pause > 0 && !signal.aborted) await this.#sleep(pause, signal);
     }
+    // After a contradiction too: another coordinator may have the key that the contract wants.
+    await this.#lock.release();
   }
 
   /** One look at chain and store, and what follows from it. Returns how long to wait before the next. */
   async #step(signal: AbortSignal): Promise<number> {
-    const { chain } = this.#components;
+    const { chain, store } = this.#components;
+    const leader = await abortable(this.#lock.take(), signal);
+    if (leader) return this.#standBy(leader);
     await this.#identify(signal);
     // The chain first: whatever it holds by then was in the store before it was sent.
     const next = await abortable(chain.nextBatchId("latest"), signal);
-    const view = await this.#view(next);
-    this.#update({ openBatches: view.open.length, lastRecorded: view.recorded?.id });
-    await this.#compare(view, next, signal);
+    const before = await readSettlementView(store, next);
+    this.#update({ openBatches: before.open.length, lastRecorded: before.recorded?.id });
+    const view = { ...before, open: await this.#compare(before, next, signal) };
     let progress = await this.#send(view, next, signal);
     const dueIn = await this.#closer.dueIn();
     // Only when the head holds all before it, because the contract is asked whether it would take the new one.
     if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
     // Last, so that an RPC that cannot tell what is final does not keep batches from going out.
     await this.#finalize(view, next, signal);
-    this.#set("running", this.#warning);
+    this.#set("running", this.#lateness(view) ?? this.#warning);
     if (progress) return 0;
     const { pollMs } = this.#init;
     if (this.#status.openBatches > 0 || dueIn === 0) return pollMs;
     return dueIn === Number.POSITIVE_INFINITY ? IDLE_POLLS * pollMs : Math.min(pollMs, dueIn);
   }
 
-  async #view(next: number): Promise<View> {
-    const open: Batch[] = [];
-    let recorded: Batch | undefined;
-    let cursor: string | undefined;
-    do {
-      const page = await this.#components.store.batches({ limit: PAGE, ...(cursor !== undefined && { cursor }) });
-      for (const batch of page.items) {
-        if (batch.state === "recorded" && batch.id < next) {
-          recorded = batch;
-          break;
-        }
-        open.unshift(batch);
-      }
-      cursor = recorded ? undefined : page.cursor;
-    } while (cursor !== undefined);
-    return { open, recorded, lastId: open.at(-1)?.id ?? recorded?.id ?? 0 };
+  /** Another coordinator leads: this one only tells how far that one is, from the store. */
+  async #standBy(leader: Owner): Promise<number> {
+    const { open, recorded } = await readSettlementView(this.#components.store, Number.POSITIVE_INFINITY);
+    this.#inFlight = undefined;
+    this.#oldest = undefined;
+    this.#identifiedAt = Number.NEGATIVE_INFINITY;
+    const unknown = { recorder: undefined, recorderBalance: undefined };
+    this.#update({ openBatches: open.length, lastRecorded: recorded?.id, ...unknown });
+    this.#set("standby", `${leader.coordinatorId} records`);
+    return IDLE_POLLS * this.#init.pollMs;
   }
 
   /** Compares roots at the head: marks what it includes, takes back what it lost, and stops at what contradicts the store. */
-  async #compare({ open, recorded, lastId }: View, next: number, signal: AbortSignal): Promise<void> {
+  async #compare({ open, recorded, lastId }: SettlementView, next: number, signal: AbortSignal): Promise<Batch[]> {
     if (next > lastId + 1) throw stopped(`the chain holds batch ${next - 1}, which the store lacks`);
     if (recorded?.id === next - 1) await this.#holds(recorded, "latest", signal);
+    const compared: Batch[] = [];
     for (const batch of open) {
       const included = batch.id < next && (await this.#holds(batch, "latest", signal));
-      if (included && batch.state === "closed") await this.#move(batch, "included", signal);
+      let state = batch.state;
+      if (included && batch.state === "closed") state = "included";
       if (!included && batch.state !== "closed") {
+        // Unless it is another chain that the RPC serves now.
+        await this.#identify(signal, 0);
         this.#log.warn({ batchId: batch.id, was: batch.state }, "the chain took a batch back; it will be sent again");
         if (this.#inFlight?.batchId === batch.id) this.#inFlight = undefined;
-        await this.#move(batch, "closed", signal);
+        state = "closed";
       }
+      if (state !== batch.state) await this.#move(batch, state, signal);
+      compared.push({ ...batch, state });
     }
+    return compared;
   }
 
   /** Sends what the chain lacks, in order, the next one only when the head holds the one before. */
-  async #send({ open }: View, next: number, signal: AbortSignal): Promise<boolean> {
+  async #send({ open }: SettlementView, next: number, signal: AbortSignal): Promise<boolean> {
     const { chain, clock, store } = this.#components;
     let progress = false;
     for (const batch of open) {
@@ -201,7 +188,7 @@ export class Settlement {
       this.#inFlight = { batchId: batch.id, sent, at: clock.monotonic() };
       this.#identifiedAt = Number.NEGATIVE_INFINITY;
       this.#log.info({ batchId: batch.id, transaction: sent.hash, again: before !== undefined }, "sent a batch");
-      await store.updateBatch(batch.id, { state: "closed", transaction: sent.hash });
+      await store.updateBatch(batch.id, { state: "closed", transaction: sent.hash }, "closed");
       if (!(await this.#holds(batch, "latest", signal))) break;
       progress = true;
     }
@@ -209,13 +196,13 @@ export class Settlement {
   }
 
   /** Marks what the finalized block holds. */
-  async #finalize({ open }: View, next: number, signal: AbortSignal): Promise<void> {
+  async #finalize({ open }: SettlementView, next: number, signal: AbortSignal): Promise<void> {
     const candidates = open.filter(({ id }) => id < next);
     if (candidates.length === 0) return;
     const final = await abortable(this.#components.chain.nextBatchId("finalized"), signal);
     for (const batch of candidates) {
       if (batch.id >= final || !(await this.#holds(batch, "finalized", signal))) break;
-      await this.#move(batch, "recorded", signal);
+      if (!(await this.#move(batch, "recorded", signal))) break;
       this.#update({ lastRecorded: batch.id, openBatches: this.#status.openBatches - 1 });
     }
   }
@@ -228,25 +215,37 @@ export class Settlement {
     throw stopped(`batch ${batch.id} has the root ${root} on the chain and ${batch.root} in the store`);
   }
 
-  async #move(batch: Batch, state: BatchState, signal: AbortSignal): Promise<void> {
+  /** False when another leader has moved it meanwhile; what that one saw is newer. */
+  async #move(batch: Batch, state: BatchState, signal: AbortSignal): Promise<boolean> {
     const { chain, store } = this.#components;
     // For people only: an RPC that serves no logs must not be in the way.
     const found = state === "closed" ? null : chain.recording(batch.id).catch(() => null);
     const recording = await abortable(Promise.resolve(found), signal);
     const change = { state, ...recording };
-    await store.updateBatch(batch.id, change);
+    if (!(await store.updateBatch(batch.id, change, batch.state))) return false;
     this.#log.info({ batchId: batch.id, ...change }, "a batch moved on");
     this.#components.onChange?.({ ...batch, ...change });
+    return true;
   }
 
-  /** Reads role and balance now and then. */
-  async #identify(signal: AbortSignal): Promise<void> {
+  /** What to tell people of a batch that should have been final long ago. */
+  #lateness({ open: [first] }: SettlementView): string | undefined {
+    const now = this.#components.clock.monotonic();
+    if (first?.id !== this.#oldest?.id) this.#oldest = first && { id: first.id, since: now };
+    if (!first || now - this.#oldest!.since < LATE_AFTER * this.#init.resendMs) return undefined;
+    return first.state === "closed"
+      ? `batch ${first.id} was sent, but no block takes it: the chain stands still, or the RPC loses transactions`
+      : `a block holds batch ${first.id}, but none that is final: finality lags behind`;
+  }
+
+  /** Reads chain id, role and balance, unless that was done less than `maxAgeMs` ago. */
+  async #identify(signal: AbortSignal, maxAgeMs = IDENTIFY_MS): Promise<void> {
     const { chain, clock } = this.#components;
-    if (clock.monotonic() - this.#identifiedAt < IDENTIFY_MS) return;
+    if (clock.monotonic() - this.#identifiedAt < maxAgeMs) return;
     const { recorder, isRecorder, balance } = await abortable(chain.identify(), signal);
     this.#identifiedAt = clock.monotonic();
     this.#update({ recorder, recorderBalance: balance });
-    if (!isRecorder) throw stopped(`${recorder} is not the contract's recorder; its owner calls setRecorder`);
+    if (!isRecorder) throw new ComputeError("SETTLEMENT_STOPPED", notRecorder(recorder));
     const poor = balance < LOW_BALANCE_BATCHES * (this.#inFlight?.sent.maxCost ?? 0n);
     this.#warning = poor
       ? `${recorder} can pay for fewer than ${LOW_BALANCE_BATCHES} more batches: send it coins`
@@ -267,13 +266,22 @@ export class Settlement {
     });
   }
 
-  #fail(error: unknown): void {
+  async #fail(error: unknown, signal: AbortSignal): Promise<void> {
+    // Whatever it is, the next look begins with who and where.
+    this.#identifiedAt = Number.NEGATIVE_INFINITY;
     const refused = error instanceof ContractRefusal ? error.error : undefined;
     // Somebody sent the batch meanwhile, or a reorg took the one before it back: the next look tells.
     if (refused === "BatchOutOfOrder") return;
-    const reason = error instanceof Error ? error.message : String(error);
-    const final = refused === "NotRecorder" || (error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED");
-    this.#set(final ? "stopped" : "waiting", reason, error);
+    const contradicts =
+      refused === "NotRecorder" || (error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED");
+    if (!contradicts) return this.#set("waiting", messageOf(error), error);
+    // Only the chain that the store belongs to can contradict it.
+    const elsewhere = await abortable(this.#components.chain.identify(), signal).then(
+      () => undefined,
+      (cause: unknown) => cause,
+    );
+    if (elsewhere === undefined) this.#set("stopped", messageOf(error), error);
+    else if (!signal.aborted) this.#set("waiting", messageOf(elsewhere), elsewhere);
   }
 
   #update(change: Partial<SettlementStatus>): void {
@@ -285,7 +293,8 @@ export class Settlement {
     const before = this.#status;
     if (before.state === state && before.reason === reason) return;
     this.#update({ state, reason });
-    if (state === "running" && reason === undefined) this.#log.info("settlement runs");
+    if (state === "standby") this.#log.info({ reason }, "settlement stands by");
+    else if (state === "running" && reason === undefined) this.#log.info("settlement runs");
     else if (state === "running") this.#log.warn({ reason }, "settlement runs, but not for long");
     else if (state === "stopped") this.#log.error({ reason }, "settlement stopped: somebody has to look");
     else if (error instanceof ComputeError) this.#log.warn({ reason }, "settlement waits");
@@ -293,6 +302,14 @@ export class Settlement {
   }
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function notRecorder(recorder: Address): string {
+  return `${recorder} is not the contract's recorder: its owner calls setRecorder, or the key here has to change`;
+}
+
 function stopped(reason: string): ComputeError {
-  return new ComputeError("SETTLEMENT_STOPPED", reason);
+  return new ComputeError("SETTLEMENT_STOPPED", `${reason}: see npm run reconcile`);
 }

@@ -42,7 +42,7 @@ export class Batches {
     this.#insert = database.prepare("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#update = database.prepare(
       `UPDATE batches SET state = ?1, transaction_hash = coalesce(?2, transaction_hash),
-       block = iif(?1 = 'closed', NULL, coalesce(?3, block)) WHERE _id = ?4`,
+       block = iif(?1 = 'closed', NULL, coalesce(?3, block)) WHERE _id = ?4 AND state = coalesce(?5, state)`,
     );
     this.#lastId = database.prepare("SELECT coalesce(max(_id), 0) AS id FROM batches");
     this.#byId = database.prepare(`SELECT ${WHOLE} FROM batches WHERE _id = ?`);
@@ -77,9 +77,12 @@ export class Batches {
     return whole;
   }
 
-  update(id: number, change: Pick<Batch, "state" | "transaction" | "block">): void {
-    const { changes } = this.#update.run(change.state, change.transaction ?? null, change.block ?? null, id);
-    if (changes === 0) throw new ComputeError("NOT_FOUND", `there is no batch ${id}`);
+  /** False, and nothing changed, when it is not in state `from`. */
+  update(id: number, change: Pick<Batch, "state" | "transaction" | "block">, from?: BatchState): boolean {
+    const { state, transaction = null, block = null } = change;
+    const { changes } = this.#update.run(state, transaction, block, id, from ?? null);
+    if (changes === 0 && !this.#byId.get(id)) throw new ComputeError("NOT_FOUND", `there is no batch ${id}`);
+    return changes === 1;
   }
 
   /** Runs within a transaction. False, and nothing changed, unless it is the last and `closed`. */

@@ -48,7 +48,7 @@ export function operationsOn(database: DatabaseSync) {
     pruneNodes: ((before, limit) => nodes.prune(before, limit)) as Same<"pruneNodes">,
     saveStandings: ((standings) => nodes.saveStandings(standings)) as Same<"saveStandings">,
     insertBatch: ((batch) => batches.insert(batch)) as Same<"insertBatch">,
-    updateBatch: ((id, change) => batches.update(id, change)) as Same<"updateBatch">,
+    updateBatch: ((id, change, from) => batches.update(id, change, from)) as Same<"updateBatch">,
     withdrawBatch: ((id) => batches.withdraw(id)) as Same<"withdrawBatch">,
   };
   const reads = {

@@ -105,7 +105,7 @@ export class SqliteStore implements Store {
   releaseReceipts: Store["releaseReceipts"] = (ids) => this.#call("releaseReceipts", ids);
 
   insertBatch: Store["insertBatch"] = (batch) => this.#call("insertBatch", batch);
-  updateBatch: Store["updateBatch"] = (id, change) => this.#call("updateBatch", id, change);
+  updateBatch: Store["updateBatch"] = (id, change, from) => this.#call("updateBatch", id, change, from);
   withdrawBatch: Store["withdrawBatch"] = (id) => this.#call("withdrawBatch", id);
   batch: Store["batch"] = (id) => this.#call("batch", id);
   batches: Store["batches"] = (query) => this.#call("batches", query);

@@ -16,7 +16,7 @@ export class Provider {
   #settlement = $state.raw<NetworkView["settlement"]>();
   /** Why nothing is recorded at present, if so. */
   readonly settlementReason = $derived(
-    !this.#settlement || this.#settlement.state === "running"
+    !this.#settlement || ["running", "standby"].includes(this.#settlement.state)
       ? undefined
       : (this.#settlement.reason ?? "Nothing is recorded at present."),
   );

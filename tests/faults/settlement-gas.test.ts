@@ -1,0 +1,152 @@
+import { Transaction, toQuantity } from "ethers";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Settling, someWallet } from "../support/settling.ts";
+import { xdcRules } from "../support/xdc-rules.ts";
+
+const WAIT = { timeout: 60_000, interval: 10 };
+const GWEI = 10n ** 9n;
+/** What XDC asks for a unit of gas. */
+const USUAL = (25n * GWEI) / 2n;
+
+let it: Settling;
+const alice = someWallet();
+const bob = someWallet();
+const reasons = () => it.warnings.map(({ reason }) => reason ?? "").join("\n");
+
+/** Makes the chain as strict as XDC; the price can be changed. */
+function strict(minGasPrice = USUAL) {
+  const rules = { minGasPrice };
+  it.proxy.fault = xdcRules(() => it.chain.provider, rules);
+  return rules;
+}
+
+/** Every transaction that was handed over, in order. */
+function transactions(): Transaction[] {
+  const raws = it.proxy.calls
+    .filter(({ method }) => method === "eth_sendRawTransaction")
+    .map(({ params }) => params[0]);
+  return raws.map((raw) => Transaction.from(raw as string));
+}
+
+beforeEach(async () => {
+  it = await Settling.begin();
+});
+afterEach(async () => {
+  await it.end();
+});
+
+test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction", async () => {
+  strict();
+  await it.verify(Array.from({ length: 500 }, someWallet));
+  await it.settle({ maxProviders: 500 });
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+  expect((await it.store.batch(1))?.credits).toHaveLength(500);
+  expect(it.warnings).toEqual([]);
+});
+
+test("batches are smaller where gas is dear, and settlement says so", async () => {
+  const rules = strict(1_500n * GWEI);
+  await it.verify(Array.from({ length: 40 }, someWallet));
+  const settlement = await it.settle();
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+  const sizes = (await it.store.batches({ limit: 100 })).items.map(({ credits }) => credits.length);
+  expect(Math.max(...sizes)).toBeLessThan(40);
+  expect(it.warnings[0]).toMatchObject({ msg: "a batch of so many wallets is too large", wallets: 40 });
+
+  // A batch that was closed before does not change: it waits until its gas can be paid.
+  rules.minGasPrice = USUAL;
+  const fault = it.proxy.fault;
+  it.proxy.fault = (request) => (request.method === "eth_sendRawTransaction" ? "drop" : fault(request));
+  await it.verify(Array.from({ length: 40 }, someWallet));
+  settlement.nudge();
+  const { id } = await vi.waitFor(async () => {
+    const last = await it.lastBatch();
+    expect(last).toMatchObject({ state: "closed" });
+    return last!;
+  }, WAIT);
+  rules.minGasPrice = 1_500n * GWEI;
+  it.proxy.fault = fault;
+  await vi.waitFor(() => expect(settlement.status().reason).toMatch(/batch \d+ may cost .* which no node takes/), WAIT);
+  rules.minGasPrice = USUAL;
+  await it.reached(id, "recorded");
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+});
+
+test("a fee tier that is raised while a transaction waits: it is replaced for what the chain asks now", async () => {
+  const rules = strict();
+  await it.chain.provider.send("evm_setAutomine", [false]);
+  const settlement = await it.settle({ resendMs: 100 });
+  await it.verify([alice]);
+  settlement.nudge();
+  await vi.waitFor(() => expect(transactions()).toHaveLength(1), WAIT);
+  rules.minGasPrice = 20n * USUAL;
+  await vi.waitFor(() => expect(transactions().at(-1)!.maxFeePerGas).toBeGreaterThanOrEqual(20n * USUAL), WAIT);
+  expect(new Set(transactions().map(({ nonce }) => nonce)).size).toBe(1);
+  await it.allRecordedMining();
+  await it.expectExactlyOnce();
+});
+
+test("a fee tier that is raised between asking and sending is told, and paid at the next try", async () => {
+  const rules = strict();
+  const fault = it.proxy.fault;
+  let raised = false;
+  it.proxy.fault = (request) => {
+    if (request.method === "eth_sendRawTransaction" && !raised) {
+      raised = true;
+      rules.minGasPrice = 20n * USUAL;
+    }
+    return fault(request);
+  };
+  await it.settle();
+  await it.verify([alice]);
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+  expect(reasons()).toContain("under min gas price");
+});
+
+test("replacing never goes beyond what nodes take for one transaction", async () => {
+  strict(600n * GWEI);
+  await it.chain.provider.send("evm_setAutomine", [false]);
+  await it.verify(Array.from({ length: 15 }, someWallet));
+  const settlement = await it.settle({ resendMs: 1 });
+  await vi.waitFor(() => expect(transactions().length).toBeGreaterThan(20), WAIT);
+  const costs = transactions().map(({ gasLimit, maxFeePerGas }) => gasLimit * maxFeePerGas!);
+  expect(costs.every((cost) => cost <= 10n ** 18n)).toBe(true);
+  expect(costs.at(-1)).toBeGreaterThan(costs[0]!);
+  expect(settlement.status().state).toBe("running");
+  await it.allRecordedMining();
+  await it.expectExactlyOnce();
+  expect(reasons()).not.toContain("cap");
+});
+
+test("out of gas money between two batches: it says who needs how much, and goes on when that is there", async () => {
+  const { recorder } = await it.ethers.identify();
+  const settlement = await it.settle();
+  await it.verify([alice]);
+  await it.allRecorded();
+  await it.chain.provider.send("hardhat_setBalance", [recorder, toQuantity(10n ** 12n)]);
+  await it.verify([alice, bob]);
+  settlement.nudge();
+  await vi.waitFor(() => expect(settlement.status().state).toBe("waiting"), WAIT);
+  expect(settlement.status().reason).toMatch(
+    new RegExp(`${recorder} holds 0.000001, and the next batch may cost 0.\\d+`),
+  );
+  await it.chain.provider.send("hardhat_setBalance", [recorder, toQuantity(10n ** 18n)]);
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+});
+
+test("a nonce further ahead than XDC takes is refused, told, and asked for again", async () => {
+  strict();
+  let lies = 2;
+  it.proxy.rewrite = ({ method }, result) => (method === "eth_getTransactionCount" && lies-- > 0 ? "0x63" : result);
+  const settlement = await it.settle();
+  await it.verify([alice]);
+  settlement.nudge();
+  await it.allRecorded();
+  await it.expectExactlyOnce();
+  expect(reasons()).toContain("nonce too high");
+});
