@@ -69,7 +69,13 @@ function receiptOf(task: Task, receiptId: Hex, acceptedAt: number): Receipt {
   const message = resultsMessage(merkleRoot([resultMessage({ ...ids, wallet: addressBytes(PROVIDER) })]));
   return {
     ...{ receiptId, taskId: task.id, nodeId: NODE_ID, provider: PROVIDER, requester: REQUESTER },
-    ...{ kind: "matmul", assurance: "proven", specDigest: toHex(specDigest), resultDigest: toHex(OUTPUT) },
+    ...{
+      kind: "matmul",
+      assurance: "proven",
+      specDigest: toHex(specDigest),
+      spec: toHex(task.spec),
+      resultDigest: toHex(OUTPUT),
+    },
     units: matmulUnits(ASKED.n, ASKED.k),
     acceptedAt,
     proof: { signature: toHex(sign(null, message, NODE.privateKey)), index: 0, size: 1, path: [] },
@@ -116,15 +122,17 @@ function honest(): { history: Entry[]; evidence: Evidence } {
   };
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: Loose };
+// biome-ignore lint/suspicious/noExplicitAny: a doctored record may hold what its type forbids.
+type Loose = any;
+
 /** Broken promises of an honest run after `doctor` had it; objects of it may be changed in place. */
-function broken(doctor: (run: { history: Mutable<Entry>[]; evidence: Mutable<Evidence> }) => void): string[] {
+function broken(doctor: (run: { history: Record<string, Loose>[]; evidence: Mutable<Evidence> }) => void): string[] {
   const run = structuredClone(honest());
   doctor(run as unknown as Parameters<typeof doctor>[0]);
   return [...new Set(check(run.history, run.evidence).map(({ rule }) => rule))];
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a doctored record may hold what its type forbids.
-type Mutable<T> = { -readonly [K in keyof T]: any };
 type Doctor = Parameters<typeof broken>[0];
 
 const ALTERED = "no accepted task is lost or altered";

@@ -56,6 +56,7 @@ export class Program {
 
   /** Starts it; `env` is more of its environment, for this start. */
   start(env: Readonly<Record<string, string>> = {}): void {
+    if (this.running) throw new Error(`${this.#script} runs already`);
     const log = this.#init.log === undefined ? undefined : openSync(this.#init.log, "a", 0o600);
     const imports = (this.#init.imports ?? []).flatMap((module) => ["--import", module]);
     const process_ = spawn(process.execPath, [...imports, this.#script, ...this.#args], {

@@ -13,7 +13,6 @@ import { type RpcProxy, startRpcProxy } from "../../support/rpc-proxy.ts";
 import type { History } from "./history.ts";
 import type { Shape } from "./schedule.ts";
 
-const DATABASE = "faults";
 const PRELOAD = new URL("preload.ts", import.meta.url).href;
 const START_MS = 90_000;
 /** Blocks that finality lies behind on the simulated chain, and the time of one: a few seconds, as on XDC, made short. */
@@ -127,10 +126,12 @@ export class Cluster {
     await writeFile(keyFile, recorder.privateKey);
     await chmod(keyFile, 0o600);
 
-    const mongoUri = database?.uri(DATABASE);
+    const mongoUri = database?.uri();
     const coordinators: CoordinatorMember[] = [];
     for (let index = 1; index <= shape.coordinators; index++) {
-      coordinators.push(await makeCoordinator(index, { folder, shape, chainUrl, contractAddress, keyFile, database }));
+      coordinators.push(
+        await makeCoordinator(index, { folder, shape, chainUrl, contractAddress, keyFile, database, mongoUri }),
+      );
     }
     const daemons: DaemonMember[] = [];
     for (let index = 0; index < shape.daemons; index++) daemons.push(await makeDaemon(index, folder, coordinators));
@@ -226,6 +227,11 @@ interface Surroundings {
   readonly contractAddress: Address;
   readonly keyFile: string;
   readonly database: MongoServer | undefined;
+  readonly mongoUri: string | undefined;
+}
+
+function databaseOf(uri: string): string {
+  return new URL(uri).pathname.slice(1);
 }
 
 async function makeCoordinator(index: number, around: Surroundings): Promise<CoordinatorMember> {
@@ -248,7 +254,7 @@ async function makeCoordinator(index: number, around: Surroundings): Promise<Coo
       PEER_ADDRESS: `http://${peers.address}`,
       COORDINATOR_ID: name,
       DATA_DIR: dataDir,
-      MONGODB_URI: store ? around.database!.uri(DATABASE, Number(store.address.split(":")[1])) : "",
+      MONGODB_URI: store ? around.database!.uri(databaseOf(around.mongoUri!), Number(store.address.split(":")[1])) : "",
       XDC_RPC_URL: rpc.url,
       PROOF_OF_COMPUTE_ADDRESS: around.contractAddress,
       RECORDER_KEYSTORE: around.keyFile,

@@ -39,7 +39,7 @@ export class Nemesis {
       faults.map(async (fault) => {
         if (!(await wait(fault.at - (performance.now() - began), signal))) return;
         const end = await this.#begin(fault);
-        if (!(await wait(fault.lasts, signal))) return;
+        if (!(await wait(fault.at + fault.lasts - (performance.now() - began), signal))) return;
         await end();
         this.#note(fault, "end");
       }),
@@ -50,7 +50,7 @@ export class Nemesis {
   async heal(): Promise<void> {
     const { coordinators, daemons, database, chain } = this.#cluster;
     this.#history.add({ type: "run", what: "healing" });
-    database?.resume();
+    if (database?.restartable) database.resume();
     chain.signal("SIGCONT");
     for (const { nodes, store, peers, requesters, rpc } of coordinators) {
       for (const link of [...nodes, ...(store ? [store] : []), peers, requesters]) link.mend();
@@ -134,7 +134,7 @@ async function kill(member: Member, shiftMs: number): Promise<() => void> {
   await member.program.end("SIGKILL");
   return () => {
     member.shiftMs = shiftMs;
-    member.program.start({ CLOCK_SHIFT_MS: String(shiftMs) });
+    if (!member.program.running) member.program.start({ CLOCK_SHIFT_MS: String(shiftMs) });
   };
 }
 

@@ -52,6 +52,8 @@ export interface Shape {
 /** A wall clock is wrong by at most so much: what a machine without NTP may show, and more than a lease. */
 export const MAX_SHIFT_MS = 15_000;
 const LASTS_MS = { min: 300, max: 8_000 };
+/** Between two faults of one thing: the first may begin late on a busy machine, and is to be over before the second. */
+const REST_MS = 500;
 const GAPS_MS = [1_000, 2_000, 4_000];
 /** A run leaves kinds out, each with this chance: some errors show only where others are absent ("swarm testing"). */
 const LEFT_OUT = 0.3;
@@ -90,7 +92,7 @@ export function planFaults(seed: number, durationMs: number, shape: Shape): Faul
     const fault = draw(Math.round(at));
     const touched = touches(fault, shape);
     if (touched.some((thing) => (busy.get(thing) ?? 0) > at)) continue;
-    for (const thing of touched) busy.set(thing, at + fault.lasts);
+    for (const thing of touched) busy.set(thing, at + fault.lasts + REST_MS);
     faults.push(fault);
   }
   return faults;
