@@ -59,6 +59,7 @@ export function aReceipt(task: Task, assignmentId: Hex, change: Partial<Receipt>
     kind: "matmul",
     assurance: "proven",
     specDigest: hexOf(2, 32),
+    spec: `0x${Buffer.from(task.spec).toString("hex")}`,
     resultDigest: hexOf(3, 32),
     units: 5n,
     acceptedAt: task.createdAt + 50,

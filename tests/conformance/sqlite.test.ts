@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,8 +8,10 @@ import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { MIGRATIONS } from "../../coordinator/src/adapters/sqlite/schema.ts";
 import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
-import { aTask, aVerifiedTask } from "./fixtures.ts";
+import { cancel, type Task, takeOver } from "../../coordinator/src/domain/task.ts";
+import { aNode, assigned, aTask, aVerifiedTask, BOB, HERE, hexOf } from "./fixtures.ts";
 import { describeStore } from "./store.ts";
 
 const writer = join(import.meta.dirname, "sqlite-writer.ts");
@@ -118,6 +120,72 @@ test("leaves the mode of a folder that was there to its owner", async () => {
   await chmod(dirname(path), 0o750);
   await open(path);
   expect((await stat(dirname(path))).mode & 0o777).toBe(0o750);
+});
+
+/** Writes a database as the version before owners did. */
+async function writeWithoutOwners(path: string, tasks: readonly Task[]): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const database = new DatabaseSync(path);
+  for (const step of MIGRATIONS.slice(0, 3)) database.exec(step);
+  database.exec("PRAGMA user_version = 3");
+  const blob = (hex: string) => Buffer.from(hex.slice(2), "hex");
+  const asText = (value: unknown) => (typeof value === "bigint" ? `${value}` : value);
+  const insert = database.prepare("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  for (const { id, version, requester, state, createdAt, notBefore, deadline, spec, ...rest } of tasks) {
+    const { owner: _, endedAt: __, ...document } = rest;
+    const text = JSON.stringify(document, (key, value) => (key === "spec" ? undefined : asText(value)));
+    insert.run(blob(id), version, requester, state, createdAt, notBefore, deadline, text, spec);
+    for (const { receipt } of Object.values(rest.assignments)) {
+      if (!receipt) continue;
+      const { units, spec: ___, ...said } = receipt;
+      database
+        .prepare("INSERT INTO receipts (number, _id, provider, accepted_at, units) VALUES (1, ?, ?, ?, ?)")
+        .run(blob(receipt.receiptId), receipt.provider, receipt.acceptedAt, units);
+      database.prepare("INSERT INTO receipt_documents VALUES (1, ?)").run(JSON.stringify(said));
+    }
+  }
+  const { hardware, kinds } = aNode(1);
+  database
+    .prepare("INSERT INTO exo_nodes VALUES (?, ?, 'online', 5, 'here', ?, ?, 8, '0.1.0', 1, NULL)")
+    .run(blob(aNode(1).id), BOB, JSON.stringify(hardware), JSON.stringify(kinds));
+  database.close();
+}
+
+test("brings what was written before owners up to date", async () => {
+  const path = await newPath();
+  const [queued, running] = [aTask(1), assigned(aTask(2), hexOf(20), 7)];
+  const cancelling = cancel(assigned(aTask(3), hexOf(30), 7), 5);
+  const { verified, receipt } = aVerifiedTask(4);
+  const cancelled = cancel(aTask(5), 6_000);
+  await writeWithoutOwners(path, [queued, running, cancelling, verified, cancelled]);
+  const store = await open(path);
+  const { owner: _, ...unowned } = running;
+  const { owner: __, ...unownedToo } = cancelling;
+  const live = [unowned, unownedToo].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  expect(await store.orphanedTasks([HERE], 9)).toEqual(live);
+  expect(await store.liveTasksOf(hexOf(7, 32))).toEqual(live);
+  expect(await store.liveAssignments(HERE)).toEqual([]);
+  const taken = takeOver(unowned, HERE);
+  expect(await store.saveTask(taken)).toBe(true);
+  expect(await store.orphanedTasks([HERE], 9)).toEqual([unownedToo]);
+  expect(await store.liveAssignments(HERE)).toEqual([{ taskId: running.id, assignmentId: hexOf(20) }]);
+
+  expect(await store.task(queued.id)).toEqual(queued);
+  expect(await store.task(verified.id)).toEqual(verified);
+  expect(await store.task(cancelled.id)).toEqual({ ...cancelled, endedAt: cancelled.createdAt });
+  expect(await store.pruneTasks(cancelled.createdAt + 1, 9)).toBe(1);
+  expect(await store.unbatchedReceipts(9)).toEqual([receipt]);
+  expect(await store.totals()).toMatchObject({
+    tasks: { queued: 1, running: 1, cancelling: 1, verified: 1, failed: 0, cancelled: 0 },
+    receipts: 1,
+    unbatched: { count: 1 },
+    quarantined: { count: 0 },
+  });
+
+  const node = aNode(1, { lastSeen: 5, owner: { coordinatorId: "here", incarnation: "0x" } });
+  expect(await store.node(node.id)).toEqual(node);
+  expect(await store.saveNode({ ...node, owner: HERE })).toBe(false);
+  expect(await store.releaseNodes([HERE])).toBe(1);
 });
 
 test("refuses what a newer version wrote", async () => {

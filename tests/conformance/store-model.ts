@@ -183,19 +183,22 @@ const forget = step("forget", fc.record({ before: at, limit: fc.nat(3) }), async
   return (store) => store.forgetResults(receipts);
 });
 
+const batchState = fc.constantFrom("closed" as const, "included" as const, "recorded" as const);
+
 const settle = step(
   "settle",
   fc.record(
     {
       id: fc.integer({ min: 1, max: 3 }),
-      state: fc.constantFrom("closed" as const, "included" as const, "recorded" as const),
+      state: batchState,
       block: at,
+      from: batchState,
     },
     { requiredKeys: ["id", "state"] },
   ),
-  async ({ id, ...change }) =>
+  async ({ id, from, ...change }) =>
     (store) =>
-      store.updateBatch(id, change),
+      store.updateBatch(id, change, from),
 );
 
 const status = fc.constantFrom("online" as const, "suspect" as const, "offline" as const);

@@ -165,12 +165,15 @@ export const MIGRATIONS: readonly string[] = [
   DROP INDEX receipts_unbatched;
   CREATE INDEX receipts_unbatched ON receipts (accepted_at, _id) WHERE batch_id IS NULL AND quarantined = 0;
   CREATE INDEX receipts_quarantined ON receipts (_id) WHERE quarantined = 1;
-  CREATE INDEX receipts_quarantined_by_provider ON receipts (provider, _id) WHERE quarantined = 1;
   INSERT INTO totals (name) VALUES ('quarantined'), ('units.quarantined');
   CREATE TRIGGER receipts_count_quarantine AFTER UPDATE OF quarantined ON receipts
     WHEN NEW.quarantined <> OLD.quarantined BEGIN
     UPDATE totals SET value = value + iif(name = 'quarantined', 1, NEW.units) * iif(NEW.quarantined, 1, -1)
       WHERE name IN ('quarantined', 'units.quarantined');
   END;
+  -- Receipts outlive their tasks from now on.
+  UPDATE receipt_documents SET document = json_set(document, '$.spec', '0x' || lower(hex((
+    SELECT spec FROM tasks WHERE tasks._id = unhex(substr(receipt_documents.document ->> 'taskId', 3))
+  ))));
   `,
 ];

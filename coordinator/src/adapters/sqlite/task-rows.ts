@@ -1,4 +1,5 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Receipt } from "../../domain/receipt.ts";
 import { liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
 import { fromBlob, ownerFrom, ownerKey } from "./codec.ts";
 
@@ -41,7 +42,8 @@ export function bytesOf(text: string): Uint8Array {
 export function writeTask(task: Task): WrittenTask {
   const { id, version, requester, state, createdAt, notBefore, deadline, spec } = task;
   const { kind, attempts, assignments, error, requestDigest } = task;
-  const written = mapUnits(assignments, (units: bigint) => units.toString());
+  // JSON knows no bigint, and the spec stands in the row.
+  const written = mapReceipts(assignments, ({ units, spec: _, ...rest }: Receipt) => ({ ...rest, units: `${units}` }));
   const live = liveAssignment(task);
   const document = JSON.stringify({ kind, attempts, assignments: written, error, requestDigest });
   return {
@@ -62,6 +64,7 @@ export function writeTask(task: Task): WrittenTask {
 
 export function readTask(row: StoredTask): Task {
   const { assignments, ...rest } = JSON.parse(row.document);
+  const spec = fromBlob(row.spec);
   return {
     id: fromBlob(row._id),
     version: row.version,
@@ -74,19 +77,22 @@ export function readTask(row: StoredTask): Task {
     ...(row.owner !== null && { owner: ownerFrom(row.owner) }),
     ...(row.ended_at !== null && { endedAt: row.ended_at }),
     ...rest,
-    assignments: mapUnits(assignments, (units: string) => BigInt(units)) as Task["assignments"],
+    assignments: mapReceipts(assignments, ({ units, ...said }: { readonly units: string }) => ({
+      ...said,
+      spec,
+      units: BigInt(units),
+    })) as Task["assignments"],
   };
 }
 
-/** JSON knows no bigint, so the units of the receipts are text in the document. */
-function mapUnits<From, To>(
-  assignments: Readonly<Record<Hex, { readonly receipt?: { readonly units: From } }>>,
-  map: (units: From) => To,
-): Record<Hex, { readonly receipt?: { readonly units: To } }> {
-  const mapped: Record<Hex, { readonly receipt?: { readonly units: To } }> = {};
+function mapReceipts<From, To>(
+  assignments: Readonly<Record<Hex, { readonly receipt?: From }>>,
+  map: (receipt: From) => To,
+): Record<Hex, { readonly receipt?: To }> {
+  const mapped: Record<Hex, { readonly receipt?: To }> = {};
   for (const id in assignments) {
     const { receipt, ...rest } = assignments[id as Hex]!;
-    mapped[id as Hex] = receipt === undefined ? rest : { ...rest, receipt: { ...receipt, units: map(receipt.units) } };
+    mapped[id as Hex] = receipt === undefined ? rest : { ...rest, receipt: map(receipt) };
   }
   return mapped;
 }
