@@ -31,6 +31,8 @@ export interface Receipt {
   readonly assurance: AssuranceName;
   /** SHA-256 of the spec bytes. */
   readonly specDigest: Hex;
+  /** The spec bytes: nobody can check a receipt without them, and its task is forgotten one day. */
+  readonly spec: Hex;
   /** SHA-256 of the output. */
   readonly resultDigest: Hex;
   readonly units: bigint;

@@ -47,6 +47,7 @@ function receiptOf(assignmentId: Hex): Receipt {
     kind: "matmul",
     assurance: "proven",
     specDigest: hex(2),
+    spec: "0x010203",
     resultDigest: hex(3),
     units: 1n,
     acceptedAt: 300,

@@ -169,6 +169,7 @@ export class Intake {
       kind: task.kind,
       assurance: "proven",
       specDigest: toHex(claim.specDigest),
+      spec: toHex(task.spec),
       resultDigest,
       units,
       acceptedAt: clock.now(),

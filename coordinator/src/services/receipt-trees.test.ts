@@ -25,6 +25,7 @@ function receipts(count: number, seed: number): Receipt[] {
       kind: "matmul",
       assurance: "proven",
       specDigest: bytes(32),
+      spec: bytes(62),
       resultDigest: bytes(32),
       units: BigInt(index + 1),
       acceptedAt: 1_795_305_600_000 + index,

@@ -111,6 +111,7 @@ class Coordinator {
       kind: task.kind,
       assurance: "proven",
       specDigest: "0x01",
+      spec: toHex(task.spec),
       resultDigest: "0x02",
       units: 1n,
       acceptedAt: this.clock.now(),

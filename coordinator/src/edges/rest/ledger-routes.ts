@@ -191,7 +191,9 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       reply.header("etag", etag).header("cache-control", "no-cache");
       if (request.headers["if-none-match"] === etag) return reply.code(304).send();
       const pages = receiptPages(store, { batchId: batch.id }, WRITTEN_PAGE);
-      return reply.type("application/jsonl").send(Readable.from(jsonLines(pages, (page) => receiptFiles.lines(page))));
+      return reply
+        .type("application/jsonl")
+        .send(Readable.from(jsonLines(pages, async (page) => receiptFiles.lines(page))));
     },
   );
 }

@@ -1,4 +1,4 @@
-import { type Hex, receiptLeaf, toHex } from "@proof-of-compute/proto";
+import { receiptLeaf } from "@proof-of-compute/proto";
 import { type BatchLine, type ReceiptFile, writeReceipt } from "@proof-of-compute/proto/verify";
 import { leafOf } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
@@ -48,7 +48,7 @@ export class ReceiptFiles {
     const batch = await this.#batch(receipt);
     return writeReceipt({
       receipt: fieldsOf(receipt),
-      spec: await this.#spec(receipt),
+      spec: receipt.spec,
       signature: signatureOf(receipt),
       result: available ? { available, url: `${origin()}/api/receipts/${receipt.receiptId}/result` } : { available },
       leaf: receiptLeaf(leafOf(receipt)),
@@ -65,24 +65,16 @@ export class ReceiptFiles {
   }
 
   /** Receipts as lines of their batch's list. */
-  lines(receipts: readonly Receipt[]): Promise<string[]> {
-    return Promise.all(receipts.map((receipt) => this.#line(receipt)));
-  }
-
-  async #line(receipt: Receipt): Promise<string> {
-    const line: BatchLine = {
-      ...fieldsOf(receipt),
-      batchId: receipt.batchId!,
-      signature: signatureOf(receipt),
-      spec: await this.#spec(receipt),
-    };
-    return JSON.stringify(line);
-  }
-
-  async #spec({ taskId }: Receipt): Promise<Hex> {
-    const task = await this.#components.store.task(taskId);
-    if (!task) throw new ComputeError("INTERNAL", `a receipt without its task ${taskId}`);
-    return toHex(task.spec);
+  lines(receipts: readonly Receipt[]): string[] {
+    return receipts.map((receipt) => {
+      const line: BatchLine = {
+        ...fieldsOf(receipt),
+        batchId: receipt.batchId!,
+        signature: signatureOf(receipt),
+        spec: receipt.spec,
+      };
+      return JSON.stringify(line);
+    });
   }
 
   async #batch({ receiptId, batchId }: Receipt): Promise<ReceiptFile["batch"]> {

@@ -122,7 +122,7 @@ export function nodeView(node: Node, presence: RestComponents["presence"]): Node
 
 /** A receipt with the names of its kind and assurance. */
 export function receiptView(receipt: Receipt): ReceiptView {
-  const { proof, batchId, units, ...rest } = receipt;
+  const { proof, batchId, units, spec: _, quarantined: __, ...rest } = receipt;
   return {
     ...rest,
     units: units.toString(),
