@@ -17,6 +17,7 @@ import { Metrics } from "../../metrics.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Store } from "../../ports/store.ts";
 import { Attempts } from "../../services/attempts.ts";
+import { Custody } from "../../services/custody.ts";
 import { Fleet } from "../../services/fleet.ts";
 import type { LiveNode } from "../../services/live-node.ts";
 import { Peers } from "../../services/peers.ts";
@@ -69,8 +70,9 @@ export async function startRest(change: RestChange = {}) {
     { store, fleet, events, clock, logger, metrics, random },
     { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxAttempts: 3 },
   );
+  const custody = new Custody({ store, fleet, attempts, events, clock, logger, metrics }, { self });
   const scheduler = new Scheduler(
-    { store, fleet, attempts, events, peers, link, clock, logger, metrics, random },
+    { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
     {
       heartbeatMs: 5_000,
       leaseMs: LEASE_MS,
@@ -199,7 +201,7 @@ export async function startRest(change: RestChange = {}) {
       },
       link,
     );
-    await attempts.adopt(node);
+    await custody.adopt(node);
     fleet.announce(node);
     return node;
   }
@@ -225,6 +227,7 @@ export async function startRest(change: RestChange = {}) {
       kind: "matmul",
       assurance: "proven",
       specDigest: toHex(sha256(run.task.spec)),
+      spec: toHex(run.task.spec),
       resultDigest: toHex(sha256(output)),
       units: matmulUnits(n, k),
       acceptedAt: clock.now(),

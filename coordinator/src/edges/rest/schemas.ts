@@ -340,7 +340,7 @@ export const NetworkView = z
       .meta({ description: "The coordinators that live, by id" }),
     tasks: z
       .record(z.enum(["queued", "running", "cancelling", "verified", "failed", "cancelled"]), count("Tasks"))
-      .meta({ description: "Tasks by state" }),
+      .meta({ description: "Tasks by state; those that ended long ago are forgotten" }),
     receipts: count("Receipts altogether"),
     unbatchedReceipts: count("Receipts that no batch carries yet"),
     units: z.object({ verified: units("Checked"), recorded: units("Recorded by final batches") }),

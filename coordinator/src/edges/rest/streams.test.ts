@@ -1,67 +1,24 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { get, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { type EventReader, followTask } from "./event-reader.ts";
 import { type RestHarness, startRest } from "./harness.ts";
-import type { TaskView } from "./schemas.ts";
 
 let rest: RestHarness;
 const open: EventReader[] = [];
 beforeEach(async () => {
   rest = await startRest({ init: { limits: { streamsPerSession: 3 } } });
-  await rest.app.listen({ host: "127.0.0.1", port: 0 });
+  await rest.listen();
 });
 afterEach(async () => {
   for (const reader of open.splice(0)) reader.close();
   await rest.stop();
 });
 
-/** Reads an event stream as a browser does. */
-class EventReader {
-  readonly events: { id: string; view: TaskView }[] = [];
-  readonly response: IncomingMessage;
-  comments = 0;
-  ended = false;
-  #text = "";
-
-  constructor(response: IncomingMessage) {
-    this.response = response;
-    response.setEncoding("utf8");
-    response.on("data", (chunk: string) => this.#read(chunk));
-    response.on("close", () => {
-      this.ended = true;
-    });
-    open.push(this);
-  }
-
-  get last(): TaskView | undefined {
-    return this.events.at(-1)?.view;
-  }
-
-  close(): void {
-    this.response.destroy();
-  }
-
-  #read(chunk: string): void {
-    this.#text += chunk;
-    for (let end = this.#text.indexOf("\n\n"); end >= 0; end = this.#text.indexOf("\n\n")) {
-      const block = this.#text.slice(0, end);
-      this.#text = this.#text.slice(end + 2);
-      const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
-      if (block.startsWith(":")) this.comments++;
-      const data = field("data");
-      if (data) this.events.push({ id: field("id")!, view: JSON.parse(data) });
-    }
-  }
-}
-
 async function follow(id: Hex, cookie: string, lastEventId?: string): Promise<EventReader> {
-  const { port } = rest.app.server.address() as AddressInfo;
-  const headers = { cookie, ...(lastEventId && { "last-event-id": lastEventId }) };
-  const [response] = await once(get({ port, path: `/api/tasks/${id}/events`, headers }), "response");
-  return new EventReader(response as IncomingMessage);
+  const reader = await followTask(rest.app, id, cookie, lastEventId);
+  open.push(reader);
+  return reader;
 }
 
 /** Lets the clock run in small steps until the condition holds. */
