@@ -1421,7 +1421,7 @@ export interface components {
                  */
                 self?: true;
             }[];
-            /** @description Tasks by state */
+            /** @description Tasks by state; those that ended long ago are forgotten */
             tasks: {
                 [key: string]: number;
             };
