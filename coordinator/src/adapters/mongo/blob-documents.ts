@@ -8,9 +8,13 @@ export interface BlobDocument {
   readonly bytes?: mongoose.mongo.Binary;
   /** When a large blob began to come in, in milliseconds since 1970. */
   readonly incoming_at?: number;
+  /** It took too long; whoever still uploads it must not rely on it. */
+  readonly abandoned?: true;
 }
 
-export const blobSchema = schemaOf<BlobDocument>({ _id: String, bytes: MIXED, incoming_at: Number }).index(
-  { incoming_at: 1 },
-  { name: "incoming", sparse: true },
-);
+export const blobSchema = schemaOf<BlobDocument>({
+  _id: String,
+  bytes: MIXED,
+  incoming_at: Number,
+  abandoned: Boolean,
+}).index({ incoming_at: 1 }, { name: "incoming", sparse: true });

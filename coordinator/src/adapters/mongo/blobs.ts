@@ -8,7 +8,7 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { systemClock } from "../system-clock.ts";
 import type { MongoConnection } from "./connection.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { upsert } from "./errors.ts";
 
 export interface MongoBlobsComponents {
   readonly connection: Pick<MongoConnection, "trip">;
@@ -70,26 +70,25 @@ export class MongoBlobs implements Blobs {
   }
 
   async #insert(sha256: Hex, bytes: Uint8Array): Promise<void> {
-    const document = { _id: sha256, bytes: new mongoose.mongo.Binary(bytes) };
-    await this.#connection
-      .trip(({ blobs }) => blobs.replaceOne({ _id: sha256 }, document, { upsert: true }))
-      .catch((error) => {
-        if (!isDuplicateKey(error)) throw error;
-      });
+    const document = { bytes: new mongoose.mongo.Binary(bytes) };
+    await upsert(() =>
+      this.#connection.trip(({ blobs }) => blobs.replaceOne({ _id: sha256 }, document, { upsert: true })),
+    );
   }
 
   async #upload(sha256: Hex, bytes: Uint8Array): Promise<void> {
     const id = new mongoose.mongo.ObjectId();
-    const note = { _id: id.toHexString() };
-    const incoming = { ...note, incoming_at: this.#clock.now() };
-    await this.#connection.trip(({ blobs }) => blobs.insertOne(incoming));
+    const _id = id.toHexString();
+    await this.#connection.trip(({ blobs }) => blobs.insertOne({ _id, incoming_at: this.#clock.now() }));
     await this.#connection.trip(({ files }) =>
       pipeline(Readable.from([bytes]), files.openUploadStreamWithId(id, sha256)),
     );
-    const { deletedCount } = await this.#connection.trip(({ blobs }) => blobs.deleteOne(note));
-    if (deletedCount === 1) return;
+    const note = await this.#connection.trip(({ blobs }) => blobs.findOneAndDelete({ _id }));
+    if (note && !note.abandoned) return;
+    // Somebody took us for dead. Where he is done, what he left can be looked at.
+    if (!note && (await this.#isUndamaged(sha256))) return;
     await this.#deleteFile(id);
-    throw new ComputeError("UNAVAILABLE", "the blob came in too slowly and was taken for abandoned");
+    throw new ComputeError("UNAVAILABLE", "the blob came in too slowly and was taken for abandoned; try again");
   }
 
   /** Every file of that digest; coordinators that were given the same bytes at once made one each. */
@@ -132,17 +131,25 @@ export class MongoBlobs implements Blobs {
   async #sweep(): Promise<void> {
     const now = this.#clock.now();
     if (now - this.#sweptAt < LONGEST_UPLOAD_MS) return;
-    const abandoned = await this.#connection.trip(({ blobs }) =>
+    const late = await this.#connection.trip(({ blobs }) =>
       blobs.find({ incoming_at: { $lt: now - LONGEST_UPLOAD_MS } }, { projection: { _id: 1 } }).toArray(),
     );
-    for (const { _id } of abandoned) {
-      const id = mongoose.mongo.ObjectId.createFromHexString(_id);
-      const isWhole = await this.#connection.trip(({ files }) => files.find({ _id: id }).hasNext());
-      // The note goes first: whoever still uploads under it gives up, and takes back what we do not.
-      await this.#connection.trip(({ blobs }) => blobs.deleteOne({ _id }));
-      if (!isWhole) await this.#deleteFile(id);
-    }
+    for (const { _id } of late) await this.#endUpload(_id);
     this.#sweptAt = now;
+  }
+
+  /** Keeps a file that is whole. The note of another stays until its pieces are gone, so that a crash here is harmless. */
+  async #endUpload(note: string): Promise<void> {
+    const id = mongoose.mongo.ObjectId.createFromHexString(note);
+    const isWhole = await this.#connection.trip(({ files }) => files.find({ _id: id }).hasNext());
+    if (!isWhole) {
+      const { matchedCount } = await this.#connection.trip(({ blobs }) =>
+        blobs.updateOne({ _id: note }, { $set: { abandoned: true } }),
+      );
+      if (matchedCount === 0) return;
+      await this.#deleteFile(id);
+    }
+    await this.#connection.trip(({ blobs }) => blobs.deleteOne({ _id: note }));
   }
 }
 

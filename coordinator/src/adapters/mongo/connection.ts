@@ -64,12 +64,26 @@ export class MongoConnection {
    * away or the connection not started; then the command had its effect wholly or not at all.
    */
   async trip<T>(run: (collections: Collections) => Promise<T>): Promise<T> {
-    if (!this.#opened) throw new ComputeError("UNAVAILABLE", "the store is not open");
+    const { collections } = this.#required();
     try {
-      return await run(this.#opened.collections);
+      return await run(collections);
     } catch (error) {
       throw storeError(error, this.hosts);
     }
+  }
+
+  /**
+   * Round trips of which each sees what those before saw the consequences of: in a causally consistent session a primary
+   * that was deposed, and does not know it yet, cannot answer with what was before.
+   */
+  async inSession<T>(run: (session: mongoose.mongo.ClientSession) => Promise<T>): Promise<T> {
+    const { connection } = this.#required();
+    return connection.getClient().withSession({ causalConsistency: true }, run);
+  }
+
+  #required(): Opened {
+    if (!this.#opened) throw new ComputeError("UNAVAILABLE", "the store is not open");
+    return this.#opened;
   }
 
   async #open(): Promise<Opened> {

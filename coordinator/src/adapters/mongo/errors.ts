@@ -58,20 +58,38 @@ export function storeError(error: unknown, hosts: string): unknown {
     // Its message may repeat the string, password included.
     return new ComputeError("UNAVAILABLE", "MONGODB_URI is not a connection string that MongoDB understands");
   }
-  if (error instanceof MongoWriteConcernError) {
+  if (isUndurable(error)) {
     return new ComputeError("UNAVAILABLE", `MongoDB at ${hosts} could not make a write durable`, { cause: error });
   }
-  if (error instanceof MongoServerError) {
-    if (!isAway(error)) return error;
+  if (isAnswer(error)) {
+    if (!AWAY_CODES.has(error.code) && !error.hasErrorLabel("RetryableWriteError")) return error;
     const message = `MongoDB at ${hosts} (from MONGODB_URI) refuses: ${error.message}`;
     return new ComputeError("UNAVAILABLE", message, { cause: error });
   }
-  const isDrivers = error instanceof MongoError || (error as Error)?.name?.startsWith("Mongo");
+  const isDrivers = error instanceof MongoError || error instanceof mongoose.MongooseError;
   if (!isDrivers) return error;
   return new ComputeError("UNAVAILABLE", `MongoDB does not answer at ${hosts} (from MONGODB_URI)`, { cause: error });
 }
 
-function isAway(error: mongoose.mongo.MongoServerError): boolean {
-  if (error instanceof MongoBulkWriteError && error.result.getWriteConcernError()) return true;
-  return AWAY_CODES.has(error.code) || error.hasErrorLabel("RetryableWriteError");
+/**
+ * Runs an upsert of an `_id` until it is the only one there is: one that collides with another finds the document there at
+ * its second try.
+ */
+export async function upsert<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error;
+    return run();
+  }
+}
+
+function isUndurable(error: unknown): boolean {
+  if (error instanceof MongoBulkWriteError) return error.result.getWriteConcernError() !== undefined;
+  return error instanceof MongoWriteConcernError;
+}
+
+/** Whether a server said so. The driver wraps lost connections of a bulk in an error without a code. */
+function isAnswer(error: unknown): error is mongoose.mongo.MongoServerError {
+  return error instanceof MongoServerError && error.code !== undefined;
 }

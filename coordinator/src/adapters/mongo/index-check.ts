@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type mongoose from "mongoose";
+import mongoose from "mongoose";
 import type { Logger } from "pino";
 import type { Models } from "./models.ts";
 
@@ -60,7 +60,20 @@ async function checkCollection(collection: string, model: mongoose.Model<unknown
   for (const { name: index } of unknown) logger.warn({ collection, index }, "an index is not known here; it is left");
   for (const { name } of differing) await target.dropIndex(name);
   const wanted = [...missing, ...differing];
-  if (wanted.length > 0) await target.createIndexes(wanted as mongoose.mongo.IndexDescription[]);
+  if (wanted.length > 0) await build(target, wanted, logger);
+}
+
+/** To build over many documents takes longer than a call may; asking again waits for the same build. */
+async function build(target: mongoose.mongo.Collection, wanted: IndexDescription[], logger: Logger): Promise<void> {
+  for (;;) {
+    try {
+      await target.createIndexes(wanted as mongoose.mongo.IndexDescription[]);
+      return;
+    } catch (error) {
+      if (!(error instanceof mongoose.mongo.MongoNetworkTimeoutError)) throw error;
+      logger.info({ collection: target.collectionName }, "indexes are still being built");
+    }
+  }
 }
 
 function isSame(declared: IndexDescription, present: IndexDescription): boolean {

@@ -31,17 +31,17 @@ export interface BatchSums {
  * stamped wholly (docs/adr/mongodb-without-transactions.md).
  */
 export class Ledger {
-  readonly #connection: Pick<MongoConnection, "trip">;
+  readonly #connection: Pick<MongoConnection, "trip" | "inSession">;
   readonly #receipts: Receipts;
 
-  constructor(connection: Pick<MongoConnection, "trip">, receipts: Receipts) {
+  constructor(connection: Pick<MongoConnection, "trip" | "inSession">, receipts: Receipts) {
     this.#connection = connection;
     this.#receipts = receipts;
   }
 
   /** Closes a batch; false, and nothing changed, unless its id is next and all its receipts are free. */
   insert(batch: Batch): Promise<boolean> {
-    return this.#inOrder(async (session) => {
+    return this.#connection.inSession(async (session) => {
       if (batch.id !== (await this.#finishLast(session)) + 1) return false;
       if (!(await this.#receipts.areFree(batch.receiptIds, session))) return false;
       if (!(await this.#claim(batch, session))) return false;
@@ -52,7 +52,7 @@ export class Ledger {
 
   /** Ends what a crash left of the last batch; the receipts that it carries name it afterwards. */
   async finish(): Promise<void> {
-    await this.#inOrder((session) => this.#finishLast(session));
+    await this.#connection.inSession((session) => this.#finishLast(session));
   }
 
   /** False, and nothing changed, when it is not in state `from`. */
@@ -80,7 +80,7 @@ export class Ledger {
 
   /** Removes the last batch if it is closed. Its id is taken until its receipts are free. */
   withdraw(id: number): Promise<boolean> {
-    return this.#inOrder(async (session) => {
+    return this.#connection.inSession(async (session) => {
       if ((await this.#finishLast(session)) !== id) return false;
       const { matchedCount } = await this.#connection.trip(({ batches }) =>
         batches.updateOne({ _id: id, state: "closed", ...VALID }, { $set: { withdrawn: true } }, { session }),
@@ -126,14 +126,6 @@ export class Ledger {
       units: unitsOf(groups.filter(({ _id }) => !_id.imported)),
       recorded: unitsOf(groups.filter(({ _id }) => _id.state === "recorded")),
     };
-  }
-
-  /**
-   * Runs reads that have to see what earlier ones saw the consequences of: in a causally consistent session a primary that
-   * was deposed, and does not know yet, cannot answer with what was before.
-   */
-  #inOrder<T>(run: (session: Session) => Promise<T>): Promise<T> {
-    return this.#connection.trip(({ client }) => client.withSession({ causalConsistency: true }, run));
   }
 
   /** Id of the last batch, 0 when there is none, once everything about it is done. */

@@ -26,7 +26,6 @@ export interface Collections {
   readonly blobs: mongoose.mongo.Collection<BlobDocument>;
   /** GridFS, for what is larger than a document of `blobs` should be. */
   readonly files: mongoose.mongo.GridFSBucket;
-  readonly client: mongoose.mongo.MongoClient;
 }
 
 const SCHEMAS = {
@@ -60,6 +59,5 @@ export function collectionsOf(models: Models, connection: mongoose.Connection): 
   return {
     ...Object.fromEntries(collections),
     files: new mongoose.mongo.GridFSBucket(database, { bucketName: "blobs" }),
-    client: connection.getClient(),
   };
 }

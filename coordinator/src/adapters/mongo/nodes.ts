@@ -5,7 +5,7 @@ import type { Owner } from "../../domain/owner.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
 import { isId, readCursor, toPage } from "../sqlite/codec.ts";
 import type { MongoConnection } from "./connection.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { upsert } from "./errors.ts";
 import { Lane, roundsOf } from "./lane.ts";
 import { fromNode, fromStanding, type NodeDocument, standingKey, toNode, toStanding } from "./node-documents.ts";
 import { ownerKey } from "./owners.ts";
@@ -158,13 +158,9 @@ export class Nodes {
         const filter = round[index]!.joins ? { _id } : { _id, owner_key };
         return { replaceOne: { filter, replacement: withoutId(replacement), upsert: round[index]!.joins } };
       });
-      const replace = () =>
-        this.#connection.trip(({ exo_nodes }) => exo_nodes.bulkWrite(replacements, { ordered: false }));
-      // Two coordinators that a node joins first, at once, collide: the second try finds it there.
-      const { matchedCount, upsertedCount } = await replace().catch((error) => {
-        if (isDuplicateKey(error)) return replace();
-        throw error;
-      });
+      const { matchedCount, upsertedCount } = await upsert(() =>
+        this.#connection.trip(({ exo_nodes }) => exo_nodes.bulkWrite(replacements, { ordered: false })),
+      );
       const owners = matchedCount + upsertedCount < round.length ? await this.#ownersOf(round) : undefined;
       round.forEach((write, index) => {
         const { _id, owner_key } = documents[index]!;
@@ -197,13 +193,10 @@ export class Nodes {
       const { _id, node_id } = replacement;
       return { replaceOne: { filter: { _id, node_id }, replacement: withoutId(replacement), upsert: true } };
     });
-    const replace = () =>
-      this.#connection.trip(({ standings }) => standings.bulkWrite(replacements, { ordered: false }));
     if (replacements.length > 0) {
-      await replace().catch((error) => {
-        if (isDuplicateKey(error)) return replace();
-        throw error;
-      });
+      await upsert(() =>
+        this.#connection.trip(({ standings }) => standings.bulkWrite(replacements, { ordered: false })),
+      );
     }
     return writes.map(() => undefined);
   }

@@ -4,7 +4,7 @@ import mongoose from "mongoose";
 import { ComputeError } from "../../domain/errors.ts";
 import type { CoordinatorRecord, Owner } from "../../domain/owner.ts";
 import type { MongoConnection } from "./connection.ts";
-import { isDuplicateKey } from "./errors.ts";
+import { isDuplicateKey, upsert } from "./errors.ts";
 import { fromOwner, toOwner } from "./owners.ts";
 import { fromCoordinator, toCoordinator } from "./peer-documents.ts";
 
@@ -26,7 +26,9 @@ export class Peers {
 
   async register(record: CoordinatorRecord): Promise<void> {
     const { _id, ...replacement } = fromCoordinator(record);
-    await this.#connection.trip(({ coordinators }) => coordinators.replaceOne({ _id }, replacement, { upsert: true }));
+    await upsert(() =>
+      this.#connection.trip(({ coordinators }) => coordinators.replaceOne({ _id }, replacement, { upsert: true })),
+    );
   }
 
   async beat({ coordinatorId, incarnation }: Owner): Promise<boolean> {
@@ -79,7 +81,9 @@ export class Peers {
   async bind({ chainId, address }: Contract, rebind: boolean): Promise<void> {
     const contract = { chain_id: chainId, address };
     if (rebind) {
-      await this.#connection.trip(({ meta }) => meta.replaceOne({ _id: CONTRACT }, contract, { upsert: true }));
+      await upsert(() =>
+        this.#connection.trip(({ meta }) => meta.replaceOne({ _id: CONTRACT }, contract, { upsert: true })),
+      );
       return;
     }
     await this.#connection.trip(({ meta }) => insertOnce(meta, CONTRACT, contract));

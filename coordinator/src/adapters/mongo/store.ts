@@ -15,7 +15,7 @@ import { TaskWrites } from "./task-writes.ts";
 
 export interface MongoStoreComponents {
   /** Started and stopped with the store. */
-  readonly connection: Pick<MongoConnection, "start" | "stop" | "trip">;
+  readonly connection: Pick<MongoConnection, "start" | "stop" | "trip" | "inSession">;
   readonly logger: Logger;
   readonly clock?: Pick<Clock, "every">;
 }
@@ -136,10 +136,7 @@ export class MongoStore implements Store {
   /** Holds up the saving of tasks: which receipts it finds must not depend on chance. */
   quarantineReceipts: Store["quarantineReceipts"] = (before) =>
     this.#call(() => {
-      let reached: () => void = () => undefined;
-      const turn = new Promise<void>((resolve) => {
-        reached = resolve;
-      });
+      const { promise: turn, resolve: reached } = Promise.withResolvers<void>();
       const done = this.#ledgerCalls.alone(async () => {
         await turn;
         await this.#copies.sweep();

@@ -61,7 +61,7 @@ export interface TaskDocument extends Asked, Standing {
 export const NOBODY = "";
 
 /** Of so many writes of a task a token is kept. */
-export const KEPT_WRITES = 8;
+const KEPT_WRITES = 8;
 
 export const taskSchema = schemaOf<TaskDocument>({
   _id: String,
@@ -137,14 +137,12 @@ export function changeOf(
   };
 }
 
-/** Whether the write with this token made that version of the document; null when it is too long ago to tell. */
-export function hasWritten(
-  { version, writes }: Pick<TaskDocument, "version" | "writes">,
-  written: number,
-  token: string,
-): boolean | null {
-  if (writes[slotOf(written)] === token) return true;
-  return version >= written + KEPT_WRITES ? null : false;
+/**
+ * Whether the write with this token made that version of the document. A write so long ago that its token is gone was
+ * not made a moment ago, which is when this is asked.
+ */
+export function hasWritten({ writes }: Pick<TaskDocument, "writes">, version: number, token: string): boolean {
+  return writes[slotOf(version)] === token;
 }
 
 export function toTask(document: TaskDocument): Task {

@@ -133,9 +133,8 @@ export class TaskWrites {
   ): TaskOutcome {
     if (doubtful.some((other) => other.token === token)) {
       const document = stored.get(task.id);
-      const won = document ? hasWritten(document, task.version, token) : made ? false : null;
-      if (won === null)
-        throw new ComputeError("UNAVAILABLE", "a task changed too fast to tell who did what; try again");
+      if (!document && !made) throw new ComputeError("UNAVAILABLE", "the task was pruned meanwhile; try again");
+      const won = document !== undefined && hasWritten(document, task.version, token);
       if (!won) return { won, ...(document && !made && { stored: toTask(document) }) };
     }
     if (!made?.receipt) return { won: true };
