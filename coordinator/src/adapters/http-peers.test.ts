@@ -9,6 +9,8 @@ import { MAX_TASKS } from "../peer-messages.ts";
 import { HttpPeers } from "./http-peers.ts";
 
 const secret = randomBytes(32);
+/** For what happens by itself, however slow the machine is. */
+const SOON = { interval: 5, timeout: 10_000 };
 const id = (n: number): Hex => `0x${n.toString(16).padStart(32, "0")}`;
 let server: Server;
 let address: string;
@@ -42,7 +44,7 @@ const bodies = () => received.map(({ body }) => body);
 
 test("a nudge goes out at once, with the token", async () => {
   peers.nudge(address, { queue: true, tasks: [id(1)] });
-  await expect.poll(bodies).toEqual([{ queue: true, tasks: [id(1)] }]);
+  await expect.poll(bodies, SOON).toEqual([{ queue: true, tasks: [id(1)] }]);
   expect(received[0]).toMatchObject({ path: "/internal/nudge" });
   expect(received[0]!.request.headers.authorization).toBe(`Bearer ${secret.toString("hex")}`);
 });
@@ -51,13 +53,13 @@ test("what is said while one is under way goes out together after it", async () 
   const held: ServerResponse[] = [];
   answer = (response) => void held.push(response);
   peers.nudge(address, { tasks: [id(1)] });
-  await expect.poll(() => held.length).toBe(1);
+  await expect.poll(() => held.length, SOON).toBe(1);
   peers.nudge(address, { tasks: [id(2), id(3)] });
   peers.nudge(address, { tasks: [id(3)] });
   peers.nudge(address, { queue: true });
   answer = (response) => response.writeHead(204).end();
   held[0]!.writeHead(204).end();
-  await expect.poll(bodies).toEqual([{ tasks: [id(1)] }, { queue: true, tasks: [id(2), id(3)] }]);
+  await expect.poll(bodies, SOON).toEqual([{ tasks: [id(1)] }, { queue: true, tasks: [id(2), id(3)] }]);
 });
 
 test("connections are used again", async () => {
@@ -71,11 +73,11 @@ test("a backlog for a slow peer is bounded", async () => {
   const held: ServerResponse[] = [];
   answer = (response) => void held.push(response);
   peers.nudge(address, { queue: true });
-  await expect.poll(() => held.length).toBe(1);
+  await expect.poll(() => held.length, SOON).toBe(1);
   for (let n = 0; n < 2 * MAX_TASKS; n++) peers.nudge(address, { tasks: [id(n)] });
   answer = (response) => response.writeHead(204).end();
   held[0]!.writeHead(204).end();
-  await expect.poll(() => received.length).toBe(2);
+  await expect.poll(() => received.length, SOON).toBe(2);
   expect((received[1]!.body as { tasks: Hex[] }).tasks).toHaveLength(MAX_TASKS);
 });
 
@@ -119,14 +121,14 @@ test("an address where nobody is does no harm, and does not stay in the way", as
     .poll(() => {
       peers.nudge(address, { tasks: [id(2)] });
       return bodies();
-    })
+    }, SOON)
     .toContainEqual({ tasks: [id(2)] });
 });
 
 test("stopping gives up what is under way, and nothing is sent afterwards", async () => {
   answer = () => {};
   const asking = peers.progress(address, [id(1)]);
-  await expect.poll(() => received.length).toBe(1);
+  await expect.poll(() => received.length, SOON).toBe(1);
   peers.stop();
   expect(await asking).toEqual(new Map());
   peers.nudge(address, { queue: true });

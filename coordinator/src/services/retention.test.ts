@@ -153,7 +153,7 @@ test("stopping cuts a pause short and leaves no timer", async () => {
   const retention = await retain({ results: 1, tasks: 1 });
   clock.jump(2 * DAY);
   const sweeping = retention.sweep();
-  await expect.poll(() => deleted.length).toBe(100);
+  await expect.poll(() => deleted.length, { interval: 5, timeout: 10_000 }).toBe(100);
   await retention.stop();
   await sweeping;
   expect([clock.pending, deleted.length]).toEqual([0, 100]);

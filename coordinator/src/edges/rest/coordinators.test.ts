@@ -8,6 +8,8 @@ import { cookies, ORIGIN, type RestHarness, startRest } from "./harness.ts";
 let first: RestHarness;
 let second: RestHarness;
 const readers: EventReader[] = [];
+/** For what happens by itself, however slow the machine is. */
+const SOON = { interval: 5, timeout: 10_000 };
 beforeEach(async () => {
   first = await startRest();
   await first.listen();
@@ -18,7 +20,7 @@ beforeEach(async () => {
     .poll(async () => {
       await first.clock.run(1_000);
       return first.peers.others().length;
-    })
+    }, SOON)
     .toBe(1);
 });
 afterEach(async () => {
@@ -36,13 +38,10 @@ async function follow(at: RestHarness, id: Hex, cookie: string): Promise<EventRe
 /** Lets the clock run in steps until the condition holds. */
 async function until(condition: () => boolean, stepMs = 50): Promise<void> {
   await expect
-    .poll(
-      async () => {
-        await first.clock.run(stepMs);
-        return condition();
-      },
-      { interval: 5, timeout: 10_000 },
-    )
+    .poll(async () => {
+      await first.clock.run(stepMs);
+      return condition();
+    }, SOON)
     .toBe(true);
 }
 
@@ -139,12 +138,12 @@ test("a task is cancelled at one coordinator while it runs at another", async ()
   const node = await first.joinNode();
   const cancelled: Hex[] = [];
   node.link!.cancel = (assignmentId) => void cancelled.push(assignmentId);
-  await expect.poll(async () => (await taskAt(first, id, cookie)).state).toBe("running");
+  await expect.poll(async () => (await taskAt(first, id, cookie)).state, SOON).toBe("running");
   const run = first.runOf(node, id);
   const response = await post(second, `/api/tasks/${id}/cancel`, cookie);
   expect([response.statusCode, response.json().state]).toEqual([200, "cancelling"]);
   // By the nudge alone: the clock stands still.
-  await expect.poll(() => cancelled).toEqual([run.assignment.id]);
+  await expect.poll(() => cancelled, SOON).toEqual([run.assignment.id]);
   await first.attempts.end(run, "cancelled", "CANCELLED");
   expect((await taskAt(second, id, cookie)).state).toBe("cancelled");
 });
@@ -180,7 +179,7 @@ test("a result computed at one coordinator is downloaded at another", async () =
   const { cookie } = await first.signIn();
   const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
   const node = await first.joinNode();
-  await expect.poll(async () => (await taskAt(first, id, cookie)).state).toBe("running");
+  await expect.poll(async () => (await taskAt(first, id, cookie)).state, SOON).toBe("running");
   const output = Buffer.alloc(64 * 64, 7);
   await first.complete(node, id, output);
   expect((await second.get(`/api/tasks/${id}/result`, cookie)).rawPayload).toEqual(output);
@@ -190,7 +189,7 @@ test("a task that is forgotten is not found, its receipt is", async () => {
   const { cookie } = await first.signIn();
   const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
   const node = await first.joinNode();
-  await expect.poll(async () => (await taskAt(first, id, cookie)).state).toBe("running");
+  await expect.poll(async () => (await taskAt(first, id, cookie)).state, SOON).toBe("running");
   const { receiptId } = await first.complete(node, id, new Uint8Array(64 * 64));
   expect(await first.store.pruneTasks(first.clock.now() + 1, 10)).toBe(1);
   const gone = (await second.get(`/api/tasks/${id}`, cookie)).json();

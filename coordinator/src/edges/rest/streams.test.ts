@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Hex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { ComputeError } from "../../domain/errors.ts";
 import { type EventReader, followTask } from "./event-reader.ts";
 import { type RestHarness, startRest } from "./harness.ts";
 
@@ -123,6 +124,24 @@ test("a silent stream is pinged, and shows what no event announced", async () =>
   await rest.store.saveTask({ ...task, version: task.version + 1, attempts: 1 });
   await rest.clock.run(15_000);
   await until(() => reader.comments === 1 && reader.last?.attempts === 1);
+});
+
+test("a stream outlasts the store's absence, and then shows what became of the task", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  const { task } = rest.store;
+  rest.store.task = () => Promise.reject(new ComputeError("UNAVAILABLE"));
+  for (let pings = 1; pings <= 3; pings++) {
+    rest.events.publish(id);
+    await rest.clock.run(15_000);
+    await until(() => reader.comments >= pings);
+  }
+  expect([reader.events.length, reader.ended]).toEqual([1, false]);
+  expect((await rest.get(`/api/tasks/${id}`, cookie)).json()).toMatchObject({ status: 503, code: "UNAVAILABLE" });
+  rest.store.task = task;
+  await rest.joinNode();
+  await until(() => reader.last?.state === "running");
 });
 
 test("a stream ends with its session", async () => {
