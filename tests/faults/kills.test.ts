@@ -1,17 +1,15 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Address, type Hex, matmulUnits, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
-import { Contract, Wallet } from "ethers";
+import { type Hex, matmulUnits, parseAddress } from "@proof-of-compute/proto";
+import { Wallet } from "ethers";
 import { pino } from "pino";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { Requester } from "../../scripts/local/requester.ts";
-import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
-import { freePort, Program, seededRandom } from "../support/process.ts";
+import { TestNetwork } from "../support/network.ts";
+import { type Program, seededRandom } from "../support/process.ts";
 
 /** Kills of each kind of process. */
 const KILLS = Number(process.env.KILLS ?? 30);
@@ -20,54 +18,16 @@ const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const OUTSTANDING = 6;
 const CHECKED: ReadonlySet<string> = new Set(["verified", "batched", "recorded"]);
 
-let chain: LocalChain;
-let contract: { address: Address; recorderKey: string };
-let folder: string;
-
-beforeAll(async () => {
-  chain = await startLocalChain();
-  contract = await chain.deploy();
-  folder = await mkdtemp(join(tmpdir(), "proof-of-compute-kills-"));
-  await writeFile(join(folder, "recorder.key"), contract.recorderKey, { mode: 0o600 });
-  await chmod(join(folder, "recorder.key"), 0o600);
-});
-
-afterAll(async () => {
-  await chain.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
 it(`settles every task once while coordinator and daemons are killed ${KILLS} times each (SEED=${SEED})`, async () => {
   const random = seededRandom(SEED);
-  const grpcAddress = `127.0.0.1:${await freePort()}`;
-  const httpAddress = `127.0.0.1:${await freePort()}`;
-  const coordinator = new Program("coordinator/src/main.ts", [], {
-    GRPC_ADDRESS: grpcAddress,
-    HTTP_ADDRESS: httpAddress,
-    DATA_DIR: join(folder, "coordinator"),
-    XDC_RPC_URL: chain.url,
-    PROOF_OF_COMPUTE_ADDRESS: contract.address,
-    RECORDER_KEYSTORE: join(folder, "recorder.key"),
-    BATCH_MAX_WAIT: "500ms",
-    CHAIN_POLL_INTERVAL: "200ms",
-    HEARTBEAT_INTERVAL: "500ms",
-    LEASE_TIME: "3s",
-    RECONNECT_SPREAD: "100ms",
-    LOG_LEVEL: "warn",
-  });
-  const wallets = [Wallet.createRandom().address, Wallet.createRandom().address];
-  const daemons = wallets.map(
-    (wallet, index) =>
-      new Program("daemon/src/main.ts", [
-        ...["--wallet-address", wallet],
-        ...["--coordinator", grpcAddress],
-        ...["--data-dir", join(folder, `daemon-${index}`)],
-        ...["--slots", "2"],
-        ...["--log", "json"],
-      ]),
+  const network = await TestNetwork.start({ BATCH_MAX_WAIT: "500ms", LEASE_TIME: "3s", LOG_LEVEL: "warn" });
+  onTestFinished(() => network.stop());
+  const { coordinator } = network;
+  const wallets = [Wallet.createRandom(), Wallet.createRandom()].map(({ address }) => parseAddress(address));
+  const daemons = wallets.map((wallet) =>
+    network.startDaemon("--wallet-address", wallet, "--coordinator", network.grpcAddress, "--slots", "2"),
   );
   const programs = [coordinator, ...daemons];
-  for (const program of programs) program.start();
 
   const done = new AbortController();
   const submitted = new Map<Hex, { readonly units: bigint; readonly read: () => Promise<TaskView> }>();
@@ -85,7 +45,6 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
     for (const program of programs.toReversed()) expect(await program.end("SIGTERM"), program.lastLines).toBe(0);
   } finally {
     done.abort();
-    for (const program of programs) await program.end("SIGKILL");
   }
   await compareStoreAndChain();
 
@@ -103,7 +62,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   /** Submits until told to stop; a request that failed is repeated with its key until it is answered. */
   async function submitAll(lane: number): Promise<void> {
     const wallet = new Wallet(Wallet.createRandom().privateKey);
-    const requester = new Requester(`http://${httpAddress}`);
+    const requester = new Requester(network.origin);
     const limit = () => AbortSignal.timeout(5_000);
     const signedIn = async <T>(ask: () => Promise<T>): Promise<T> => {
       try {
@@ -136,7 +95,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   }
 
   async function compareStoreAndChain(): Promise<void> {
-    const path = join(folder, "coordinator", "coordinator.sqlite");
+    const path = join(network.folder, "coordinator", "coordinator.sqlite");
     const store = new SqliteStore({ logger: pino({ level: "silent" }) }, { path });
     await store.start();
     const receipts: Receipt[] = [];
@@ -156,12 +115,11 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
     expect(new Set(batches.map((batch) => batch!.state))).toEqual(new Set(["recorded"]));
     await store.stop();
 
-    const ledger = new Contract(contract.address, PROOF_OF_COMPUTE_ABI, chain.provider);
-    expect(await ledger.getFunction("nextBatchId")()).toBe(BigInt(batches.length + 1));
+    expect(await network.nextBatch()).toBe(BigInt(batches.length + 1));
     let total = 0n;
     for (const wallet of wallets) {
       const earned = receipts.filter(({ provider }) => provider === wallet).reduce((sum, { units }) => sum + units, 0n);
-      expect(await ledger.getFunction("computeUnits")(wallet)).toBe(earned);
+      expect(await network.units(wallet)).toBe(earned);
       total += earned;
     }
     expect(total).toBe([...submitted.values()].reduce((sum, { units }) => sum + units, 0n));

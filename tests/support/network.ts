@@ -44,6 +44,8 @@ export class TestNetwork {
     const grpcAddress = `127.0.0.1:${await freePort()}`;
     const httpAddress = `127.0.0.1:${await freePort()}`;
     const coordinator = new Program("coordinator/src/main.ts", [], {
+      // On SQLite, whatever MongoDB the tests have.
+      MONGODB_URI: "",
       GRPC_ADDRESS: grpcAddress,
       HTTP_ADDRESS: httpAddress,
       DATA_DIR: join(folder, "coordinator"),
@@ -73,11 +75,18 @@ export class TestNetwork {
     });
   }
 
-  /** Starts a daemon with these flags and a data folder of its own. */
+  /** Starts a daemon with a data folder of its own, one slot unless these flags say otherwise. */
   startDaemon(...flags: readonly string[]): Program {
     const dataDir = join(this.folder, `daemon-${this.#daemons.length}`);
-    const more = ["--data-dir", dataDir, "--slots", "1", "--log", "json"];
-    const daemon = new Program("daemon/src/main.ts", [...flags, ...more]);
+    const daemon = new Program("daemon/src/main.ts", [
+      "--data-dir",
+      dataDir,
+      "--slots",
+      "1",
+      "--log",
+      "json",
+      ...flags,
+    ]);
     this.#daemons.push(daemon);
     daemon.start();
     return daemon;

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type MongoServer, startMongo } from "../../support/mongo.ts";
+import { startMongo } from "../../support/mongo.ts";
 import { seededRandom } from "../../support/process.ts";
 import { check, type Violation } from "./checker.ts";
 import { Cluster, get, until } from "./cluster.ts";
@@ -55,19 +55,21 @@ export interface Outcome {
   readonly store: string;
 }
 
-/** One network, one schedule of faults, one verdict. Rejects only when the network could not be started at all. */
+/**
+ * One network, one schedule of faults, one verdict. Rejects only when the network could not be started at all; with
+ * MongoMissing when this machine has no MongoDB.
+ */
 export async function runFaults(init: RunInit): Promise<Outcome> {
   const { seed, durationMs, coordinators, daemons, store } = init;
+  const database = store === "mongodb" ? await startMongo({ durable: true }) : undefined;
   const folder = await mkdtemp(join(tmpdir(), `proof-of-compute-faults-${seed}-`));
   const history = new History(join(folder, "history.jsonl"));
   const violations: Violation[] = [];
-  let database: MongoServer | undefined;
   let cluster: Cluster | undefined;
   let evidence: Evidence | undefined;
   let counts: ReadonlyMap<string, number> = new Map();
   const stopping = new AbortController();
   try {
-    if (store === "mongodb") database = await startMongo({ durable: true });
     const shape = { coordinators, daemons, store, mayHurtStore: database?.restartable ?? false };
     cluster = await Cluster.start(folder, shape, database);
     history.add({ type: "run", what: `seed ${seed}, ${JSON.stringify(shape)}` });

@@ -85,7 +85,8 @@ export function planFaults(seed: number, durationMs: number, shape: Shape): Faul
   const kept = possible.filter(() => random() >= LEFT_OUT);
   const kinds = kept.length >= 4 ? kept : possible;
   const total = kinds.reduce((sum, kind) => sum + WEIGHTS[kind], 0);
-  const gap = pick(GAPS_MS);
+  // A network of one coordinator is away as a whole while that is; it needs time to work in between.
+  const gap = pick(GAPS_MS) * (shape.coordinators === 1 ? 2 : 1);
   const busy = new Map<string, number>();
   const faults: Fault[] = [];
   for (let at = gap * random(); at < durationMs; at += -gap * Math.log(1 - random())) {
