@@ -1,7 +1,7 @@
 import mongoose from "mongoose";
 import { ComputeError } from "../../domain/errors.ts";
 
-const { MongoError, MongoBulkWriteError, MongoServerError, MongoWriteConcernError, MongoParseError } = mongoose.mongo;
+const { MongoError, MongoBulkWriteError, MongoServerError, MongoWriteConcernError } = mongoose.mongo;
 
 /** Code of a write that found its `_id` taken. */
 const DUPLICATE_KEY = 11_000;
@@ -54,8 +54,8 @@ export function resultOfBulk(error: unknown): mongoose.mongo.BulkWriteResult {
 
 /** UNAVAILABLE where MongoDB was away or refused us; our own faults stay as they are. `hosts` is what people may read. */
 export function storeError(error: unknown, hosts: string): unknown {
-  if (error instanceof MongoParseError) {
-    // Its message may repeat the string, password included.
+  // By name: the driver's parser has a class of its own. Its message may repeat the string, password included.
+  if ((error as Error)?.name === "MongoParseError") {
     return new ComputeError("UNAVAILABLE", "MONGODB_URI is not a connection string that MongoDB understands");
   }
   if (isUndurable(error)) {
