@@ -95,6 +95,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     closing.push(() => peers.stop());
 
     const settlement = await openSettlement();
+    const settlementStatus = () => settlement?.service.status() ?? ({ state: "off", openBatches: 0 } as const);
+    metrics.follow(settlementStatus);
     const contract = settlement && { chainId: settlement.chain.chainId, address: settlement.chain.contract };
 
     const verifier = new Verifier({ threads: settings.VERIFIER_THREADS });
@@ -274,7 +276,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
           watch,
           peers,
           presence: fleet,
-          settlement: { status: () => settlement?.service.status() ?? { state: "off", openBatches: 0 } },
+          settlement: { status: settlementStatus },
           metrics,
           draining: () => draining,
         },

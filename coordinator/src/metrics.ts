@@ -1,4 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { SettlementState, SettlementStatus } from "./services/settlement-status.ts";
+
+const SETTLEMENT_STATES: readonly SettlementState[] = ["off", "running", "standby", "waiting", "stopped"];
 
 /** Every metric of the coordinator, declared once; base units in names. */
 export class Metrics {
@@ -23,14 +26,27 @@ export class Metrics {
     "status",
   ]);
   readonly batches = this.#counter("batches_total", "Batches, by the state they reached.", ["state"]);
+  readonly settlement = this.#gauge("settlement_state", "1 for the state that settlement is in, else 0.", ["state"]);
+  readonly openBatches = this.#gauge("open_batches", "Batches that are closed and not final yet.");
   readonly recorderBalance = this.#gauge("recorder_balance_wei", "Balance of the recorder's wallet.");
+
+  #readSettlement: () => SettlementStatus = () => ({ state: "off", openBatches: 0 });
 
   /** Adds the process's own metrics; apart from the constructor so that tests can do without. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry });
   }
 
+  /** Shows, whenever somebody reads the metrics, how recording goes then. */
+  follow(settlement: () => SettlementStatus): void {
+    this.#readSettlement = settlement;
+  }
+
   async render(): Promise<{ contentType: string; body: string }> {
+    const { state, openBatches, recorderBalance } = this.#readSettlement();
+    for (const each of SETTLEMENT_STATES) this.settlement.set({ state: each }, Number(each === state));
+    this.openBatches.set(openBatches);
+    if (recorderBalance !== undefined) this.recorderBalance.set(Number(recorderBalance));
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
