@@ -179,11 +179,13 @@ export class Attempts {
       );
       if (fault) fleet.blame(run.node, fault);
     } catch (error) {
-      if (!(error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND"))) {
-        this.#complain(error);
-        clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason, fault));
-        return;
+      if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
+        // It has ended, or is another coordinator's by now.
+        return this.forget(run);
       }
+      this.#complain(error);
+      clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason, fault));
+      return;
     }
     metrics.assignmentsEnded.inc({ state });
     if (state === "rejected" || state === "lost") {
