@@ -87,6 +87,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     const { store, blobs } = opened;
     const peerSecret = await store.secret("peers");
     const link = new HttpPeers({ logger }, { secret: peerSecret });
+    closing.push(() => link.stop());
     const peers = new Peers(
       { store, clock, logger, metrics, random },
       { self, version: VERSION, startedAt: clock.now(), leaseMs },

@@ -251,12 +251,6 @@ export class Fleet {
     for (const node of this.online()) yield node.offer;
   }
 
-  /** The median of what a slot of an online node computes in a second, as those nodes say; undefined when none does. */
-  unitsPerSecond(): number | undefined {
-    const rates = [...this.online()].flatMap(({ offer }) => offer.unitsPerSecond ?? []).sort((a, b) => a - b);
-    return rates[rates.length >> 1];
-  }
-
   /** The offline sweep. A sweep that comes late itself (a stalled process) grants nodes the same delay. */
   sweep(): void {
     const { clock } = this.#components;
