@@ -1,0 +1,67 @@
+import { type Address, toHex } from "@proof-of-compute/proto";
+import { Wallet } from "ethers";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { startTestCoordinator } from "../support/coordinator.ts";
+import { Link } from "../support/link.ts";
+import { sharedMongo } from "../support/mongo.ts";
+import { ScriptedNode } from "../support/scripted-node.ts";
+
+const REQUESTER = Wallet.createRandom().address as Address;
+const PROVIDER = Wallet.createRandom().address as Address;
+const LEASE_MS = 2_000;
+const HEARTBEAT_MS = 500;
+/** Long enough that every lease and every sign of life is over. */
+const AWAY_MS = Number(process.env.TEST_STORE_AWAY_MS ?? 4 * LEASE_MS);
+const PATIENCE = { timeout: 60_000, interval: 100 };
+
+const request = { requester: REQUESTER, spec: { kind: "matmul", n: 64, k: 3 }, deadlineMs: 3_600_000 } as const;
+
+it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by itself when it is back", async () => {
+  const mongo = await sharedMongo();
+  const link = await Link.to(`127.0.0.1:${mongo.port}`);
+  onTestFinished(() => link.stop());
+  const coordinator = await startTestCoordinator({
+    MONGODB_URI: mongo.uri(undefined, Number(link.address.split(":")[1])),
+    HEARTBEAT_INTERVAL: `${HEARTBEAT_MS}ms`,
+    LEASE_TIME: `${LEASE_MS}ms`,
+  });
+  onTestFinished(() => coordinator.stop());
+  const node = await new ScriptedNode({ address: coordinator.grpcAddress, wallet: PROVIDER, slots: 4 }).open();
+  onTestFinished(() => node.drop());
+  let ended = false;
+  void node.ended.then(() => {
+    ended = true;
+  });
+  const { task } = await coordinator.scheduler.submit(request);
+  const assignment = await node.assignment();
+  expect(toHex(assignment.taskId)).toBe(task.id);
+  let running = [assignment.assignmentId];
+  const beat = setInterval(() => node.heartbeat(running), HEARTBEAT_MS);
+  onTestFinished(() => clearInterval(beat));
+
+  // Connections stay, and nothing comes on them: the worst way to be away.
+  link.pass({ up: "shut", down: "shut" });
+  await expect(coordinator.scheduler.submit(request)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  node.sendResults([node.result(assignment, node.solve(assignment))]);
+  await new Promise((resolve) => setTimeout(resolve, AWAY_MS));
+  expect(ended).toBe(false);
+
+  link.pass({});
+  running = [];
+  const acked = await node.ack();
+  expect(toHex(acked.assignmentId)).toBe(toHex(assignment.assignmentId));
+  expect(acked.units).toBe(2n);
+  expect(await coordinator.store.task(task.id)).toMatchObject({ state: "verified" });
+
+  const { task: next } = await vi.waitFor(() => coordinator.scheduler.submit(request), PATIENCE);
+  // The one that was refused may have been stored after all; it is given out like any other.
+  for (let given = await node.assignment(); ; given = await node.assignment()) {
+    node.sendResults([node.result(given, node.solve(given))]);
+    expect((await node.ack()).units).toBe(2n);
+    if (toHex(given.taskId) === next.id) break;
+  }
+  expect(ended).toBe(false);
+  const { units } = await coordinator.store.totals();
+  const { items } = await coordinator.store.tasks({ limit: 10, states: ["verified"] });
+  expect(units.verified).toBe(2n * BigInt(items.length));
+});
