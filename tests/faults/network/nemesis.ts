@@ -26,6 +26,7 @@ export class Nemesis {
   readonly #history: History;
   /** Faults that have begun, by name. */
   readonly counts = new Map<string, number>();
+  #store = Promise.resolve();
 
   constructor(components: { readonly cluster: Cluster; readonly history: History }) {
     this.#cluster = components.cluster;
@@ -50,7 +51,7 @@ export class Nemesis {
   async heal(): Promise<void> {
     const { coordinators, daemons, database, chain } = this.#cluster;
     this.#history.add({ type: "run", what: "healing" });
-    if (database?.restartable) database.resume();
+    if (database?.restartable) await this.#onStore(() => database.resume());
     chain.signal("SIGCONT");
     for (const { nodes, store, peers, requesters, rpc } of coordinators) {
       for (const link of [...nodes, ...(store ? [store] : []), peers, requesters]) link.mend();
@@ -87,11 +88,11 @@ export class Nemesis {
         chain.signal("SIGSTOP");
         return () => chain.signal("SIGCONT");
       case "kill store":
-        await database!.kill();
-        return () => database!.start();
+        await this.#onStore(() => database!.kill());
+        return () => this.#onStore(() => database!.start());
       case "pause store":
-        database!.pause();
-        return () => database!.resume();
+        await this.#onStore(() => database!.pause());
+        return () => this.#onStore(() => database!.resume());
       case "link": {
         const { how, place } = fault.link!;
         const links = this.#links(place, fault.target);
@@ -108,6 +109,12 @@ export class Nemesis {
         };
       }
     }
+  }
+
+  /** One thing after the other: a database that just starts on a busy machine is not killed before it has. */
+  #onStore(act: () => Promise<void> | void): Promise<void> {
+    this.#store = this.#store.then(act);
+    return this.#store;
   }
 
   #links(place: Place, target: number): Link[] {
