@@ -22,6 +22,8 @@ import { readSettlementView } from "../../coordinator/src/services/settlement-vi
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
 import { type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
 
+/** As the coordinator names it, so that one can be started on {@link Settling.directory}. */
+const DATABASE = "coordinator.sqlite";
 const WAIT = { timeout: 60_000, interval: 10 };
 const SETTLING: SettlementInit = {
   maxReceipts: 1_000,
@@ -51,7 +53,8 @@ export class Settling {
     { level: "warn" },
     { write: (line: string) => void this.warnings.push(JSON.parse(line) as (typeof this.warnings)[number]) },
   );
-  readonly #directory: string;
+  /** Of the store; a coordinator may be started on it while the store is stopped. */
+  readonly directory: string;
   readonly #settlements: Settlement[] = [];
   readonly #gone = new Set<Hex>();
   #coordinators = 0;
@@ -67,8 +70,8 @@ export class Settling {
     this.chain = parts.chain;
     this.proxy = parts.proxy;
     this.contract = parts.contract;
-    this.#directory = parts.directory;
-    this.store = new SqliteStore({ logger: this.logger }, { path: join(parts.directory, "store.sqlite") });
+    this.directory = parts.directory;
+    this.store = new SqliteStore({ logger: this.logger }, { path: join(parts.directory, DATABASE) });
     this.ethers = new EthersChain(
       { logger: this.logger },
       { rpcUrl: parts.proxy.url, contract: parts.contract, recorderKey: parts.recorderKey, chainId: 31337 },
@@ -94,7 +97,7 @@ export class Settling {
     await this.store.stop();
     await this.proxy.stop();
     await this.chain.stop();
-    await rm(this.#directory, { recursive: true });
+    await rm(this.directory, { recursive: true });
   }
 
   /** Another coordinator, which counts as alive until {@link bury}. */
@@ -132,7 +135,7 @@ export class Settling {
 
   /** Copies the database as it is now; the returned function puts the copy in its place, as operators do. */
   async backup(): Promise<() => Promise<void>> {
-    const file = join(this.#directory, "store.sqlite");
+    const file = join(this.directory, DATABASE);
     const exchange = async (from: string, to: string) => {
       await this.store.stop();
       await copyFile(from, to);
@@ -169,13 +172,22 @@ export class Settling {
     return this.chain.provider.send("hardhat_mine", [`0x${blocks.toString(16)}`]);
   }
 
-  /** Puts verified tasks with receipts into the store, one for each wallet. */
-  async verify(wallets: readonly Address[]): Promise<void> {
-    const tasks = wallets.map((wallet) => verifiedTask(wallet));
-    await Promise.all(tasks.map(({ queued }) => this.store.insertTask(queued)));
-    await Promise.all(tasks.map(({ running }) => this.store.saveTask(running)));
-    const saved = await Promise.all(tasks.map(({ done, receipt }) => this.store.saveTask(done, { receipt })));
+  /** Puts verified tasks with receipts into the store, one for each wallet, accepted at `at`. */
+  async verify(wallets: readonly Address[], at = Date.now(), store: Store = this.store): Promise<Receipt[]> {
+    const tasks = wallets.map((wallet) => verifiedTask(wallet, at));
+    await Promise.all(tasks.map(({ queued }) => store.insertTask(queued)));
+    await Promise.all(tasks.map(({ running }) => store.saveTask(running)));
+    const saved = await Promise.all(tasks.map(({ done, receipt }) => store.saveTask(done, { receipt })));
     expect(saved).toEqual(saved.map(() => true));
+    return tasks.map(({ receipt }) => receipt);
+  }
+
+  /** Puts a task into the store whose attempt is live since `at`. */
+  async assign(wallet: Address, at: number): Promise<Task> {
+    const { queued, running } = verifiedTask(wallet, at);
+    await this.store.insertTask(queued);
+    expect(await this.store.saveTask(running)).toBe(true);
+    return running;
   }
 
   /** Resolves once every receipt stands in a recorded batch. */
@@ -260,8 +272,7 @@ export class Settling {
 }
 
 /** A task on its way from queued to verified, for one unit more than a thousand up to two thousand. */
-function verifiedTask(wallet: Address): { queued: Task; running: Task; done: Task; receipt: Receipt } {
-  const now = Date.now();
+function verifiedTask(wallet: Address, now: number): { queued: Task; running: Task; done: Task; receipt: Receipt } {
   const taskId = toHex(randomBytes(16));
   const receiptId = toHex(randomBytes(16));
   const nodeId = toHex(randomBytes(32));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Fee, feePerGas, raiseFee, sameFee, tipPerGas } from "./fees.ts";
+import { capFee, type Fee, feePerGas, leastFeePerGas, raiseFee, sameFee, tipPerGas } from "./fees.ts";
 
 const wei = fc.bigInt({ min: 0n, max: 10n ** 15n });
 const fee: fc.Arbitrary<Fee> = fc.oneof(
@@ -28,6 +28,18 @@ test("the same fee is what was offered", () => {
   fc.assert(
     fc.property(fee, (before) => {
       expect(sameFee(before, offer(before))).toEqual(before);
+    }),
+  );
+});
+
+test("a capped fee is a valid one below the cap, and the same below it already", () => {
+  fc.assert(
+    fc.property(fee, wei, (before, most) => {
+      const capped = capFee(before, most);
+      expect(feePerGas(capped)).toBeLessThanOrEqual(most);
+      expect(tipPerGas(capped)).toBeLessThanOrEqual(feePerGas(capped));
+      if (feePerGas(before) <= most) expect(capped).toEqual(before);
+      expect(leastFeePerGas(before)).toBeLessThanOrEqual(feePerGas(before));
     }),
   );
 });

@@ -1,0 +1,147 @@
+/** The chain's side of `npm run reconcile`: everything that the contract was told, from its events. */
+import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
+import type { Credit } from "@proof-of-compute/proto/verify-chain";
+import { Contract, Interface, type JsonRpcProvider, type Log, type LogDescription, toQuantity } from "ethers";
+
+const ABI = new Interface(PROOF_OF_COMPUTE_ABI);
+/** Blocks that XDC's RPCs answer eth_getLogs for at most. */
+const SPAN = 2_000;
+/** Requests at a time. */
+const AT_ONCE = 8;
+
+/** A batch as the contract recorded it. */
+export interface RecordedBatch {
+  readonly id: number;
+  readonly root: Hex;
+  readonly units: bigint;
+  /** In the order of the transaction. */
+  readonly credits: readonly Credit[];
+  readonly transaction: Hex;
+  readonly block: number;
+}
+
+/** What the contract holds as of one final block. */
+export interface ChainLedger {
+  readonly block: number;
+  /** By id, from 1. */
+  readonly batches: readonly RecordedBatch[];
+  /** What each wallet has in all, and how much of it the owner gave outside of batches. */
+  readonly wallets: ReadonlyMap<Address, { readonly units: bigint; readonly byHand: bigint }>;
+}
+
+/** Which contract, and from which block on it exists. */
+export interface LedgerSource {
+  readonly contract: Address;
+  readonly fromBlock: number;
+}
+
+/**
+ * Reads it all as of the newest final block. Throws when the RPC does not serve every event: each batch must follow the one
+ * before, its credits must add up to what it says, and each wallet's credits to what the contract says it has.
+ */
+export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource): Promise<ChainLedger> {
+  let { fromBlock } = source;
+  let block = await finalBlock(rpc);
+  const collector = new Collector();
+  // Reading long history takes a while, in which more becomes final.
+  while (fromBlock <= block) {
+    for (const log of await readLogs(rpc, source.contract, fromBlock, block)) collector.add(log);
+    fromBlock = block + 1;
+    block = await finalBlock(rpc);
+    if (block - fromBlock < SPAN) break;
+  }
+  block = fromBlock - 1;
+  const contract = new Contract(source.contract, ABI, rpc);
+  const ask = (name: string, ...values: unknown[]) => contract.getFunction(name)(...values, { blockTag: block });
+  const next = Number(await ask("nextBatchId"));
+  const { batches, wallets } = collector;
+  if (batches.length !== next - 1) {
+    throw new Error(`the RPC tells of ${batches.length} batches and the contract of ${next - 1}: ${ADVICE}`);
+  }
+  await inParts([...wallets], async ([wallet, { units }]) => {
+    const held: bigint = await ask("computeUnits", wallet);
+    if (held !== units) throw new Error(`the events give ${wallet} ${units} units, the contract ${held}: ${ADVICE}`);
+  });
+  return { block, batches, wallets };
+}
+
+/** Whether the head of the chain holds batches that no final block holds yet. */
+export async function hasUnfinalBatches(rpc: JsonRpcProvider, { contract }: LedgerSource): Promise<boolean> {
+  const next = new Contract(contract, ABI, rpc).getFunction("nextBatchId");
+  const [latest, final] = await Promise.all([next({ blockTag: "latest" }), next({ blockTag: "finalized" })]);
+  return latest !== final;
+}
+
+/** When a block was made, in milliseconds since 1970 by the chain's clock. */
+export async function timeOf(rpc: JsonRpcProvider, block: number): Promise<number> {
+  const found = (await rpc.send("eth_getBlockByNumber", [toQuantity(block), false])) as { timestamp: string } | null;
+  if (!found) throw new Error(`the RPC has no block ${block}`);
+  return Number(found.timestamp) * 1_000;
+}
+
+const ADVICE = "use an RPC that serves every event, from the block of the deployment on (PROOF_OF_COMPUTE_BLOCK)";
+
+/** Puts the events together: a batch is told by its wallets' ComputeRecorded, then its own BatchRecorded. */
+class Collector {
+  readonly batches: RecordedBatch[] = [];
+  readonly wallets = new Map<Address, { units: bigint; byHand: bigint }>();
+  /** Credits that no batch has claimed yet. */
+  #credits: { readonly wallet: Address; readonly units: bigint; readonly transaction: string }[] = [];
+
+  add(log: Log): void {
+    const event = ABI.parseLog(log);
+    if (event?.name === "ComputeRecorded") this.#credit(event, log);
+    if (event?.name === "BatchRecorded") this.#close(event, log);
+  }
+
+  #credit({ args }: LogDescription, { transactionHash }: Log): void {
+    const wallet = parseAddress(args.getValue("provider"));
+    const total: bigint = args.getValue("totalUnits");
+    const before = this.wallets.get(wallet) ?? { units: 0n, byHand: 0n };
+    const units = total - before.units;
+    this.#credits.push({ wallet, units, transaction: transactionHash });
+    // By hand, until a batch says that it was its own.
+    this.wallets.set(wallet, { units: total, byHand: before.byHand + units });
+  }
+
+  #close({ args }: LogDescription, { transactionHash, blockNumber }: Log): void {
+    const id = Number(args.getValue("batchId"));
+    const units: bigint = args.getValue("units");
+    const own = this.#credits.slice(-Number(args.getValue("providers")));
+    this.#credits = [];
+    const sum = own.reduce((total, credit) => total + credit.units, 0n);
+    if (id !== this.batches.length + 1 || sum !== units || own.some((one) => one.transaction !== transactionHash)) {
+      throw new Error(`the RPC does not tell all of batch ${id}: ${ADVICE}`);
+    }
+    for (const credit of own) {
+      const { units: total, byHand } = this.wallets.get(credit.wallet)!;
+      this.wallets.set(credit.wallet, { units: total, byHand: byHand - credit.units });
+    }
+    const root: Hex = args.getValue("root");
+    const credits = own.map((credit) => ({ provider: credit.wallet, units: credit.units }));
+    this.batches.push({ id, root, units, credits, transaction: transactionHash as Hex, block: blockNumber });
+  }
+}
+
+async function finalBlock(rpc: JsonRpcProvider): Promise<number> {
+  const block = (await rpc.send("eth_getBlockByNumber", ["finalized", false])) as { number: string } | null;
+  if (!block) throw new Error("the chain has no final block yet");
+  return Number(block.number);
+}
+
+async function readLogs(rpc: JsonRpcProvider, contract: Address, from: number, to: number): Promise<Log[]> {
+  const topics = [["ComputeRecorded", "BatchRecorded"].map((name) => ABI.getEvent(name)!.topicHash)];
+  const starts = Array.from({ length: Math.ceil((to - from + 1) / SPAN) }, (_, index) => from + index * SPAN);
+  const logs: Log[][] = [];
+  await inParts(starts, async (start) => {
+    const filter = { address: contract, topics, fromBlock: start, toBlock: Math.min(to, start + SPAN - 1) };
+    logs[(start - from) / SPAN] = await rpc.getLogs(filter);
+  });
+  return logs.flat();
+}
+
+async function inParts<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let start = 0; start < items.length; start += AT_ONCE) {
+    await Promise.all(items.slice(start, start + AT_ONCE).map(work));
+  }
+}
