@@ -10,8 +10,8 @@ import { type ReceiptDocument, toReceipt } from "./receipt-documents.ts";
 type Filter = mongoose.mongo.Filter<ReceiptDocument>;
 type Session = mongoose.mongo.ClientSession;
 
-/** Ids in one command: each is 40 bytes of it. */
-const IDS_AT_ONCE = 5_000;
+/** Ids in one command, so that none holds up the others for long. */
+const IDS_AT_ONCE = 1_000;
 const OLDEST_FIRST = { accepted_at: 1, _id: 1 } as const;
 
 /** How many there are of some receipts, and their sum. */

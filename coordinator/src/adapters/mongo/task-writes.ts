@@ -69,16 +69,18 @@ export class TaskWrites {
     return this.alone(async () => {
       await this.#copies.sweep();
       if (limit === 0) return 0;
+      // Guarded in the deletion as well: it may arrive late, when the id is that of a new task.
+      const prunable = { ended_at: { $lt: before }, uncopied: { $exists: false } } as const;
       const ended = await this.#connection.trip(({ tasks }) =>
         tasks
-          .find({ ended_at: { $lt: before }, uncopied: { $exists: false } }, { projection: { _id: 1 } })
+          .find(prunable, { projection: { _id: 1 } })
           .sort({ ended_at: 1, _id: 1 })
           .limit(limit)
           .toArray(),
       );
       let removed = 0;
       for (const chunk of chunksOf(ended, DELETED_AT_ONCE)) {
-        const filter = { _id: { $in: chunk.map(({ _id }) => _id) }, uncopied: { $exists: false } };
+        const filter = { _id: { $in: chunk.map(({ _id }) => _id) }, ...prunable };
         const { deletedCount } = await this.#connection.trip(({ tasks }) => tasks.deleteMany(filter));
         removed += deletedCount;
       }
