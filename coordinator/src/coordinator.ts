@@ -110,7 +110,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       { store, fleet, events, clock, logger, metrics, random },
       { self, heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
     );
-    const custody = new Custody({ store, fleet, attempts, events, clock, logger, metrics }, { self });
+    const custody = new Custody({ store, fleet, attempts, events, metrics }, { self });
     const scheduler = new Scheduler(
       { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
       {

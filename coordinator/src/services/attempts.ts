@@ -106,10 +106,14 @@ export class Attempts {
     return run;
   }
 
-  /** Sends an assignment that is stored now, unless it was withdrawn while it was being stored. */
+  /** Sends an assignment that is stored now; one that was withdrawn while it was being stored ends instead. */
   push(run: Run, task: Task): void {
-    if (!this.#runs.has(run.assignment.id)) return;
+    if (!this.#runs.has(run.assignment.id)) {
+      this.endStray(task.id, run.assignment.id).catch((error: unknown) => this.#complain(error));
+      return;
+    }
     run.task = task;
+    run.phase = "sent";
     run.movedAt = this.#components.clock.monotonic();
     run.node.link?.assign(run.assignment.id, task);
     this.#components.metrics.assignments.inc();
@@ -197,9 +201,24 @@ export class Attempts {
     this.forget(run);
   }
 
+  /** Ends an assignment of ours that nobody follows: it was stored, and no node was told of it. */
+  async endStray(taskId: Hex, assignmentId: Hex): Promise<void> {
+    const { clock, logger } = this.#components;
+    const at = clock.now();
+    const ending = { state: "lost", reason: "NOT_DELIVERED", at } as const;
+    const retry = { maxAttempts: Number.POSITIVE_INFINITY, notBefore: at };
+    try {
+      await this.update(taskId, (task) => endAssignment(task, assignmentId, ending, retry, this.#init.self));
+      logger.warn({ taskId, assignmentId }, "an assignment that nobody followed was ended");
+    } catch (error) {
+      if (!(error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND"))) throw error;
+    }
+  }
+
   /** Takes the lease back from a node and blames it. */
   async withdraw(run: Run, reason: string): Promise<void> {
     if (run.ending || !this.#runs.has(run.assignment.id)) return;
+    if (run.phase === "reserved") return this.forget(run);
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
     await this.end(run, "lost", reason, "lost");
   }
@@ -262,14 +281,16 @@ export class Attempts {
   /** One guarded change. When another write came first, it is made again on what that one left. */
   async update(taskId: Hex, change: (task: Task) => Task, made?: Parameters<Store["saveTask"]>[1]): Promise<Task> {
     const { store, events } = this.#components;
-    let known = this.#byTask.get(taskId)?.task;
+    const followed = this.#byTask.get(taskId);
+    // A lease that is not stored is no ground to write on: what another stored instead has the same version.
+    let known = followed?.phase === "reserved" ? undefined : followed?.task;
     for (let collision = 0; collision < COLLISIONS; collision++) {
       const before = known ?? (await this.read(taskId));
       const task = change(before);
       if (await store.saveTask(task, made)) {
         this.#moved(before, task);
         const run = this.#byTask.get(taskId);
-        if (run) run.task = task;
+        if (run && run.phase !== "reserved") run.task = task;
         events.publish(taskId);
         return task;
       }

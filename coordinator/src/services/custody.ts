@@ -1,10 +1,7 @@
 import type { Hex } from "@proof-of-compute/proto";
-import type { Logger } from "pino";
-import { ComputeError } from "../domain/errors.ts";
 import { isSameOwner, type Owner } from "../domain/owner.ts";
-import { endAssignment, liveAssignment, type Task, takeOver } from "../domain/task.ts";
+import { liveAssignment, type Task, takeOver } from "../domain/task.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Fleet } from "./fleet.ts";
@@ -19,8 +16,6 @@ export interface CustodyComponents {
   readonly fleet: Fleet;
   readonly attempts: Attempts;
   readonly events: TaskEvents;
-  readonly clock: Clock;
-  readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
@@ -82,7 +77,7 @@ export class Custody {
     const followed = attempts.followed();
     const stored = await store.liveAssignments(this.#self);
     for (const { taskId, assignmentId } of stored) {
-      if (!attempts.get(assignmentId)) await this.#endStray(taskId, assignmentId);
+      if (!attempts.get(assignmentId)) await attempts.endStray(taskId, assignmentId);
     }
     const live = new Set(stored.map(({ assignmentId }) => assignmentId));
     const still = new Set(attempts.followed());
@@ -136,19 +131,5 @@ export class Custody {
   #drop(run: Run): void {
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
     this.#components.attempts.forget(run);
-  }
-
-  /** Ends an assignment of ours that nobody follows: its lease was stored, and the answer lost. */
-  async #endStray(taskId: Hex, assignmentId: Hex): Promise<void> {
-    const { attempts, clock, logger } = this.#components;
-    const at = clock.now();
-    const ending = { state: "lost", reason: "NOT_DELIVERED", at } as const;
-    const retry = { maxAttempts: Number.POSITIVE_INFINITY, notBefore: at };
-    try {
-      await attempts.update(taskId, (task) => endAssignment(task, assignmentId, ending, retry, this.#self));
-      logger.warn({ taskId, assignmentId }, "an assignment that nobody followed was ended");
-    } catch (error) {
-      if (!(error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND"))) throw error;
-    }
   }
 }

@@ -155,7 +155,7 @@ export class Dealer {
   reserve(node: LiveNode, queued: Task): Run {
     const { attempts, clock, peers } = this.#components;
     const assignment = { id: newId(), nodeId: node.id, wallet: node.offer.wallet, assignedAt: clock.now() };
-    return attempts.open(assign(queued, assignment, peers.self), node, "sent");
+    return attempts.open(assign(queued, assignment, peers.self), node, "reserved");
   }
 
   async #fill(): Promise<void> {

@@ -54,11 +54,12 @@ export function isFastEnough({ unitsPerSecond }: Pick<Offer, "unitsPerSecond">, 
 
 /**
  * How far an assignment has come here:
+ * - `reserved`: its lease is being written, and the store may refuse it; nothing may be built on it before.
  * - `sent`: pushed, no word of it yet; withdrawn when the node stays silent about it.
  * - `running`: the node answered.
  * - `checking`: its result is here and being verified; the lease holds until the verdict.
  */
-export type RunPhase = "sent" | "running" | "checking";
+export type RunPhase = "reserved" | "sent" | "running" | "checking";
 
 /** A live assignment in memory: the task as last written, and what only the live session knows. */
 export interface Run {

@@ -53,7 +53,7 @@ class Coordinator {
       { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxAttempts: 3 },
     );
     const { attempts } = this;
-    this.custody = new Custody({ store, fleet, attempts, events, clock, logger, metrics }, { self });
+    this.custody = new Custody({ store, fleet, attempts, events, metrics }, { self });
     const { custody } = this;
     this.scheduler = new Scheduler(
       { store, fleet, attempts, custody, events, peers, link: { nudge }, clock, logger, metrics, random },
@@ -291,4 +291,33 @@ test("a lease whose answer was lost is ended, and the task goes on", async () =>
     ["lost", "NOT_DELIVERED"],
     ["live", undefined],
   ]);
+});
+
+test("a lease that the store refuses is no ground to write on, however long the refusal takes", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const task = await a.submit(ALICE);
+  // Both want it at once; B's write takes longer than nodes have for an answer.
+  const { saveTask } = store;
+  let answer: () => void = () => {};
+  const slow = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  store.saveTask = async (change, made) => {
+    if (change.owner?.coordinatorId === "b") await slow;
+    return saveTask.call(store, change, made);
+  };
+  await b.join(anOffer());
+  await live(2_000, b);
+  expect(b.attempts.size).toBe(1);
+  await a.join(anOffer());
+  await live(2_000, a);
+  const won = (await store.task(task.id))!;
+  expect(won).toMatchObject({ state: "running", owner: a.peers.self });
+
+  await b.clock.run(4 * HEARTBEAT_MS, 500);
+  answer();
+  await live(2_000, a, b);
+  expect(await store.task(task.id)).toEqual(won);
+  expect([a.attempts.size, b.attempts.size]).toEqual([1, 0]);
 });
