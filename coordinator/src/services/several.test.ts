@@ -132,7 +132,8 @@ async function live(ms: number, ...coordinators: Coordinator[]): Promise<void> {
     for (const { clock, fleet, attempts } of coordinators) {
       for (const node of fleet.online()) {
         fleet.heard(node);
-        for (const run of node.runs.values()) attempts.advance(run, 0.1);
+        const { assigned } = node.link as NotedLink;
+        for (const [id, run] of node.runs) if (assigned.includes(id)) attempts.advance(run, 0.1);
       }
       await clock.run(500);
     }
