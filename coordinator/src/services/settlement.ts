@@ -10,7 +10,7 @@ import { SettlementLock, type SettlementPeers } from "./settlement-lock.ts";
 import type { SettlementState, SettlementStatus } from "./settlement-status.ts";
 import { readSettlementView, type SettlementView } from "./settlement-view.ts";
 
-/** The chain whose state is gone when it stops: a store may be bound to one of its contracts after the other. */
+/** The chain whose state is gone when it stops: a store of it may be bound to one of its contracts after the other. */
 const LOCAL_CHAIN_ID = 31337;
 /** Failures in a row lengthen the pause up to this, in milliseconds. */
 const MAX_PAUSE_MS = 30_000;
@@ -77,8 +77,10 @@ export class Settlement {
   async start(): Promise<void> {
     if (this.#loop) return;
     const { chainId, contract } = this.#components.chain;
-    const rebind = this.#init.rebind === true || chainId === LOCAL_CHAIN_ID;
-    await this.#components.store.bind({ chainId, address: contract }, rebind);
+    const { store } = this.#components;
+    const isLocal = async () => chainId === LOCAL_CHAIN_ID && (await store.boundTo())?.chainId === LOCAL_CHAIN_ID;
+    const rebind = this.#init.rebind === true || (await isLocal());
+    await store.bind({ chainId, address: contract }, rebind);
     this.#abort = new AbortController();
     this.#loop = this.#run(this.#abort.signal);
   }
