@@ -57,8 +57,9 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
       say(`batch ${recorded.id}: found its ${receipts.length} receipts, which make its root; stored as it was`);
       continue;
     }
-    const quarantined = await store.quarantineReceipts(at + init.clockMarginMs);
-    const ended = await endAttempts(store, at + init.clockMarginMs);
+    const before = at + init.clockMarginMs;
+    const quarantined = await store.quarantineReceipts(candidates.acceptedUntil(before));
+    const ended = await endAttempts(store, before);
     if (quarantined > 0) say(`batch ${recorded.id}: ${quarantined} receipts may be in it, and go into quarantine`);
     if (ended > 0) say(`batch ${recorded.id}: ended ${ended} attempts whose result may be in it`);
     await insert(store, { ...batchOf(recorded, at), receiptIds: [], imported: true });
@@ -134,6 +135,18 @@ class Candidates {
     return receiptTree(found.map(leafOf)).root === root ? found : undefined;
   }
 
+  /**
+   * Until when receipts were accepted whose attempt began before `before`, at least until then. A result whose
+   * acknowledgement was lost comes again: it is accepted anew by a store that has forgotten it.
+   */
+  acceptedUntil(before: number): number {
+    let until = before;
+    for (const receipt of [...this.#byWallet.values()].flat()) {
+      if (startOf(receipt) < before) until = Math.max(until, receipt.acceptedAt + 1);
+    }
+    return until;
+  }
+
   remove(receipts: readonly Receipt[]): void {
     const gone = new Set<Hex>(receipts.map(({ receiptId }) => receiptId));
     for (const [wallet, own] of this.#byWallet) {
@@ -143,6 +156,11 @@ class Candidates {
       );
     }
   }
+}
+
+/** When the attempt began, in milliseconds since 1970: its id is a UUIDv7. */
+function startOf({ receiptId }: Receipt): number {
+  return Number.parseInt(receiptId.slice(2, 14), 16);
 }
 
 /**

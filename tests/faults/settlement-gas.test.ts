@@ -1,5 +1,6 @@
 import { Transaction, toQuantity } from "ethers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { BatchTooLarge } from "../../coordinator/src/ports/chain.ts";
 import { Settling, someWallet } from "../support/settling.ts";
 import { xdcRules } from "../support/xdc-rules.ts";
 
@@ -35,14 +36,18 @@ afterEach(async () => {
   await it.end();
 });
 
-test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction", async () => {
+test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction; one beyond is told before it is stored", async () => {
   strict();
-  await it.verify(Array.from({ length: 500 }, someWallet));
-  await it.settle({ maxProviders: 500 });
-  await it.allRecorded();
-  await it.expectExactlyOnce();
-  expect((await it.store.batch(1))?.credits).toHaveLength(500);
-  expect(it.warnings).toEqual([]);
+  const batchOf = (wallets: number) => ({
+    id: 1,
+    root: toHex(new Uint8Array(32).fill(7)),
+    credits: Array.from({ length: wallets }, () => ({ provider: someWallet(), units: 5n })),
+  });
+  await expect(it.ethers.estimate(batchOf(1_100))).rejects.toThrow(BatchTooLarge);
+  const batch = batchOf(500);
+  await it.ethers.estimate(batch);
+  await it.ethers.send(batch);
+  expect(await it.ethers.rootOf(1, "latest")).toBe(batch.root);
 });
 
 test("batches are smaller where gas is dear, and settlement says so", async () => {

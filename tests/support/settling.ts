@@ -33,6 +33,13 @@ const SETTLING: SettlementInit = {
   resendMs: 60_000,
 };
 
+/** When a task was assigned and its result accepted, in milliseconds since 1970, and where that is kept. */
+interface Verified {
+  readonly at?: number;
+  readonly from?: number;
+  readonly store?: Store;
+}
+
 /** A wallet that nobody has. */
 export function someWallet(): Address {
   return addressFromBytes(randomBytes(20));
@@ -172,9 +179,12 @@ export class Settling {
     return this.chain.provider.send("hardhat_mine", [`0x${blocks.toString(16)}`]);
   }
 
-  /** Puts verified tasks with receipts into the store, one for each wallet, accepted at `at`. */
-  async verify(wallets: readonly Address[], at = Date.now(), store: Store = this.store): Promise<Receipt[]> {
-    const tasks = wallets.map((wallet) => verifiedTask(wallet, at));
+  /** Puts verified tasks with receipts into the store, one for each wallet, assigned at `from` and accepted at `at`. */
+  async verify(
+    wallets: readonly Address[],
+    { at = Date.now(), from = at, store = this.store as Store }: Verified = {},
+  ): Promise<Receipt[]> {
+    const tasks = wallets.map((wallet) => verifiedTask(wallet, from, at));
     await Promise.all(tasks.map(({ queued }) => store.insertTask(queued)));
     await Promise.all(tasks.map(({ running }) => store.saveTask(running)));
     const saved = await Promise.all(tasks.map(({ done, receipt }) => store.saveTask(done, { receipt })));
@@ -184,7 +194,7 @@ export class Settling {
 
   /** Puts a task into the store whose attempt is live since `at`. */
   async assign(wallet: Address, at: number): Promise<Task> {
-    const { queued, running } = verifiedTask(wallet, at);
+    const { queued, running } = verifiedTask(wallet, at, at);
     await this.store.insertTask(queued);
     expect(await this.store.saveTask(running)).toBe(true);
     return running;
@@ -272,9 +282,14 @@ export class Settling {
 }
 
 /** A task on its way from queued to verified, for one unit more than a thousand up to two thousand. */
-function verifiedTask(wallet: Address, now: number): { queued: Task; running: Task; done: Task; receipt: Receipt } {
+function verifiedTask(
+  wallet: Address,
+  from: number,
+  at: number,
+): { queued: Task; running: Task; done: Task; receipt: Receipt } {
   const taskId = toHex(randomBytes(16));
-  const receiptId = toHex(randomBytes(16));
+  // As a UUIDv7 it begins with its time.
+  const receiptId: Hex = `0x${from.toString(16).padStart(12, "0")}${randomBytes(10).toString("hex")}`;
   const nodeId = toHex(randomBytes(32));
   const queued: Task = {
     id: taskId,
@@ -283,14 +298,14 @@ function verifiedTask(wallet: Address, now: number): { queued: Task; running: Ta
     kind: "matmul",
     spec: randomBytes(40),
     state: "queued",
-    createdAt: now,
-    deadline: now + 60_000,
-    notBefore: now,
+    createdAt: from,
+    deadline: at + 60_000,
+    notBefore: from,
     attempts: 0,
     assignments: {},
   };
   const owner: Owner = { coordinatorId: "coordinator-1", incarnation: toHex(randomBytes(16)) };
-  const running = assign(queued, { id: receiptId, nodeId, wallet, assignedAt: now }, owner);
+  const running = assign(queued, { id: receiptId, nodeId, wallet, assignedAt: from }, owner);
   const receipt: Receipt = {
     receiptId,
     taskId,
@@ -303,7 +318,7 @@ function verifiedTask(wallet: Address, now: number): { queued: Task; running: Ta
     spec: toHex(randomBytes(62)),
     resultDigest: toHex(randomBytes(32)),
     units: BigInt(1_000 + (randomBytes(2).readUInt16BE() % 1_000)),
-    acceptedAt: now,
+    acceptedAt: at,
     proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
   };
   return { queued, running, done: accept(running, receipt, owner), receipt };

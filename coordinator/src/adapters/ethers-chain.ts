@@ -123,12 +123,13 @@ export class EthersChain implements Chain {
   }
 
   async estimate(batch: BatchContent): Promise<bigint> {
-    const [gas, price] = await Promise.all([this.#estimate(batch), this.#readFee()]);
     const length = dataLength(encodeBatch(batch));
     if (length > MAX_DATA_BYTES) throw new BatchTooLarge(`${length} bytes, and nodes take ${MAX_DATA_BYTES}`);
+    const [gas, price] = await Promise.all([this.#estimate(batch), this.#readFee()]);
     const cost = withMargin(gas) * feePerGas(price);
-    if (cost > MAX_COST)
+    if (cost > MAX_COST) {
       throw new BatchTooLarge(`may cost ${formatEther(cost)}, and nodes take ${formatEther(MAX_COST)}`);
+    }
     return gas;
   }
 
