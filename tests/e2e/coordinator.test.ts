@@ -9,9 +9,11 @@ import { Wallet } from "ethers";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { CERTIFICATE, CERTIFICATE_KEY } from "../../daemon/src/testing/certificate.ts";
 import { Requester } from "../../scripts/local/requester.ts";
+import { sharedMongo } from "../support/mongo.ts";
 import { PATIENCE } from "../support/network.ts";
 import { freePort, Program } from "../support/process.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
+import { storeSettings } from "../support/store.ts";
 
 const PROVIDER = Wallet.createRandom().address as Address;
 const EXIT = { settings: 2, unavailable: 3, terminatedTwice: 143 };
@@ -19,12 +21,14 @@ const EXIT = { settings: 2, unavailable: 3, terminatedTwice: 143 };
 let folder: string;
 let grpcAddress: string;
 let httpAddress: string;
+let store: { readonly MONGODB_URI: string };
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "proof-of-compute-coordinator-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   grpcAddress = `127.0.0.1:${await freePort()}`;
   httpAddress = `127.0.0.1:${await freePort()}`;
+  store = await storeSettings(join(folder, "data"));
 });
 
 /** A coordinator as a process, without a chain; ends with the test. */
@@ -35,6 +39,7 @@ function coordinator(settings: Readonly<Record<string, string>> = {}): Program {
     DATA_DIR: join(folder, "data"),
     XDC_RPC_URL: "",
     HEARTBEAT_INTERVAL: "500ms",
+    ...store,
     ...settings,
   });
   onTestFinished(async () => void (await program.end("SIGKILL")));
@@ -116,10 +121,29 @@ describe("SIGTERM", () => {
 
 describe("a coordinator that cannot start says so in one line", () => {
   it("when another one has its data", async () => {
-    await isReady(coordinator());
-    const second = coordinator({ GRPC_ADDRESS: "127.0.0.1:0", HTTP_ADDRESS: "127.0.0.1:0" });
+    await isReady(coordinator({ MONGODB_URI: "" }));
+    const second = coordinator({ GRPC_ADDRESS: "127.0.0.1:0", HTTP_ADDRESS: "127.0.0.1:0", MONGODB_URI: "" });
     expect(await exitCode(second)).toBe(EXIT.unavailable);
     expect(fatal(second)).toEqual([`another coordinator uses this data directory: ${join(folder, "data")}`]);
+  });
+
+  it("when another one has its name on the same MongoDB: the one that came first ends", async () => {
+    const MONGODB_URI = (await sharedMongo()).uri();
+    const first = coordinator({ MONGODB_URI, COORDINATOR_ID: "same", LEASE_TIME: "3s" });
+    await isReady(first);
+    const elsewhere = { GRPC_ADDRESS: "127.0.0.1:0", HTTP_ADDRESS: "127.0.0.1:0" };
+    const second = coordinator({ MONGODB_URI, COORDINATOR_ID: "same", LEASE_TIME: "3s", ...elsewhere });
+    expect(await exitCode(first)).toBe(EXIT.unavailable);
+    expect(fatal(first)).toEqual(["another coordinator has started with COORDINATOR_ID same; each needs its own"]);
+    second.assertAlive();
+  });
+
+  it("when MongoDB is not there, without its password", async () => {
+    const port = await freePort();
+    const program = coordinator({ MONGODB_URI: `mongodb://user:s3cret@127.0.0.1:${port}/?replicaSet=rs0` });
+    expect(await exitCode(program)).toBe(EXIT.unavailable);
+    expect(fatal(program)).toEqual([`MongoDB does not answer at 127.0.0.1:${port} (from MONGODB_URI)`]);
+    expect(program.lastLines).not.toContain("s3cret");
   });
 
   it.each([

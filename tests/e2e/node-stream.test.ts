@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import type { Task } from "../../coordinator/src/domain/task.ts";
 import { startTestCoordinator, type TestCoordinator } from "../support/coordinator.ts";
 import { ScriptedNode, type ScriptedNodeInit } from "../support/scripted-node.ts";
+import { TEST_STORE } from "../support/store.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;
@@ -446,8 +447,13 @@ describe("assignments", () => {
   });
 });
 
-/** Stops the coordinator and starts another on a copy of its data, as a restart does. */
+/** Stops the coordinator and starts another on its data; on SQLite on a copy of before, as a crash leaves it. */
 async function startOver(dataDir: string): Promise<() => Promise<void>> {
+  if (TEST_STORE === "mongodb") {
+    await coordinator.stop();
+    await start({ DATA_DIR: dataDir });
+    return async () => {};
+  }
   const copy = await mkdtemp(join(tmpdir(), "proof-of-compute-"));
   await cp(dataDir, copy, { recursive: true });
   await coordinator.stop();

@@ -2,14 +2,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Hex, matmulUnits, parseAddress } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
-import { pino } from "pino";
 import { expect, it, onTestFinished } from "vitest";
-import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { Requester } from "../../scripts/local/requester.ts";
 import { TestNetwork } from "../support/network.ts";
 import { type Program, seededRandom } from "../support/process.ts";
+import { openTestStore } from "../support/store.ts";
 
 /** Kills of each kind of process. */
 const KILLS = Number(process.env.KILLS ?? 30);
@@ -95,9 +94,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   }
 
   async function compareStoreAndChain(): Promise<void> {
-    const path = join(network.folder, "coordinator", "coordinator.sqlite");
-    const store = new SqliteStore({ logger: pino({ level: "silent" }) }, { path });
-    await store.start();
+    const { store, stop } = await openTestStore(join(network.folder, "coordinator"));
     const receipts: Receipt[] = [];
     for (let cursor: string | undefined; ; ) {
       const page = await store.receipts({ limit: 100, ...(cursor && { cursor }) });
@@ -113,7 +110,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
       receipts.map(({ receiptId }) => receiptId).sort(),
     );
     expect(new Set(batches.map((batch) => batch!.state))).toEqual(new Set(["recorded"]));
-    await store.stop();
+    await stop();
 
     expect(await network.nextBatch()).toBe(BigInt(batches.length + 1));
     let total = 0n;

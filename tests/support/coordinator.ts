@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { resolveSettings } from "../../coordinator/src/config.ts";
 import { type Coordinator, startCoordinator } from "../../coordinator/src/coordinator.ts";
+import { storeSettings } from "./store.ts";
 
 /** A coordinator in this process on free loopback ports, with a data folder of its own. */
 export interface TestCoordinator extends Coordinator {
@@ -22,6 +23,7 @@ export async function startTestCoordinator(settings: Record<string, string> = {}
       HTTP_ADDRESS: "127.0.0.1:0",
       DRAIN_TIMEOUT: "1s",
       VERIFIER_THREADS: "1",
+      ...(await storeSettings(dataDir)),
       ...settings,
       DATA_DIR: dataDir,
     }),

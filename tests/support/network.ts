@@ -7,6 +7,7 @@ import { vi } from "vitest";
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
 import { freePort, Program } from "./process.ts";
 import { type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
+import { storeSettings } from "./store.ts";
 
 /** How long a program may take to be there on a busy machine, in ms. */
 export const PATIENCE = { timeout: 60_000, interval: 50 };
@@ -43,12 +44,12 @@ export class TestNetwork {
     await writeFile(join(folder, "recorder.key"), recorderKey, { mode: 0o600 });
     const grpcAddress = `127.0.0.1:${await freePort()}`;
     const httpAddress = `127.0.0.1:${await freePort()}`;
+    const dataDir = join(folder, "coordinator");
     const coordinator = new Program("coordinator/src/main.ts", [], {
-      // On SQLite, whatever MongoDB the tests have.
-      MONGODB_URI: "",
+      ...(await storeSettings(dataDir)),
       GRPC_ADDRESS: grpcAddress,
       HTTP_ADDRESS: httpAddress,
-      DATA_DIR: join(folder, "coordinator"),
+      DATA_DIR: dataDir,
       XDC_RPC_URL: rpc.url,
       PROOF_OF_COMPUTE_ADDRESS: address,
       RECORDER_KEYSTORE: join(folder, "recorder.key"),
