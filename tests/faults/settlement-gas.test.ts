@@ -1,3 +1,4 @@
+import { toHex } from "@proof-of-compute/proto";
 import { Transaction, toQuantity } from "ethers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { BatchTooLarge } from "../../coordinator/src/ports/chain.ts";
