@@ -114,7 +114,7 @@ describe(`${server.description} that goes away and comes back`, () => {
 describe("indexes", () => {
   test("are built where they are missing or differ, and reported by name", async () => {
     const uri = server.uri();
-    await connectionTo(uri).start();
+    await Promise.all([1, 2, 3].map(() => connectionTo(uri).start()));
     const collections = connectionTo(uri);
     await collections.start();
     await collections.trip(async ({ tasks }) => {

@@ -59,6 +59,7 @@ export class ReceiptCopies {
         receiptsIn(task).map(([receiptId, content]) => this.push({ taskId: task._id, receiptId, content })),
       );
       await Promise.all(copies);
+      for (const { _id } of flagged) this.#copied.add(_id);
       await this.unflag();
       if (flagged.length < SWEPT_AT_ONCE) return;
     }
