@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Command, Option } from "commander";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -115,8 +116,20 @@ async function runStep(step: Step, folder: string): Promise<Outcome> {
   return code === 0 ? { passed: 0, failed: 0 } : { passed: 0, failed: 1, fault: `exit code ${code}` };
 }
 
+/** Prints the help or what is wrong with them, and exits, when the arguments are not to be taken. */
+function readOptions(): { fast: boolean; store: string } {
+  const stores = ["sqlite", "mongodb"];
+  return new Command("npm test --")
+    .description("Runs every check of the repository.")
+    .option("--fast", "only the quick ones (npm run check)", false)
+    .addOption(new Option("--store <name>", "where the coordinators store").choices(stores).default("sqlite"))
+    .parse()
+    .opts();
+}
+
 async function main(): Promise<void> {
-  const fast = process.argv.includes("--fast");
+  const { fast, store } = readOptions();
+  process.env.TEST_STORE = store;
   const steps = STEPS.filter((step) => !fast || !step.slow);
   const folder = mkdtempSync(join(tmpdir(), "proof-of-compute-test-"));
   let passed = 0;

@@ -9,7 +9,7 @@ import { Wallet } from "ethers";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { CERTIFICATE, CERTIFICATE_KEY } from "../../daemon/src/testing/certificate.ts";
 import { Requester } from "../../scripts/local/requester.ts";
-import { sharedMongo } from "../support/mongo.ts";
+import { mongoOrSkip } from "../support/mongo.ts";
 import { PATIENCE } from "../support/network.ts";
 import { freePort, Program } from "../support/process.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
@@ -127,8 +127,8 @@ describe("a coordinator that cannot start says so in one line", () => {
     expect(fatal(second)).toEqual([`another coordinator uses this data directory: ${join(folder, "data")}`]);
   });
 
-  it("when another one has its name on the same MongoDB: the one that came first ends", async () => {
-    const MONGODB_URI = (await sharedMongo()).uri();
+  it("when another one has its name on the same MongoDB: the one that came first ends", async (context) => {
+    const MONGODB_URI = (await mongoOrSkip(context)).uri();
     const first = coordinator({ MONGODB_URI, COORDINATOR_ID: "same", LEASE_TIME: "3s" });
     await isReady(first);
     const elsewhere = { GRPC_ADDRESS: "127.0.0.1:0", HTTP_ADDRESS: "127.0.0.1:0" };

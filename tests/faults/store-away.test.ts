@@ -3,7 +3,7 @@ import { Wallet } from "ethers";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { startTestCoordinator } from "../support/coordinator.ts";
 import { Link } from "../support/link.ts";
-import { sharedMongo } from "../support/mongo.ts";
+import { mongoOrSkip } from "../support/mongo.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;
@@ -16,8 +16,8 @@ const PATIENCE = { timeout: 60_000, interval: 100 };
 
 const request = { requester: REQUESTER, spec: { kind: "matmul", n: 64, k: 3 }, deadlineMs: 3_600_000 } as const;
 
-it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by itself when it is back", async () => {
-  const mongo = await sharedMongo();
+it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by itself when it is back", async (context) => {
+  const mongo = await mongoOrSkip(context);
   const link = await Link.to(`127.0.0.1:${mongo.port}`);
   onTestFinished(() => link.stop());
   const coordinator = await startTestCoordinator({

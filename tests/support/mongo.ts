@@ -4,6 +4,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mongo } from "mongoose";
+import type { TestContext } from "vitest";
 import { lastingPort, MongoProcess } from "./mongo-process.ts";
 import { MongoMissing, standInClassPath } from "./mongo-stand-in/build.ts";
 import { findMongod } from "./mongod.ts";
@@ -56,6 +57,16 @@ let shared: Promise<MongoServer> | undefined;
 export function sharedMongo(): Promise<MongoServer> {
   shared ??= startMongo();
   return shared;
+}
+
+/** {@link sharedMongo} for one test, which skips itself, saying why, where this machine has none. */
+export async function mongoOrSkip({ skip }: Pick<TestContext, "skip">): Promise<MongoServer> {
+  try {
+    return await sharedMongo();
+  } catch (error) {
+    if (error instanceof MongoMissing) skip(error.message);
+    throw error;
+  }
 }
 
 /** Starts a server of one's own, or takes that of `MONGODB_URI`. Rejects with MongoMissing when this machine has none. */
