@@ -101,7 +101,7 @@ export class MongoConnection {
         maxPoolSize,
         serverSelectionTimeoutMS: serverSelectionTimeoutMs,
         connectTimeoutMS: serverSelectionTimeoutMs,
-        socketTimeoutMS: 20_000,
+        socketTimeoutMS: 10_000,
         waitQueueTimeoutMS: 10_000,
         heartbeatFrequencyMS: 5_000,
         retryWrites: true,
