@@ -54,7 +54,7 @@ export const MAX_SHIFT_MS = 15_000;
 const LASTS_MS = { min: 300, max: 8_000 };
 /** Between two faults of one thing: the first may begin late on a busy machine, and is to be over before the second. */
 const REST_MS = 500;
-const GAPS_MS = [1_000, 2_000, 4_000];
+const GAPS_MS = [800, 1_600, 3_200];
 /** A run leaves kinds out, each with this chance: some errors show only where others are absent ("swarm testing"). */
 const LEFT_OUT = 0.3;
 const LINK_FAULTS: readonly LinkFault[] = ["cut", "freeze", "mute", "deafen", "slow", "trickle"];
@@ -85,8 +85,8 @@ export function planFaults(seed: number, durationMs: number, shape: Shape): Faul
   const kept = possible.filter(() => random() >= LEFT_OUT);
   const kinds = kept.length >= 4 ? kept : possible;
   const total = kinds.reduce((sum, kind) => sum + WEIGHTS[kind], 0);
-  // A network of one coordinator is away as a whole while that is; it needs time to work in between.
-  const gap = pick(GAPS_MS) * (shape.coordinators === 1 ? 2 : 1);
+  // A small network is away as a whole more often; it needs time to work in between.
+  const gap = pick(GAPS_MS) * Math.max(1, 3 / shape.coordinators);
   const busy = new Map<string, number>();
   const faults: Fault[] = [];
   for (let at = gap * random(); at < durationMs; at += -gap * Math.log(1 - random())) {
