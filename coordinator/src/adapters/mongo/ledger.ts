@@ -4,7 +4,7 @@ import type mongoose from "mongoose";
 import type { Batch } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { readCursor, toPage } from "../sqlite/codec.ts";
+import { readCursor, toPage } from "../pages.ts";
 import { newBatch, toBatch } from "./batch-documents.ts";
 import type { MongoConnection } from "./connection.ts";
 import { isDuplicateKey } from "./errors.ts";

@@ -3,12 +3,12 @@ import type mongoose from "mongoose";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { isId, readCursor, toPage } from "../sqlite/codec.ts";
+import { ownerKey } from "../owner-key.ts";
+import { isId, readCursor, toPage } from "../pages.ts";
 import type { MongoConnection } from "./connection.ts";
 import { upsert } from "./errors.ts";
 import { Lane, roundsOf } from "./lane.ts";
 import { fromNode, fromStanding, type NodeDocument, standingKey, toNode, toStanding } from "./node-documents.ts";
-import { ownerKey } from "./owners.ts";
 
 type Filter = mongoose.mongo.Filter<NodeDocument>;
 

@@ -7,11 +7,6 @@ export interface OwnerDocument {
   readonly incarnation: Hex;
 }
 
-/** An owner as one string, to compare with lists of them. An incarnation has no slash. */
-export function ownerKey({ coordinatorId, incarnation }: Owner): string {
-  return `${coordinatorId}/${incarnation}`;
-}
-
 export function toOwner({ coordinator_id, incarnation }: OwnerDocument): Owner {
   return { coordinatorId: coordinator_id, incarnation };
 }

@@ -2,7 +2,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery, Unbatched } from "../../ports/store.ts";
-import { isId, readCursor, toPage } from "../sqlite/codec.ts";
+import { isId, readCursor, toPage } from "../pages.ts";
 import type { MongoConnection } from "./connection.ts";
 import { chunksOf } from "./lane.ts";
 import { type ReceiptDocument, toReceipt } from "./receipt-documents.ts";

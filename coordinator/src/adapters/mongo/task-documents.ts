@@ -2,7 +2,8 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import mongoose from "mongoose";
 import type { TaskKindName } from "../../domain/receipt.ts";
 import { type Assignment, type AssignmentState, liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
-import { fromOwner, type OwnerDocument, ownerKey, toOwner } from "./owners.ts";
+import { ownerKey } from "../owner-key.ts";
+import { fromOwner, type OwnerDocument, toOwner } from "./owners.ts";
 import { contentOf, fromContent, type ReceiptContent } from "./receipt-documents.ts";
 import { MIXED, schemaOf, whereExists } from "./schema.ts";
 

@@ -3,10 +3,10 @@ import type mongoose from "mongoose";
 import type { Owner } from "../../domain/owner.ts";
 import type { Task, TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery, Store } from "../../ports/store.ts";
-import { isId, readCursor, toPage } from "../sqlite/codec.ts";
+import { ownerKey } from "../owner-key.ts";
+import { isId, readCursor, toPage } from "../pages.ts";
 import type { MongoConnection } from "./connection.ts";
 import { chunksOf } from "./lane.ts";
-import { ownerKey } from "./owners.ts";
 import { NOBODY, type TaskDocument, toTask } from "./task-documents.ts";
 
 type Filter = mongoose.mongo.Filter<TaskDocument>;

@@ -3,7 +3,7 @@ import type { Hex } from "@proof-of-compute/proto";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { readCursor, toPage } from "./codec.ts";
+import { readCursor, toPage } from "../pages.ts";
 import type { Receipts } from "./receipts.ts";
 import { ListQuery } from "./statements.ts";
 

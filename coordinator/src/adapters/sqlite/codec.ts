@@ -1,7 +1,5 @@
 import type { Hex } from "@proof-of-compute/proto";
-import { ComputeError } from "../../domain/errors.ts";
 import type { Owner } from "../../domain/owner.ts";
-import type { Page } from "../../ports/store.ts";
 
 /** Hex as the blob that SQLite keeps. */
 export function toBlob(hex: Hex): Uint8Array {
@@ -15,44 +13,8 @@ export function fromBlob(blob: Uint8Array): Hex {
   return `0x${Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("hex")}`;
 }
 
-/** An owner as one value that can be compared: "incarnation name", since a name may hold anything. */
-export function ownerKey({ coordinatorId, incarnation }: Owner): string {
-  return `${incarnation} ${coordinatorId}`;
-}
-
-/** The owner of an {@link ownerKey}. */
+/** The owner of an `ownerKey`. */
 export function ownerFrom(key: string): Owner {
   const end = key.indexOf(" ");
   return { coordinatorId: key.slice(end + 1), incarnation: key.slice(0, end) as Hex };
-}
-
-/** Whether a position in a list, or a part of one, is an id. */
-export function isId(value: unknown): value is Hex {
-  return typeof value === "string" && /^0x(?:[0-9a-f]{2})+$/.test(value);
-}
-
-/** Reads a cursor that {@link toPage} made; throws INVALID_REQUEST for anything else. */
-export function readCursor<T>(cursor: string, isPosition: (value: unknown) => value is T): T {
-  let cause: unknown;
-  try {
-    const position: unknown = JSON.parse(Buffer.from(cursor, "base64url").toString());
-    if (isPosition(position)) return position;
-  } catch (error) {
-    cause = error;
-  }
-  throw new ComputeError("INVALID_REQUEST", "cursor: not one that this list gave", { cause });
-}
-
-/** Makes a page of at most `limit` rows from a query that asked for one more, which says whether there is a next page. */
-export function toPage<Row, Item>(
-  rows: readonly Row[],
-  limit: number,
-  toItem: (row: Row) => Item,
-  positionOf: (row: Row) => unknown,
-): Page<Item> {
-  const shown = rows.slice(0, limit);
-  const items = shown.map(toItem);
-  const last = shown.at(-1);
-  if (rows.length <= limit || last === undefined) return { items };
-  return { items, cursor: Buffer.from(JSON.stringify(positionOf(last))).toString("base64url") };
 }

@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Hex } from "@proof-of-compute/proto";
 import type { CoordinatorRecord, Owner } from "../../domain/owner.ts";
-import { ownerFrom, ownerKey } from "./codec.ts";
+import { ownerKey } from "../owner-key.ts";
+import { ownerFrom } from "./codec.ts";
 
 interface Row {
   readonly _id: string;

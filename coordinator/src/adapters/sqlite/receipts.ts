@@ -2,7 +2,8 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, isId, readCursor, toBlob, toPage } from "./codec.ts";
+import { isId, readCursor, toPage } from "../pages.ts";
+import { fromBlob, toBlob } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
 /** A receipt on its way into the table. */

@@ -1,7 +1,8 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Receipt } from "../../domain/receipt.ts";
 import { liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
-import { fromBlob, ownerFrom, ownerKey } from "./codec.ts";
+import { ownerKey } from "../owner-key.ts";
+import { fromBlob, ownerFrom } from "./codec.ts";
 
 /** A task on its way into the table. It crosses to the store's thread: text is the cheapest thing that does. */
 export interface WrittenTask extends Pick<Task, "id" | "version" | "requester" | "state" | "createdAt"> {

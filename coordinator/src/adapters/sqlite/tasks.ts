@@ -3,7 +3,9 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Owner } from "../../domain/owner.ts";
 import type { TaskState } from "../../domain/task.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
-import { fromBlob, isId, ownerKey, readCursor, toBlob, toPage } from "./codec.ts";
+import { ownerKey } from "../owner-key.ts";
+import { isId, readCursor, toPage } from "../pages.ts";
+import { fromBlob, toBlob } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 import { bytesOf, type StoredTask, type WrittenTask } from "./task-rows.ts";
 
