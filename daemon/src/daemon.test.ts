@@ -387,6 +387,30 @@ describe("the connection", () => {
     expect((await second.next("results")).results).toEqual(results);
   });
 
+  test("is kept while a verdict takes its time after a long and quiet computation", async () => {
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 20 });
+    const { daemon, executor } = await startDaemon([coordinator], { slots: 2 });
+    const session = await coordinator.nextSession();
+    const beat = async (freeSlots: number, held: number) => {
+      let last = await session.next("heartbeat");
+      while (last.freeSlots !== freeSlots || last.runningAssignmentIds.length !== held) {
+        last = await session.next("heartbeat");
+      }
+    };
+    session.assign(assignment(), assignment());
+    await expect.poll(() => executor.executions.length).toBe(2);
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + 60_000);
+    onTestFinished(() => clock.mockRestore());
+    executor.executions[0]!.crash("the beat that tells of this comes after the quiet time");
+    await beat(1, 1);
+    executor.executions[1]!.finish(randomBytes(4096));
+    const { results } = await session.next("results");
+    await beat(2, 1);
+    session.acknowledge(results);
+    await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
+  });
+
   test("Reconnect moves the node on to the next coordinator once its results are acknowledged", async () => {
     const [first, second] = [await scriptedCoordinator(), await scriptedCoordinator()];
     const { executor } = await startDaemon([first, second]);

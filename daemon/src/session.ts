@@ -204,7 +204,10 @@ export class Session implements Link {
   #beat(): void {
     // Pings tell whether the peer's machine lives, not whether its program still answers: silence while verdicts are due.
     const patience = Math.max(3 * this.welcome.heartbeatIntervalMs, 2 * KEEPALIVE_MS);
-    if (this.#handler.unacknowledged > 0 && performance.now() - this.#lastHeard > patience) {
+    const now = performance.now();
+    // To a node that computes nothing is said, for hours: only silence from now on counts.
+    if (this.#handler.unacknowledged === 0) this.#lastHeard = now;
+    if (now - this.#lastHeard > patience) {
       this.#abandon("the coordinator stopped answering");
       return;
     }
