@@ -5,15 +5,15 @@ import type { Hex } from "@proof-of-compute/proto";
 import { Command, CommanderError } from "commander";
 import { pino } from "pino";
 import { SETTINGS, type Settings } from "../coordinator/src/config.ts";
-import { ComputeError } from "../coordinator/src/domain/errors.ts";
 import { openStore } from "../coordinator/src/open-store.ts";
 import type { Store } from "../coordinator/src/ports/store.ts";
-import { hasUnfinalBatches, type LedgerSource, readChainLedger, timeOf } from "./lib/reconcile-chain.ts";
+import { hasUnfinalBatches, type LedgerSource, openChain, readChainLedger, timeOf } from "./lib/reconcile-chain.ts";
 import { CannotFix, fix, livingCoordinators } from "./lib/reconcile-fix.ts";
-import { compare, type Report, render, toJson } from "./lib/reconcile-report.ts";
-import { connect } from "./lib/verify-cli.ts";
+import { compare, newestRecorded, type Report, render, toJson } from "./lib/reconcile-report.ts";
 
 const EXIT = { agree: 0, differ: 1, unknown: 2 } as const;
+/** It ends with its process, so it is never long. */
+const LOCAL_CHAIN_ID = 31337;
 /** How long the newest batches may take to become final, in milliseconds. */
 const FINALITY_MS = 60_000;
 
@@ -129,17 +129,20 @@ async function reconcile(options: Options): Promise<number> {
   if (!Number.isSafeInteger(fromBlock) || fromBlock < 0) throw new ReconcileError("--from-block is a block's number");
   const source = { contract, fromBlock };
 
-  const rpc = connect(rpcUrl);
+  const { rpc, chainId } = await openChain(rpcUrl);
+  if (fromBlock === 0 && chainId !== LOCAL_CHAIN_ID) {
+    say("PROOF_OF_COMPUTE_BLOCK is not set: reading the events of every block takes long");
+  }
   const opened = await openStore(settings, pino({ level: settings.LOG_LEVEL }, pino.destination(2)));
   try {
     const { store } = opened;
-    const chainId = Number(await rpc.send("eth_chainId", []));
     await checkBinding(store, chainId, source);
     const acts = options.fix || options.releaseQuarantine !== undefined;
     if (acts) await checkNobodyLives(store, settings, say);
     if (options.fix) await untilFinal();
+    const recordedBefore = await newestRecorded(store);
     const ledger = await readChainLedger(rpc, source);
-    let report = await compare(store, ledger);
+    let report = await compare(store, ledger, recordedBefore);
     if (options.fix) {
       // An empty store, or one that never knew its contract, belongs to this one from now on.
       await store.bind({ chainId, address: contract }, false);
@@ -149,7 +152,7 @@ async function reconcile(options: Options): Promise<number> {
       const count = await release(store, report, options.releaseQuarantine);
       say(`released ${count} receipts: the next batches carry them`);
     }
-    if (acts) report = await compare(store, ledger);
+    if (acts) report = await compare(store, ledger, recordedBefore);
     print(report, options, `chain ${chainId}, contract ${contract}, as of the final block ${report.block}`);
     return report.agree ? EXIT.agree : EXIT.differ;
   } finally {
@@ -188,7 +191,8 @@ try {
   // Commander has said what is wrong, or shown its help.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.unknown;
   else {
-    const expected = error instanceof ReconcileError || error instanceof CannotFix || error instanceof ComputeError;
-    console.error(`reconcile: ${expected || error instanceof Error ? (error as Error).message : error}`);
+    // Only ethers' short message: the long one has the RPC's address, and with it its key.
+    const { shortMessage, message } = error as { shortMessage?: string; message?: string };
+    console.error(`reconcile: ${shortMessage ?? message ?? error}`);
   }
 }

@@ -1,11 +1,22 @@
 /** The chain's side of `npm run reconcile`: everything that the contract was told, from its events. */
 import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
 import type { Credit } from "@proof-of-compute/proto/verify-chain";
-import { Contract, Interface, type JsonRpcProvider, type Log, type LogDescription, toQuantity } from "ethers";
+import {
+  Contract,
+  FetchRequest,
+  Interface,
+  isError,
+  JsonRpcProvider,
+  type Log,
+  type LogDescription,
+  toQuantity,
+} from "ethers";
 
 const ABI = new Interface(PROOF_OF_COMPUTE_ABI);
 /** Blocks that XDC's RPCs answer eth_getLogs for at most. */
 const SPAN = 2_000;
+/** Longer than any sound RPC takes, in milliseconds. */
+const TIMEOUT_MS = 60_000;
 /** Requests at a time. */
 const AT_ONCE = 8;
 
@@ -35,6 +46,20 @@ export interface LedgerSource {
   readonly fromBlock: number;
 }
 
+/** Connects to a chain. Rejects when nothing answers there. */
+export async function openChain(rpcUrl: string): Promise<{ readonly rpc: JsonRpcProvider; readonly chainId: number }> {
+  const request = new FetchRequest(rpcUrl);
+  request.timeout = TIMEOUT_MS;
+  // A network that is given: ethers would look for it for ever where nothing answers. It matters to nothing that is asked.
+  const rpc = new JsonRpcProvider(request, 0, { staticNetwork: true, cacheTimeout: -1, batchMaxCount: 1 });
+  try {
+    return { rpc, chainId: Number(await rpc.send("eth_chainId", [])) };
+  } catch (error) {
+    rpc.destroy();
+    throw error;
+  }
+}
+
 /**
  * Reads it all as of the newest final block. Throws when the RPC does not serve every event: each batch must follow the one
  * before, its credits must add up to what it says, and each wallet's credits to what the contract says it has.
@@ -51,25 +76,40 @@ export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource
     if (block - fromBlock < SPAN) break;
   }
   block = fromBlock - 1;
-  const contract = new Contract(source.contract, ABI, rpc);
-  const ask = (name: string, ...values: unknown[]) => contract.getFunction(name)(...values, { blockTag: block });
+  const ask = (name: string, ...values: unknown[]) => askContract(rpc, source, name, block, ...values);
   const next = Number(await ask("nextBatchId"));
   const { batches, wallets } = collector;
   if (batches.length !== next - 1) {
     throw new Error(`the RPC tells of ${batches.length} batches and the contract of ${next - 1}: ${ADVICE}`);
   }
   await inParts([...wallets], async ([wallet, { units }]) => {
-    const held: bigint = await ask("computeUnits", wallet);
+    const held = await ask("computeUnits", wallet);
     if (held !== units) throw new Error(`the events give ${wallet} ${units} units, the contract ${held}: ${ADVICE}`);
   });
   return { block, batches, wallets };
 }
 
 /** Whether the head of the chain holds batches that no final block holds yet. */
-export async function hasUnfinalBatches(rpc: JsonRpcProvider, { contract }: LedgerSource): Promise<boolean> {
-  const next = new Contract(contract, ABI, rpc).getFunction("nextBatchId");
-  const [latest, final] = await Promise.all([next({ blockTag: "latest" }), next({ blockTag: "finalized" })]);
+export async function hasUnfinalBatches(rpc: JsonRpcProvider, source: LedgerSource): Promise<boolean> {
+  const [latest, final] = await Promise.all(
+    ["latest", "finalized"].map((tag) => askContract(rpc, source, "nextBatchId", tag)),
+  );
   return latest !== final;
+}
+
+async function askContract(
+  rpc: JsonRpcProvider,
+  { contract }: LedgerSource,
+  name: string,
+  blockTag: number | string,
+  ...values: unknown[]
+): Promise<bigint> {
+  try {
+    return await new Contract(contract, ABI, rpc).getFunction(name)(...values, { blockTag });
+  } catch (cause) {
+    if (!isError(cause, "BAD_DATA")) throw cause;
+    throw new Error(`no ProofOfCompute contract answers at ${contract}`, { cause });
+  }
 }
 
 /** When a block was made, in milliseconds since 1970 by the chain's clock. */

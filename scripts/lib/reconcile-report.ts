@@ -3,6 +3,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../../coordinator/src/domain/batch.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import type { Page, PageQuery, Store, Unbatched } from "../../coordinator/src/ports/store.ts";
+import { readSettlementView } from "../../coordinator/src/services/settlement-view.ts";
 import type { ChainLedger, RecordedBatch } from "./reconcile-chain.ts";
 
 /** Items of a list that are read at a time. */
@@ -48,13 +49,26 @@ export interface Report {
   readonly agree: boolean;
 }
 
-/** Reads the store's side and sets it beside the chain's. */
-export async function compare(store: Store, ledger: ChainLedger): Promise<Report> {
+/** Id of the newest recorded batch, 0 when there is none. */
+export async function newestRecorded(store: Store): Promise<number> {
+  return (await readSettlementView(store, Number.POSITIVE_INFINITY)).recorded?.id ?? 0;
+}
+
+/**
+ * Reads the store's side and sets it beside the chain's, which was read after `recordedBefore`, as {@link newestRecorded}
+ * tells it: what was recorded since then is no news to a coordinator that runs meanwhile.
+ */
+export async function compare(store: Store, ledger: ChainLedger, recordedBefore: number): Promise<Report> {
   const stored = (await readAll((query) => store.batches(query))).reverse();
   const batches: BatchRow[] = [];
   for (let id = 1; id <= Math.max(stored.length, ledger.batches.length); id++) {
     const [ours, theirs] = [stored[id - 1], ledger.batches[id - 1]];
-    batches.push({ id, ...(ours && { store: ours }), ...(theirs && { chain: theirs }), verdict: judge(ours, theirs) });
+    batches.push({
+      id,
+      ...(ours && { store: ours }),
+      ...(theirs && { chain: theirs }),
+      verdict: judge(ours, theirs, recordedBefore),
+    });
   }
   const wallets = compareWallets(batches, ledger);
   const agree =
@@ -76,9 +90,9 @@ export async function readAll<T>(list: (query: PageQuery) => Promise<Page<T>>): 
   return items;
 }
 
-function judge(ours: Batch | undefined, theirs: RecordedBatch | undefined): Verdict {
+function judge(ours: Batch | undefined, theirs: RecordedBatch | undefined, recordedBefore: number): Verdict {
   if (!ours) return "only on chain";
-  if (!theirs) return ours.state === "recorded" ? "only in store" : "on its way";
+  if (!theirs) return ours.state === "recorded" && ours.id <= recordedBefore ? "only in store" : "on its way";
   return ours.root === theirs.root && ours.units === theirs.units ? "same" : "different";
 }
 

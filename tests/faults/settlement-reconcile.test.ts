@@ -9,7 +9,7 @@ import type { Store } from "../../coordinator/src/ports/store.ts";
 import { readSettlementView } from "../../coordinator/src/services/settlement-view.ts";
 import { hasUnfinalBatches, readChainLedger, timeOf } from "../../scripts/lib/reconcile-chain.ts";
 import { CannotFix, fix, livingCoordinators } from "../../scripts/lib/reconcile-fix.ts";
-import { compare } from "../../scripts/lib/reconcile-report.ts";
+import { compare, newestRecorded } from "../../scripts/lib/reconcile-report.ts";
 import { connect } from "../../scripts/lib/verify-cli.ts";
 import { MemoryStore } from "../conformance/memory-store.ts";
 import { startTestCoordinator } from "../support/coordinator.ts";
@@ -67,18 +67,18 @@ async function refused(): Promise<string> {
 }
 
 const ledgerOf = () => readChainLedger(it.chain.provider, { contract: it.contract, fromBlock: 0 });
-const said: string[] = [];
+const report = async (store: Store = it.store) => compare(store, await ledgerOf(), await newestRecorded(store));
 
 async function mend(store: Store = it.store, clockMarginMs = 60_000): Promise<void> {
   const components = {
     store,
     timeOf: (block: number) => timeOf(it.chain.provider, block),
-    say: (line: string) => said.push(line),
+    say: () => undefined,
   };
   await fix(components, { clockMarginMs }, await ledgerOf());
 }
 
-const verdicts = async () => (await compare(it.store, await ledgerOf())).batches.map(({ verdict }) => verdict);
+const verdicts = async () => (await report()).batches.map(({ verdict }) => verdict);
 const inQuarantine = async () => (await it.store.receipts({ limit: 100, quarantined: true })).items;
 
 describe("reconcile", () => {
@@ -90,14 +90,14 @@ describe("reconcile", () => {
     }
     await verify([alice]);
     await recordAll();
-    const report = await compare(it.store, await ledgerOf());
-    expect(report).toMatchObject({ agree: true, unbatched: { count: 0 }, quarantined: [] });
-    expect(report.batches.map(({ id, verdict }) => [id, verdict])).toEqual([
+    const found = await report();
+    expect(found).toMatchObject({ agree: true, unbatched: { count: 0 }, quarantined: [] });
+    expect(found.batches.map(({ id, verdict }) => [id, verdict])).toEqual([
       [1, "same"],
       [2, "same"],
     ]);
-    expect(report.wallets).toHaveLength(3);
-    const rowOf = (wallet: Address) => report.wallets.find((row) => row.wallet === wallet);
+    expect(found.wallets).toHaveLength(3);
+    const rowOf = (wallet: Address) => found.wallets.find((row) => row.wallet === wallet);
     expect(rowOf(alice)).toMatchObject({ chain: owed.get(alice)! + 2n, store: owed.get(alice), byHand: 2n });
     expect(rowOf(carol)).toMatchObject({ chain: 1n, store: 0n, byHand: 1n, difference: 0n });
   });
@@ -143,7 +143,7 @@ describe("reconcile", () => {
     });
     await recordAll();
     await expectPaidOnce();
-    expect((await compare(it.store, await ledgerOf())).agree).toBe(true);
+    expect((await report()).agree).toBe(true);
   });
 
   test("a closed batch that the chain contradicts is withdrawn, and its receipts are credited once they are released", async () => {
@@ -197,7 +197,7 @@ describe("reconcile", () => {
     await store.releaseReceipts(items.map(({ receiptId }) => receiptId));
     await recordAll(store);
     await expectPaidOnce();
-    expect((await compare(store, await ledgerOf())).agree).toBe(true);
+    expect((await report(store)).agree).toBe(true);
   });
 
   test("a recorded batch that the chain contradicts is nobody's to mend", async () => {
@@ -207,7 +207,7 @@ describe("reconcile", () => {
     await (await it.recorded().getFunction("recordBatch")(1, SOME_ROOT, [[bob, 5]])).wait();
     await expect(mend()).rejects.toThrow(CannotFix);
     expect(await it.store.batch(1)).toMatchObject({ state: "recorded" });
-    expect((await compare(it.store, await ledgerOf())).agree).toBe(false);
+    expect((await report()).agree).toBe(false);
   });
 
   test("an RPC that keeps events back is found out", async () => {
@@ -228,6 +228,24 @@ describe("reconcile", () => {
     }
   });
 
+  test("what a coordinator records while the chain is being read is no difference; what the chain has lost is", async () => {
+    await verify([alice]);
+    await recordAll();
+    const before = await newestRecorded(it.store);
+    const ledger = await ledgerOf();
+    await verify([alice, bob]);
+    await recordAll();
+    expect(await compare(it.store, ledger, before)).toMatchObject({
+      agree: true,
+      batches: [{ verdict: "same" }, { verdict: "on its way" }],
+    });
+    await it.wipe();
+    expect(await report()).toMatchObject({
+      agree: false,
+      batches: [{ verdict: "only in store" }, { verdict: "only in store" }],
+    });
+  });
+
   test("what no final block holds yet is waited for", async () => {
     it.proxy.lag = 3;
     const rpc = connect(it.proxy.url);
@@ -237,8 +255,8 @@ describe("reconcile", () => {
       const settlement = await it.settle();
       await it.reached(1, "included");
       expect(await hasUnfinalBatches(rpc, { contract: it.contract, fromBlock: 0 })).toBe(true);
-      const report = await compare(it.store, await readChainLedger(rpc, { contract: it.contract, fromBlock: 0 }));
-      expect(report).toMatchObject({ agree: true, batches: [{ verdict: "on its way" }] });
+      const final = await readChainLedger(rpc, { contract: it.contract, fromBlock: 0 });
+      expect(await compare(it.store, final, 0)).toMatchObject({ agree: true, batches: [{ verdict: "on its way" }] });
       await it.mine(3);
       expect(await hasUnfinalBatches(rpc, { contract: it.contract, fromBlock: 0 })).toBe(false);
       await settlement.stop();
@@ -278,7 +296,7 @@ describe("reconcile", () => {
         if (settlement.status().state === "stopped") expect(it.count("eth_sendRawTransaction")).toBe(sent);
         await mend();
       }
-      expect((await compare(it.store, await ledgerOf())).agree).toBe(true);
+      expect((await report()).agree).toBe(true);
     }
     expect(points).toBeGreaterThan(10);
     await recordAll();
