@@ -412,6 +412,22 @@ describe("assignments", () => {
     expect((await stored(task.id)).state).toBe("verified");
   });
 
+  it("have a verdict that takes its time, of which heartbeats tell", async () => {
+    await start();
+    const only = await node().open();
+    const { store } = coordinator;
+    const save = store.saveTask.bind(store);
+    const away = Promise.withResolvers<void>();
+    store.saveTask = (...change) => (change[1]?.receipt ? away.promise.then(() => save(...change)) : save(...change));
+    await submit();
+    const assignment = await only.assignment();
+    only.sendResults([only.result(assignment, only.solve(assignment))]);
+    keepAlive(only, () => [assignment.assignmentId]);
+    for (let i = 0; i < 2; i++) expect((await only.next("acks")).acks).toEqual([]);
+    away.resolve();
+    expect(verdict(await only.ack())).toBe("ACCEPTED");
+  });
+
   it("survive a restart of the coordinator", async () => {
     await start();
     const before = await node().open();

@@ -161,11 +161,14 @@ export class ScriptedNode {
     this.send({ $case: "results", value: { results, signature } });
   }
 
+  /** The next verdict; frames without one are passed over. */
   async ack(): Promise<ResultAck> {
-    const { acks } = await this.next("acks");
-    const [ack, ...more] = acks;
-    if (more.length > 0) this.#frames.unshift({ $case: "acks", value: { acks: more } });
-    return ack!;
+    for (;;) {
+      const { acks } = await this.next("acks");
+      const [ack, ...more] = acks;
+      if (more.length > 0) this.#frames.unshift({ $case: "acks", value: { acks: more } });
+      if (ack) return ack;
+    }
   }
 
   close(): void {

@@ -205,6 +205,9 @@ export class NodeStream {
       unknown.add(id);
     }
     this.#unknown = unknown;
+    // A node gives a coordinator up that says nothing while verdicts are due; that they take their time is to be heard.
+    const runs = [...node.runs.values()];
+    if (runs.some(({ phase }) => phase === "checking")) this.#link.send({ $case: "acks", value: { acks: [] } });
     await this.#components.attempts.reconcile(node, listed);
   }
 
