@@ -1,0 +1,42 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { SETTINGS } from "../coordinator/src/config.ts";
+import { ERRORS } from "../coordinator/src/domain/errors.ts";
+import { Metrics } from "../coordinator/src/metrics.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const PAGE = readFileSync(join(ROOT, "docs", "operations.md"), "utf8");
+/** Of a deployment (scripts/deploy_proof_of_compute.ts), not of a coordinator. */
+const DEPLOYMENT = ["RECORDER_ADDRESS"];
+
+test("operations.md says of every metric what it should be, and of none that is not there", async () => {
+  const declared = (await new Metrics().registry.getMetricsAsJSON()).map(({ name }) => name).sort();
+  const rows = [...PAGE.matchAll(/^\| `(proof_of_compute_\w+)/gm)].map(([, name]) => name!).sort();
+  expect(rows).toEqual(declared);
+  const mentioned = new Set([...PAGE.matchAll(/proof_of_compute_[a-z_]+/g)].map(([name]) => name));
+  expect([...mentioned].filter((name) => !declared.includes(name) && name !== "proof_of_compute_")).toEqual([]);
+});
+
+test("every setting and error code that operations.md names exists", () => {
+  const known = new Set([...Object.keys(SETTINGS), ...Object.keys(ERRORS), ...DEPLOYMENT]);
+  const named = [...PAGE.matchAll(/`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`/g)].map(([, name]) => name!);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test("every page that a page links to exists", () => {
+  const inDocs = readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" }).map((path) =>
+    join("docs", path),
+  );
+  const pages = [...readdirSync(ROOT), ...inDocs].filter((path) => path.endsWith(".md"));
+  expect(pages).toContain(join("docs", "operations.md"));
+  const broken = pages.flatMap((page) => {
+    const linked = [...readFileSync(join(ROOT, page), "utf8").matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)];
+    return linked
+      .map(([, path]) => path!)
+      .filter((path) => !existsSync(join(ROOT, dirname(page), path)))
+      .map((path) => `${page}: ${path}`);
+  });
+  expect(broken).toEqual([]);
+});
