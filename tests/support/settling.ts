@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Address, addressFromBytes, type Hex, PROOF_OF_COMPUTE_ABI, toHex } from "@proof-of-compute/proto";
@@ -7,7 +7,6 @@ import { Contract, Wallet } from "ethers";
 import { pino } from "pino";
 import { expect, vi } from "vitest";
 import { EthersChain } from "../../coordinator/src/adapters/ethers-chain.ts";
-import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
 import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
 import type { Batch } from "../../coordinator/src/domain/batch.ts";
 import type { Owner } from "../../coordinator/src/domain/owner.ts";
@@ -19,11 +18,11 @@ import { ReceiptTrees } from "../../coordinator/src/services/receipt-trees.ts";
 import { Settlement, type SettlementInit } from "../../coordinator/src/services/settlement.ts";
 import type { SettlementPeers } from "../../coordinator/src/services/settlement-lock.ts";
 import { readSettlementView } from "../../coordinator/src/services/settlement-view.ts";
+import { backUp, wipeOut } from "./backup.ts";
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
 import { type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
+import { openTestStore } from "./store.ts";
 
-/** As the coordinator names it, so that one can be started on {@link Settling.directory}. */
-const DATABASE = "coordinator.sqlite";
 const WAIT = { timeout: 60_000, interval: 10 };
 const SETTLING: SettlementInit = {
   maxReceipts: 1_000,
@@ -48,7 +47,7 @@ export function someWallet(): Address {
 /** The real contract on the real EVM behind a proxy, a store on disk, and settlements between them. */
 export class Settling {
   readonly proxy: RpcProxy;
-  readonly store: SqliteStore;
+  store: Store;
   readonly contract: Address;
   readonly ethers: EthersChain;
   readonly trees = new ReceiptTrees();
@@ -60,7 +59,7 @@ export class Settling {
     { level: "warn" },
     { write: (line: string) => void this.warnings.push(JSON.parse(line) as (typeof this.warnings)[number]) },
   );
-  /** Of the store; a coordinator may be started on it while the store is stopped. */
+  /** Of the store; a coordinator may be started on it, see {@link lend}. */
   readonly directory: string;
   readonly #settlements: Settlement[] = [];
   readonly #gone = new Set<Hex>();
@@ -73,12 +72,13 @@ export class Settling {
     contract: Address;
     recorderKey: string;
     directory: string;
+    store: Store;
   }) {
     this.chain = parts.chain;
     this.proxy = parts.proxy;
     this.contract = parts.contract;
     this.directory = parts.directory;
-    this.store = new SqliteStore({ logger: this.logger }, { path: join(parts.directory, DATABASE) });
+    this.store = parts.store;
     this.ethers = new EthersChain(
       { logger: this.logger },
       { rpcUrl: parts.proxy.url, contract: parts.contract, recorderKey: parts.recorderKey, chainId: 31337 },
@@ -91,9 +91,8 @@ export class Settling {
     const { address, recorderKey } = await chain.deploy();
     const proxy = await startRpcProxy(chain.url, options);
     const directory = await mkdtemp(join(tmpdir(), "settling-"));
-    const settling = new Settling({ chain, proxy, contract: address, recorderKey, directory });
-    await settling.store.start();
-    return settling;
+    const { store } = await openTestStore(directory);
+    return new Settling({ chain, proxy, contract: address, recorderKey, directory, store });
   }
 
   async end(): Promise<void> {
@@ -140,16 +139,25 @@ export class Settling {
     return new EthersChain({ logger: this.logger }, { ...init, chainId: 31337 });
   }
 
+  /** Lets other programs have the store for a while; only one at a time opens SQLite. */
+  async lend<T>(work: () => Promise<T>): Promise<T> {
+    await this.store.stop();
+    try {
+      return await work();
+    } finally {
+      this.store = (await openTestStore(this.directory)).store;
+    }
+  }
+
   /** Copies the database as it is now; the returned function puts the copy in its place, as operators do. */
   async backup(): Promise<() => Promise<void>> {
-    const file = join(this.directory, DATABASE);
-    const exchange = async (from: string, to: string) => {
-      await this.store.stop();
-      await copyFile(from, to);
-      await this.store.start();
-    };
-    await exchange(file, `${file}.backup`);
-    return () => exchange(`${file}.backup`, file);
+    const restore = await this.lend(() => backUp(this.directory));
+    return () => this.lend(restore);
+  }
+
+  /** Every byte of the database is gone. */
+  async lose(): Promise<void> {
+    await this.lend(() => wipeOut(this.directory));
   }
 
   /** The newest batch. */
@@ -182,7 +190,7 @@ export class Settling {
   /** Puts verified tasks with receipts into the store, one for each wallet, assigned at `from` and accepted at `at`. */
   async verify(
     wallets: readonly Address[],
-    { at = Date.now(), from = at, store = this.store as Store }: Verified = {},
+    { at = Date.now(), from = at, store = this.store }: Verified = {},
   ): Promise<Receipt[]> {
     const tasks = wallets.map((wallet) => verifiedTask(wallet, from, at));
     await Promise.all(tasks.map(({ queued }) => store.insertTask(queued)));
