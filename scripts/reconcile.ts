@@ -89,9 +89,15 @@ function durationOf(text: string): number {
 }
 
 /** A store that belongs to another contract is not compared with this one. */
-async function checkBinding(store: Store, chainId: number, { contract }: LedgerSource): Promise<void> {
+async function checkBinding(
+  store: Store,
+  chainId: number,
+  { contract }: LedgerSource,
+  say: (line: string) => void,
+): Promise<void> {
   const bound = await store.boundTo();
-  if (!bound || (bound.chainId === chainId && bound.address === contract)) return;
+  if (!bound) return say("the store is empty, or was never used with a contract: lost, or not the one you mean?");
+  if (bound.chainId === chainId && bound.address === contract) return;
   throw new ReconcileError(
     `the store belongs to ${bound.address} on chain ${bound.chainId}, not to ${contract} on chain ${chainId}: set XDC_RPC_URL and PROOF_OF_COMPUTE_ADDRESS to those`,
   );
@@ -136,7 +142,7 @@ async function reconcile(options: Options): Promise<number> {
   const opened = await openStore(settings, pino({ level: settings.LOG_LEVEL }, pino.destination(2)));
   try {
     const { store } = opened;
-    await checkBinding(store, chainId, source);
+    await checkBinding(store, chainId, source, say);
     const acts = options.fix || options.releaseQuarantine !== undefined;
     if (acts) await checkNobodyLives(store, settings, say);
     if (options.fix) await untilFinal();

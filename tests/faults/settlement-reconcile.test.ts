@@ -435,6 +435,7 @@ describe("npm run reconcile, beside a coordinator", () => {
     owed.set(alice, owed.get(alice)! + 1n);
     await it.lose();
 
+    expect(await reconcile()).toEqual({ code: 1, output: expect.stringContaining("the store is empty") });
     const fixed = await reconcile("--fix");
     expect(fixed).toEqual({ code: 0, output: expect.stringContaining("batch 2: imported from the chain") });
     expect(await it.store.boundTo()).toEqual({ chainId: 31337, address: it.contract });
