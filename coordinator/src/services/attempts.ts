@@ -9,6 +9,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Fault, LiveNode, Run } from "./live-node.ts";
+import { logFailure } from "./log-failure.ts";
 import type { TaskEvents } from "./task-events.ts";
 
 /** First and longest wait before a task is tried again. */
@@ -300,6 +301,6 @@ export class Attempts {
   }
 
   #complain(error: unknown): void {
-    this.#components.logger.warn({ err: error }, "a change of a task was not stored; trying again");
+    logFailure(this.#components.logger, error, "a change of a task was not stored; trying again");
   }
 }

@@ -8,6 +8,7 @@ import type { Attempts } from "./attempts.ts";
 import type { Fleet } from "./fleet.ts";
 import { newId } from "./ids.ts";
 import { isFastEnough, type LiveNode, type Offer, type Run } from "./live-node.ts";
+import { logFailure } from "./log-failure.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import type { Peers } from "./peers.ts";
 import { Queue } from "./queue.ts";
@@ -121,7 +122,7 @@ export class Dealer {
     if (this.#looking || this.#stopped || clock.monotonic() - this.#lookedAt < restMs) return;
     this.#lookedAt = clock.monotonic() + (random() - 0.5) * 0.5 * restMs;
     this.#looking = this.#look()
-      .catch((error: unknown) => logger.warn({ err: error }, "what waits in the store was not read; trying again"))
+      .catch((error: unknown) => logFailure(logger, error, "what waits in the store was not read; trying again"))
       .finally(() => {
         this.#looking = undefined;
       });
@@ -166,7 +167,7 @@ export class Dealer {
         await this.#deal();
       } while (this.#fillAgain && !this.#stopped);
     } catch (error) {
-      logger.warn({ err: error }, "queued tasks not read; trying again");
+      logFailure(logger, error, "queued tasks not read; trying again");
       this.#wakeAt(clock.now() + RETRY_STORE_MS);
     } finally {
       this.#filling = false;
@@ -215,7 +216,7 @@ export class Dealer {
         events.publish(queued.id);
       })
       .catch((error: unknown) => {
-        logger.warn({ err: error, taskId: queued.id }, "lease not stored");
+        logFailure(logger, error, "lease not stored", { taskId: queued.id });
         attempts.forget(run);
         this.#wakeAt(clock.now() + RETRY_STORE_MS);
       })

@@ -7,6 +7,7 @@ import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { type Fault, LiveNode, type NodeLink, type Offer } from "./live-node.ts";
+import { logFailure } from "./log-failure.ts";
 
 /** Missed heartbeats after which a node is suspect. */
 const SUSPECT_AFTER = 2.5;
@@ -299,7 +300,7 @@ export class Fleet {
     this.#show(node, status);
     // Where the node has gone to another coordinator, that one tells how it is.
     this.#components.store.saveNode(node.toNode(this.#init.self)).catch((error: unknown) => {
-      this.#components.logger.warn({ err: error, nodeId: node.id }, "node state not stored");
+      logFailure(this.#components.logger, error, "node state not stored", { nodeId: node.id });
     });
   }
 
@@ -337,7 +338,7 @@ export class Fleet {
       for (const id of elsewhere) this.#yield(id);
       if (standings.length > 0) await store.saveStandings(standings);
     } catch (error) {
-      logger.warn({ err: error }, "presence not stored");
+      logFailure(logger, error, "presence not stored");
     }
   }
 

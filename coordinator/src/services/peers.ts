@@ -58,6 +58,7 @@ export class Peers {
   #stopTimer: (() => void) | undefined;
   #turn: Promise<void> | undefined;
   #stopping = false;
+  #away = false;
   /** Monotonic: the last sign of life that the store took, and the last look at the others. */
   #beatAt = 0;
   #lookedAt = 0;
@@ -141,19 +142,27 @@ export class Peers {
     const wait = this.#beatMs * (0.75 + this.#components.random() / 2);
     this.#stopTimer = this.#components.clock.after(wait, () => {
       this.#turn = this.#step()
-        .catch((error: unknown) => {
-          this.#components.logger.warn({ err: error }, "no sign of life could be given, nor the others' read");
-        })
+        .catch((error: unknown) => this.#miss(error))
         .finally(() => this.#schedule());
     });
   }
 
+  /** Says once that the store is away; whatever else fails because of that goes without saying. */
+  #miss(error: unknown): void {
+    const { logger } = this.#components;
+    const message = "the store is away: nodes stay connected, and work goes on once it is back";
+    logger[this.#away ? "debug" : "warn"]({ err: error }, message);
+    this.#away = true;
+  }
+
   async #step(): Promise<void> {
-    const { store, clock } = this.#components;
+    const { store, clock, logger } = this.#components;
     const kept = await store.beat(this.self);
     const silent = clock.monotonic() - this.#beatAt;
     this.#beatAt = clock.monotonic();
     const changed = await this.#look();
+    if (this.#away) logger.info({ awayMs: Math.round(silent) }, "the store is back");
+    this.#away = false;
     if (!kept) await this.#reclaim();
     if (silent > this.#init.leaseMs) this.#listener?.missed();
     if (changed) this.#listener?.changed();

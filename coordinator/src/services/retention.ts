@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
+import { logFailure } from "./log-failure.ts";
 
 /** Between two looks for what is too old, in milliseconds; jittered by a half so that coordinators do not meet. */
 const SWEEP_MS = 60_000;
@@ -97,7 +98,7 @@ export class Retention {
       const nodes = await this.#repeat(DOCUMENTS, (limit) => store.pruneNodes(now - IDLE_NODE_MS, limit));
       if (results + tasks + nodes > 0) logger.info({ results, tasks, nodes }, "forgot what is old");
     } catch (error) {
-      logger.warn({ err: error }, "what is old could not be forgotten; trying again");
+      logFailure(logger, error, "what is old could not be forgotten; trying again");
     }
   }
 

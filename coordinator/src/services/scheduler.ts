@@ -12,6 +12,7 @@ import type { Custody } from "./custody.ts";
 import { Dealer } from "./dealer.ts";
 import type { Fleet } from "./fleet.ts";
 import { newId } from "./ids.ts";
+import { logFailure } from "./log-failure.ts";
 import type { Peers } from "./peers.ts";
 import type { TaskEvents } from "./task-events.ts";
 import { waitingReason } from "./waiting-reason.ts";
@@ -184,7 +185,7 @@ export class Scheduler {
       if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
       await custody.compare();
     } catch (error) {
-      logger.warn({ err: error }, "what others left behind was not taken over; trying again");
+      logFailure(logger, error, "what others left behind was not taken over; trying again");
     }
     this.#dealer.look(0);
   }
@@ -244,7 +245,7 @@ export class Scheduler {
   async #learnCancelled(): Promise<void> {
     const { custody, logger } = this.#components;
     await custody.learnCancelled().catch((error: unknown) => {
-      logger.warn({ err: error }, "what was cancelled elsewhere was not read; trying again");
+      logFailure(logger, error, "what was cancelled elsewhere was not read; trying again");
     });
   }
 
@@ -268,7 +269,7 @@ export class Scheduler {
         }
       }
     } catch (error) {
-      logger.warn({ err: error }, "overdue tasks not ended; trying again");
+      logFailure(logger, error, "overdue tasks not ended; trying again");
     }
   }
 }

@@ -5,6 +5,7 @@ import type { TaskState } from "../domain/task.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { PeerLink } from "../ports/peers.ts";
 import type { Store } from "../ports/store.ts";
+import { logFailure } from "./log-failure.ts";
 import type { TaskEvents } from "./task-events.ts";
 
 /** Between two looks, in milliseconds; jittered by a quarter so that coordinators do not ask in step. */
@@ -101,7 +102,7 @@ export class TaskWatch {
       this.#failing = false;
     } catch (error) {
       // One line for the whole time that the store is away.
-      if (!this.#failing) logger.warn({ err: error }, "watched tasks could not be looked at; trying again");
+      if (!this.#failing) logFailure(logger, error, "watched tasks could not be looked at; trying again");
       this.#failing = true;
     }
   }
