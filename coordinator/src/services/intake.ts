@@ -23,6 +23,7 @@ import type { Store } from "../ports/store.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Fate, LiveNode, Run } from "./live-node.ts";
+import { logFailure } from "./log-failure.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import type { Verifier } from "./verifier.ts";
 
@@ -190,7 +191,7 @@ export class Intake {
           return await this.#storedFate(run.node, assignment.id, task.id);
         }
         if (this.#stopping) throw error;
-        if (!told) logger.warn({ err: error, taskId: task.id }, "verdict not stored; trying again");
+        if (!told) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
         await new Promise<void>((resolve) => {
           clock.after(RETRY_STORE_MS, resolve);
         });

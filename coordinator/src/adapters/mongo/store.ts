@@ -218,6 +218,7 @@ export class MongoStore implements Store {
   }
 
   #inBackground(run: () => Promise<void>): void {
-    this.#call(run).catch((error) => this.#components.logger.warn({ err: error }, "receipts could not be copied"));
+    // That MongoDB is away is said elsewhere; whatever is left undone is done by a later sweep.
+    this.#call(run).catch((error) => this.#components.logger.debug({ err: error }, "receipts could not be copied"));
   }
 }
