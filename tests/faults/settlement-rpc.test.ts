@@ -31,7 +31,7 @@ describe("settlement through an RPC that", () => {
 
   test("is slow, and answers each request after another while", async () => {
     let request = 0;
-    it.proxy.fault = () => ({ delayMs: (request++ * 37) % 150 });
+    it.proxy.fault = () => ({ delayMs: (request++ * 37) % 80 });
     const settlement = await it.settle({ maxReceipts: 1 });
     await it.verify([alice, bob]);
     settlement.nudge();
