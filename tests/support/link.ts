@@ -88,7 +88,11 @@ export class Link {
     const changed = () => this.#changed.promise;
     near.pipe(new Flow(() => this.#up, changed)).pipe(far);
     far.pipe(new Flow(() => this.#down, changed)).pipe(near);
-    far.on("error", () => far.destroy());
+    // What cannot be reached, or broke off, says so to whoever dialled as it would without a link in between.
+    far.on("error", () => {
+      if (!this.#isShut) near.resetAndDestroy();
+      far.destroy();
+    });
     far.on("close", () => this.#closed(connection));
   }
 

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Link, Way } from "../../support/link.ts";
 import type { RpcFault } from "../../support/rpc-proxy.ts";
-import type { Cluster, CoordinatorMember, Member } from "./cluster.ts";
+import type { Cluster } from "./cluster.ts";
 import type { History } from "./history.ts";
+import type { CoordinatorMember, Member } from "./members.ts";
 import { type Fault, type LinkFault, nameOf, type Place, type RpcMode } from "./schedule.ts";
 
 const SHUT: Way = "shut";
