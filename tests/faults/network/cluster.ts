@@ -7,7 +7,7 @@ import { deployProofOfCompute } from "../../../scripts/lib/deploy.ts";
 import type { MongoServer } from "../../support/mongo.ts";
 import { freePort, Program } from "../../support/process.ts";
 import type { History } from "./history.ts";
-import { type CoordinatorMember, type DaemonMember, makeCoordinator, makeDaemon } from "./members.ts";
+import { type CoordinatorMember, type DaemonMember, type Member, makeCoordinator, makeDaemon } from "./members.ts";
 import type { Shape } from "./schedule.ts";
 
 const START_MS = 90_000;
@@ -16,6 +16,8 @@ const BLOCK_MS = 300;
 /** Exit code of a coordinator that cannot start because its store is away; whatever supervises it starts it again. */
 const STORE_AWAY = 3;
 const SUPERVISE_MS = 200;
+/** Longer than every drain time-out. */
+const END_MS = 60_000;
 
 /** A network of real processes, every path between two of them through a link. */
 export class Cluster {
@@ -150,7 +152,7 @@ export class Cluster {
   async stopPrograms(): Promise<void> {
     this.unsupervise();
     for (const members of [this.daemons, this.coordinators]) {
-      const ends = await Promise.all(members.map(({ program }) => program.end("SIGTERM")));
+      const ends = await Promise.all(members.map(endInTime));
       const bad = ends.findIndex((code) => code !== 0);
       if (bad >= 0) throw new Error(`${members[bad]!.name} answered SIGTERM with exit code ${ends[bad]}`);
     }
@@ -194,4 +196,19 @@ export async function until(what: string, ask: () => Promise<void>, timeoutMs = 
       await sleep(100);
     }
   }
+}
+
+/** Ends a program as an operator does; its exit code. Rejects when it takes longer than anybody would wait. */
+export function endInTime({ name, program }: Pick<Member, "name" | "program">): Promise<number | null> {
+  return within(END_MS, `${name} ends after SIGTERM`, program.end("SIGTERM"));
+}
+
+/** What `work` gives; rejects when that takes longer. */
+export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+  const limit = new AbortController();
+  const late = sleep(ms, undefined, { signal: limit.signal }).then(
+    () => Promise.reject(new Error(`not within ${ms / 1_000} s: ${what}`)),
+    () => new Promise<never>(() => {}),
+  );
+  return Promise.race([work, late]).finally(() => limit.abort());
 }

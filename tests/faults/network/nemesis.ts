@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Link, Way } from "../../support/link.ts";
 import type { RpcFault } from "../../support/rpc-proxy.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, endInTime } from "./cluster.ts";
 import type { History } from "./history.ts";
 import type { CoordinatorMember, Member } from "./members.ts";
 import { type Fault, type LinkFault, nameOf, type Place, type RpcMode } from "./schedule.ts";
@@ -48,7 +48,7 @@ export class Nemesis {
     );
   }
 
-  /** Takes every fault back; programs whose clock is wrong are restarted, as an operator restarts them. */
+  /** Takes every fault back; programs whose clock is wrong are restarted, as an operator restarts them. Rejects when one does not end. */
   async heal(): Promise<void> {
     const { coordinators, daemons, database, chain } = this.#cluster;
     this.#history.add({ type: "run", what: "healing" });
@@ -61,7 +61,7 @@ export class Nemesis {
     for (const member of [...coordinators, ...daemons]) {
       member.program.signal("SIGCONT");
       if (member.shiftMs !== 0) {
-        await member.program.end("SIGTERM");
+        await endInTime(member);
         member.shiftMs = 0;
       }
       if (!member.program.running) member.program.start();

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startMongo } from "../../support/mongo.ts";
 import { seededRandom } from "../../support/process.ts";
 import { check, type Violation } from "./checker.ts";
-import { Cluster, get, until } from "./cluster.ts";
+import { Cluster, get, until, within } from "./cluster.ts";
 import { type Evidence, gather, verifyPublished } from "./evidence.ts";
 import { type Entry, History } from "./history.ts";
 import { Nemesis } from "./nemesis.ts";
@@ -140,7 +140,7 @@ async function disturb(
   await alarm("work flows", until("work flows", flows));
   history.add({ type: "run", what: "disturbing" });
   await faults();
-  await nemesis.heal();
+  await alarm("programs end when told to", nemesis.heal());
   await alarm("coordinators come back", cluster.ready());
   await alarm("every request gets an answer", within(ANSWERS_MS, "every request has its answer", workload.finish()));
   history.add({ type: "run", what: "all requests are answered" });
@@ -173,15 +173,6 @@ async function quiet({ doors, daemons }: Cluster): Promise<void> {
       );
     }
   }
-}
-
-async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
-  const limit = new AbortController();
-  const late = sleep(ms, undefined, { signal: limit.signal }).then(
-    () => Promise.reject(new Error(`not within ${ms / 1_000} s: ${what}`)),
-    () => new Promise<never>(() => {}),
-  );
-  return Promise.race([work, late]).finally(() => limit.abort());
 }
 
 async function report({ onProgress }: RunInit, history: History, nemesis: Nemesis, signal: AbortSignal): Promise<void> {
