@@ -27,7 +27,8 @@ export class Nemesis {
   readonly #history: History;
   /** Faults that have begun, by name. */
   readonly counts = new Map<string, number>();
-  #store = Promise.resolve();
+  /** The fault of the database that is under way is over. */
+  #store: Promise<void> = Promise.resolve();
 
   constructor(components: { readonly cluster: Cluster; readonly history: History }) {
     this.#cluster = components.cluster;
@@ -52,7 +53,7 @@ export class Nemesis {
   async heal(): Promise<void> {
     const { coordinators, daemons, database, chain } = this.#cluster;
     this.#history.add({ type: "run", what: "healing" });
-    if (database?.restartable) await this.#onStore(() => database.resume());
+    if (database?.restartable) database.resume();
     chain.signal("SIGCONT");
     for (const { nodes, store, peers, requesters, rpc } of coordinators) {
       for (const link of [...nodes, ...(store ? [store] : []), peers, requesters]) link.mend();
@@ -89,11 +90,15 @@ export class Nemesis {
         chain.signal("SIGSTOP");
         return () => chain.signal("SIGCONT");
       case "kill store":
-        await this.#onStore(() => database!.kill());
-        return () => this.#onStore(() => database!.start());
+        return this.#onStore(
+          () => database!.kill(),
+          () => database!.start(),
+        );
       case "pause store":
-        await this.#onStore(() => database!.pause());
-        return () => this.#onStore(() => database!.resume());
+        return this.#onStore(
+          () => database!.pause(),
+          () => database!.resume(),
+        );
       case "link": {
         const { how, place } = fault.link!;
         const links = this.#links(place, fault.target);
@@ -112,10 +117,17 @@ export class Nemesis {
     }
   }
 
-  /** One thing after the other: a database that just starts on a busy machine is not killed before it has. */
-  #onStore(act: () => Promise<void> | void): Promise<void> {
-    this.#store = this.#store.then(act);
-    return this.#store;
+  /** One fault after the other: on a busy machine a database may take longer to go and to come back than was planned. */
+  async #onStore(begin: () => Promise<void> | void, end: () => Promise<void> | void): Promise<() => Promise<void>> {
+    const before = this.#store;
+    const over = Promise.withResolvers<void>();
+    this.#store = over.promise;
+    await before;
+    await begin();
+    return async () => {
+      await end();
+      over.resolve();
+    };
   }
 
   #links(place: Place, target: number): Link[] {
