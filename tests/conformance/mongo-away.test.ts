@@ -111,6 +111,27 @@ describe(`${server.description} that goes away and comes back`, () => {
   });
 });
 
+test("a call that the driver never ends is given up, and the client that hangs replaced", async () => {
+  const link = await Link.to(`127.0.0.1:${server.port}`);
+  onTestFinished(() => link.stop());
+  const lines: string[] = [];
+  const sink = new Writable({ write: (line, _, done) => done(void lines.push(JSON.parse(`${line}`).msg)) });
+  const connection = new MongoConnection(
+    { logger: pino({ level: "info" }, sink) },
+    // Longer than the driver gives a socket, which does not help here.
+    { uri: server.uri(undefined, Number(link.address.split(":")[1])), deadlineMs: 12_000 },
+  );
+  onTestFinished(() => connection.stop());
+  await connection.start();
+  const large = { _id: "0x01", bytes: Buffer.alloc(8_000_000) } as never;
+  link.pass({ up: "shut", down: "shut" });
+  await expect(connection.trip(({ blobs }) => blobs.insertOne(large))).rejects.toMatchObject(AWAY);
+  link.pass({});
+  await vi.waitFor(() => expect(lines).toContain("connected to MongoDB anew"), WAIT);
+  await connection.trip(({ blobs }) => blobs.insertOne({ _id: "0x02" } as never));
+  expect(lines).toEqual(["connected to MongoDB", "connecting to MongoDB anew", "connected to MongoDB anew"]);
+});
+
 describe("indexes", () => {
   test("are built where they are missing or differ, and reported by name", async () => {
     const uri = server.uri();

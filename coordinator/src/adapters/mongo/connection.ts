@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import mongoose from "mongoose";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
+import { startDeadline, watchHeartbeats } from "./deadline.ts";
 import { hostsOf, storeError } from "./errors.ts";
 import { checkIndexes } from "./index-check.ts";
 import { type Collections, collectionsOf, defineModels } from "./models.ts";
@@ -15,10 +17,16 @@ export interface MongoConnectionInit {
   readonly maxPoolSize?: number;
   /** How long a call waits for a primary before it is refused. Default 5,000. */
   readonly serverSelectionTimeoutMs?: number;
+  /** After so long a call is taken for one that the driver never ends, and the client is replaced. Default 20,000. */
+  readonly deadlineMs?: number;
 }
+
+/** Between two tries to connect anew, in milliseconds. */
+const RECONNECT_MS = 1_000;
 
 interface Opened {
   readonly connection: mongoose.Connection;
+  readonly models: ReturnType<typeof defineModels>;
   readonly collections: Collections;
 }
 
@@ -30,6 +38,7 @@ export class MongoConnection {
   readonly #init: MongoConnectionInit;
   #opening: Promise<Opened> | undefined;
   #opened: Opened | undefined;
+  #replacing: Promise<void> | undefined;
 
   constructor({ logger }: { logger: Logger }, init: MongoConnectionInit) {
     this.#logger = logger;
@@ -56,7 +65,9 @@ export class MongoConnection {
     const opened = this.#opened;
     this.#opening = undefined;
     this.#opened = undefined;
-    await opened?.connection.close();
+    await this.#replacing;
+    // Whatever hangs in it is not waited for.
+    await opened?.connection.close(true);
   }
 
   /**
@@ -64,11 +75,20 @@ export class MongoConnection {
    * away or the connection not started; then the command had its effect wholly or not at all.
    */
   async trip<T>(run: (collections: Collections) => Promise<T>): Promise<T> {
-    const { collections } = this.#required();
+    const opened = this.#required();
+    let inTime = () => {};
+    const late = new Promise<never>((_, reject) => {
+      inTime = startDeadline(() => {
+        reject(new ComputeError("UNAVAILABLE", `MongoDB does not answer at ${this.hosts} (from MONGODB_URI)`));
+        this.#replace(opened, "a call to MongoDB hangs");
+      }, this.#init.deadlineMs);
+    });
     try {
-      return await run(collections);
+      return await Promise.race([run(opened.collections), late]);
     } catch (error) {
       throw storeError(error, this.hosts);
+    } finally {
+      inTime();
     }
   }
 
@@ -86,7 +106,40 @@ export class MongoConnection {
     return this.#opened;
   }
 
+  /** Connects anew, as often as it takes, and closes the client that hangs, which ends its calls. */
+  #replace(hung: Opened, why: string): void {
+    if (this.#opened !== hung || this.#replacing) return;
+    this.#logger.warn({ why }, "connecting to MongoDB anew");
+    this.#replacing = (async () => {
+      while (this.#opened === hung) {
+        const next = await this.#connect().catch(() => sleep(RECONNECT_MS));
+        if (!next) continue;
+        if (this.#opened === hung) this.#opened = next;
+        else await next.connection.close(true);
+      }
+      await hung.connection.close(true);
+      this.#logger.info("connected to MongoDB anew");
+    })()
+      .catch((error: unknown) => this.#logger.warn({ err: error }, "the old connection to MongoDB was not closed"))
+      .finally(() => {
+        this.#replacing = undefined;
+      });
+  }
+
   async #open(): Promise<Opened> {
+    const opened = await this.#connect();
+    try {
+      await this.#requireReplicas(opened.connection);
+      await checkIndexes(opened.models, this.#logger);
+    } catch (error) {
+      await opened.connection.close().catch(() => undefined);
+      throw error;
+    }
+    this.#logger.info({ hosts: this.hosts, database: opened.connection.name }, "connected to MongoDB");
+    return opened;
+  }
+
+  async #connect(): Promise<Opened> {
     const { uri, database, maxPoolSize = 20, serverSelectionTimeoutMs = 5_000 } = this.#init;
     const connection = mongoose.createConnection();
     // The driver tells of each lost server; the calls that suffer say so themselves.
@@ -113,10 +166,13 @@ export class MongoConnection {
         useBigInt64: true,
       });
       const models = defineModels(connection);
-      await this.#requireReplicas(connection);
-      await checkIndexes(models, this.#logger);
-      this.#logger.info({ hosts: this.hosts, database: connection.name }, "connected to MongoDB");
-      return { connection, collections: collectionsOf(models, connection) };
+      const opened = { connection, models, collections: collectionsOf(models, connection) };
+      watchHeartbeats(
+        connection.getClient(),
+        () => this.#replace(opened, "a look at MongoDB hangs"),
+        this.#init.deadlineMs,
+      );
+      return opened;
     } catch (error) {
       await connection.close().catch(() => undefined);
       throw error;
