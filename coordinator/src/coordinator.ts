@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { networkByChainId, toHex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
@@ -41,6 +42,9 @@ export const VERSION = (
 /** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
 const SPREAD_PER_NODE_MS = 1;
 
+/** How long a part may take to close, beyond the time for draining. */
+const CLOSE_MS = 10_000;
+
 /** A running coordinator. */
 export interface Coordinator {
   /** Bound ports; they differ from the settings where those say 0. */
@@ -63,7 +67,15 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
   let stopping: Promise<void> | undefined;
   const close = async () => {
     for (const step of closing.splice(0).reverse()) {
-      await Promise.resolve(step()).catch((error: unknown) => logger.error({ err: error }, "a part did not close"));
+      // A part that hangs must not keep the others from closing, nor the process from ending.
+      const limit = new AbortController();
+      const late = sleep(settings.DRAIN_TIMEOUT + CLOSE_MS, undefined, { signal: limit.signal }).then(() => {
+        throw new Error("it took too long");
+      });
+      await Promise.race([Promise.resolve().then(step), late])
+        .catch((error: unknown) => logger.error({ err: error }, "a part did not close"))
+        .finally(() => limit.abort());
+      late.catch(() => undefined);
     }
   };
   try {
@@ -110,7 +122,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       { store, fleet, events, clock, logger, metrics, random },
       { self, heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
     );
-    const custody = new Custody({ store, fleet, attempts, events, metrics }, { self });
+    const custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
     const scheduler = new Scheduler(
       { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
       {
@@ -218,6 +230,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
 
     /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
     async function adoptAll(): Promise<void> {
+      fleet.restate();
       for (const node of fleet.online()) {
         await custody
           .adopt(node)

@@ -95,7 +95,7 @@ const MOVES: Record<string, Move> = {
   accept: (task, { by, at }) => {
     const live = liveAssignment(task);
     const change = { provider: by, acceptedAt: at, units: 2n ** 53n + BigInt(at) };
-    return live && accept(task, aReceipt(task, live.id, change), task.owner!);
+    return live && accept(task, aReceipt(task, live.id, change));
   },
   fail: ending("failed"),
   lose: ending("lost"),

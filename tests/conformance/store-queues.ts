@@ -125,7 +125,7 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.liveAssignments(HERE)).toEqual([]);
     const attempt = { taskId: queued.id, assignmentId: receipt.receiptId };
     expect(await store.liveAssignments(winner.owner!)).toEqual([attempt]);
-    const done = accept(winner, receipt, winner.owner!);
+    const done = accept(winner, receipt);
     expect(await store.saveTask(done, { receipt })).toBe(true);
     expect(await store.task(queued.id)).toEqual(done);
     expect(done.owner).toBeUndefined();

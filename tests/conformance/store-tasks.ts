@@ -18,7 +18,7 @@ export function describeTasks(make: MakeStore): void {
     const third = endAssignment(second, hexOf(11), ending, retry, HERE);
     const fourth = assigned(third, hexOf(12), 2);
     const receipt = aReceipt(fourth, hexOf(12), { units: 2n ** 62n + 1n });
-    const fifth = accept(fourth, receipt, HERE);
+    const fifth = accept(fourth, receipt);
     await store.insertTask(first);
     for (const task of [second, third, fourth]) {
       expect(await store.saveTask(task)).toBe(true);

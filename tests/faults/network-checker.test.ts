@@ -88,7 +88,7 @@ function honest(): { history: Entry[]; evidence: Evidence } {
   const ending = { state: "lost", reason: "NODE_OFFLINE", at: 2_000 } as const;
   const again = given(endAssignment(first, id(10), ending, { maxAttempts: 3, notBefore: 2_000 }, OWNER), id(11), 2_100);
   const receipt = receiptOf(again, id(11), 3_000);
-  const done = accept(again, receipt, OWNER);
+  const done = accept(again, receipt);
   const cancelled = cancel(newTask(2), 1_500);
   const batch = { ...buildBatch(1, [receipt], receiptTree([leafOf(receipt)]).root, 4_000), state: "recorded" } as const;
   const submit = { type: "submit", requester: REQUESTER, via: VIA, asked: ASKED } as const;

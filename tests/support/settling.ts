@@ -329,5 +329,5 @@ function verifiedTask(
     acceptedAt: at,
     proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
   };
-  return { queued, running, done: accept(running, receipt, owner), receipt };
+  return { queued, running, done: accept(running, receipt), receipt };
 }

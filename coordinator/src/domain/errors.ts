@@ -43,3 +43,8 @@ export class ComputeError extends Error {
     this.code = code;
   }
 }
+
+/** Whether a change was refused because its task has moved on: it ended, or changed hands, or is gone. */
+export function hasMovedOn(error: unknown): boolean {
+  return error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND");
+}

@@ -66,14 +66,14 @@ const STATES: Record<TaskState, Task> = {
   queued,
   running,
   cancelling,
-  verified: accept(running, receiptOf(hex(10)), ME),
+  verified: accept(running, receiptOf(hex(10))),
   failed: expire(running, 1_001, ME),
   cancelled: cancel(queued, 260),
 };
 
 const ACTIONS: Record<string, (task: Task) => Task> = {
   assign: (task) => give(task, 11),
-  accept: (task) => accept(task, receiptOf(hex(10)), ME),
+  accept: (task) => accept(task, receiptOf(hex(10))),
   "task error": (task) => end(task, 10, "failed"),
   "last task error": (task) => end(task, 10, "failed", 1),
   rejected: (task) => end(task, 10, "rejected"),
@@ -175,7 +175,7 @@ describe("an assignment", () => {
 
   test("carries its receipt once accepted", () => {
     const receipt = receiptOf(hex(10));
-    expect(accept(running, receipt, ME).assignments[hex(10)]).toMatchObject({
+    expect(accept(running, receipt).assignments[hex(10)]).toMatchObject({
       state: "accepted",
       endedAt: 300,
       receipt,
@@ -184,9 +184,9 @@ describe("an assignment", () => {
 
   test("that ended, or is another's, cannot bring a result", () => {
     const retried = give(end(running, 10, "lost"), 11);
-    expect(() => accept(retried, receiptOf(hex(10)), ME)).toThrow(ComputeError);
-    expect(() => accept(retried, receiptOf(hex(12)), ME)).toThrow(ComputeError);
-    expect(accept(retried, receiptOf(hex(11)), ME).state).toBe("verified");
+    expect(() => accept(retried, receiptOf(hex(10)))).toThrow(ComputeError);
+    expect(() => accept(retried, receiptOf(hex(12)))).toThrow(ComputeError);
+    expect(accept(retried, receiptOf(hex(11))).state).toBe("verified");
   });
 
   test("ends as cancelled when the deadline passes", () => {
@@ -210,24 +210,23 @@ describe("an owner", () => {
   });
 
   test.each<[string, () => Task]>([
-    ["accepts", () => accept(taken, receiptOf(hex(10)), ME)],
     ["ends", () => end(taken, 10, "lost")],
     ["expires", () => expire(taken, 1_001, ME)],
     [
-      "accepts under an earlier run of the same coordinator",
-      () => accept(running, receiptOf(hex(10)), { ...ME, incarnation: "0x03" }),
+      "ends, under an earlier run of the same coordinator,",
+      () => end(running, 10, "lost", 3, { ...ME, incarnation: "0x03" }),
     ],
   ])("that lost the task no longer %s it", (_, act) => {
     expect(act).toThrow(expect.objectContaining({ code: "CONFLICT" }));
   });
 
   test("that took the task over does", () => {
-    expect(accept(taken, receiptOf(hex(10)), OTHER).state).toBe("verified");
     expect(end(taken, 10, "lost", 3, OTHER).state).toBe("queued");
     expect(expire(taken, 1_001, OTHER).state).toBe("failed");
   });
 
-  test("of the task does not matter to a queued one's deadline, nor to who cancels", () => {
+  test("of the task does not matter to a right result, to a queued task's deadline, nor to who cancels", () => {
+    expect(accept(taken, receiptOf(hex(10))).state).toBe("verified");
     expect(expire(queued, 1_001, OTHER).state).toBe("failed");
     expect(cancel(taken, 260).owner).toEqual(OTHER);
   });
@@ -271,7 +270,7 @@ describe("any walk", () => {
     const count = Object.keys(task.assignments).length;
     const meant = stray ?? count - 1;
     if (action === "assign") return give(task, count, node);
-    if (action === "accept") return accept(task, receiptOf(hex(meant)), ME);
+    if (action === "accept") return accept(task, receiptOf(hex(meant)));
     if (action === "end") return end(task, meant, state);
     if (action === "cancel") return cancel(task, 260);
     if (action === "take over") return takeOver(task, ME);

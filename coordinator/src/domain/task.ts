@@ -104,10 +104,15 @@ function withAssignment(task: Task, assignment: Assignment): Record<Hex, Assignm
   return { ...task.assignments, [assignment.id]: assignment };
 }
 
-/** The assignment, if it is live and `owner`'s. Whoever lost it meanwhile learns so here: CONFLICT. */
-function requireLive(task: Task, assignmentId: Hex, owner: Owner): Assignment {
+function requireLive(task: Task, assignmentId: Hex): Assignment {
   const assignment = task.assignments[assignmentId];
   if (assignment?.state !== "live") throw new ComputeError("CONFLICT", "the assignment has ended");
+  return assignment;
+}
+
+/** The assignment, if it is live and `owner`'s. Whoever lost it meanwhile learns so here: CONFLICT. */
+function requireOwn(task: Task, assignmentId: Hex, owner: Owner): Assignment {
+  const assignment = requireLive(task, assignmentId);
   if (!isSameOwner(task.owner, owner)) throw new ComputeError("CONFLICT", "another coordinator took the task over");
   return assignment;
 }
@@ -129,9 +134,12 @@ export function takeOver(task: Task, owner: Owner): Task {
   return { ...task, version: task.version + 1, owner };
 }
 
-/** running or cancelling → verified: the checked result of the live assignment. */
-export function accept(task: Task, receipt: Receipt, owner: Owner): Task {
-  const assignment = requireLive(task, receipt.receiptId, owner);
+/**
+ * running or cancelling → verified: the checked result of the live assignment. Whoever owns it: the assignment is the
+ * fence, and a right result must not be lost because its coordinator was taken for dead.
+ */
+export function accept(task: Task, receipt: Receipt): Task {
+  const assignment = requireLive(task, receipt.receiptId);
   const ended: Assignment = { ...assignment, state: "accepted", endedAt: receipt.acceptedAt, receipt };
   return move(task, { state: "verified", assignments: withAssignment(task, ended) }, receipt.acceptedAt);
 }
@@ -154,7 +162,7 @@ export function endAssignment(
   retry: { readonly maxAttempts: number; readonly notBefore: number },
   owner: Owner,
 ): Task {
-  const assignment = requireLive(task, assignmentId, owner);
+  const assignment = requireOwn(task, assignmentId, owner);
   const failedHereBefore = Object.values(task.assignments).some(
     (other) => other.nodeId === assignment.nodeId && other.state === "failed",
   );
@@ -186,7 +194,7 @@ export function cancel(task: Task, at: number): Task {
 /** queued, running or cancelling → failed: its deadline passed. A live assignment, which only its owner ends, ends as cancelled. */
 export function expire(task: Task, at: number, owner: Owner): Task {
   const live = liveAssignment(task);
-  if (live) requireLive(task, live.id, owner);
+  if (live) requireOwn(task, live.id, owner);
   const assignments = live
     ? withAssignment(task, { ...live, state: "cancelled", endedAt: at, reason: "DEADLINE_PASSED" })
     : task.assignments;

@@ -1,6 +1,6 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
-import { ComputeError } from "../domain/errors.ts";
+import { ComputeError, hasMovedOn } from "../domain/errors.ts";
 import type { Owner } from "../domain/owner.ts";
 import type { Receipt } from "../domain/receipt.ts";
 import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../domain/task.ts";
@@ -70,7 +70,7 @@ export class Attempts {
     return this.#runs.get(assignmentId);
   }
 
-  /** Those that a node has answered, and whose end is not being written. */
+  /** Those that a node has, as far as known, and whose end is not being written. */
   followed(): Run[] {
     return [...this.#runs.values()].filter(({ phase, ending }) => phase === "running" && !ending);
   }
@@ -101,7 +101,8 @@ export class Attempts {
       upload: undefined,
     };
     this.#runs.set(assignment.id, run);
-    if (!this.#byTask.has(task.id)) this.#byTask.set(task.id, run);
+    // One whose lease the store may still refuse does not hide the one that it has.
+    if (phase !== "reserved" || !this.#byTask.has(task.id)) this.#byTask.set(task.id, run);
     node.runs.set(assignment.id, run);
     this.#components.fleet.refresh(node);
     return run;
@@ -115,6 +116,7 @@ export class Attempts {
     }
     run.task = task;
     run.phase = "sent";
+    this.#byTask.set(task.id, run);
     run.movedAt = this.#components.clock.monotonic();
     run.node.link?.assign(run.assignment.id, task);
     this.#components.metrics.assignments.inc();
@@ -150,7 +152,7 @@ export class Attempts {
 
   /** A checked result: verdict, transition and receipt in one durable write. Throws CONFLICT when the run has ended. */
   async complete(run: Run, receipt: Receipt, output: Uint8Array | undefined): Promise<void> {
-    await this.update(run.task.id, (task) => accept(task, receipt, this.#init.self), {
+    await this.update(run.task.id, (task) => accept(task, receipt), {
       receipt,
       ...(output && { output }),
     });
@@ -184,7 +186,7 @@ export class Attempts {
       );
       if (fault) fleet.blame(run.node, fault);
     } catch (error) {
-      if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
+      if (hasMovedOn(error)) {
         // It has ended, or is another coordinator's by now.
         return this.forget(run);
       }
@@ -212,7 +214,7 @@ export class Attempts {
       await this.update(taskId, (task) => endAssignment(task, assignmentId, ending, retry, this.#init.self));
       logger.warn({ taskId, assignmentId }, "an assignment that nobody followed was ended");
     } catch (error) {
-      if (!(error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND"))) throw error;
+      if (!hasMovedOn(error)) throw error;
     }
   }
 

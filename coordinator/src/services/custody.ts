@@ -6,6 +6,7 @@ import type { Store } from "../ports/store.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Fleet } from "./fleet.ts";
 import type { LiveNode, Run } from "./live-node.ts";
+import type { Peers } from "./peers.ts";
 import type { TaskEvents } from "./task-events.ts";
 
 /** Tasks taken over at once. */
@@ -16,6 +17,7 @@ export interface CustodyComponents {
   readonly fleet: Fleet;
   readonly attempts: Attempts;
   readonly events: TaskEvents;
+  readonly peers: Pick<Peers, "alive" | "isAlive" | "look">;
   readonly metrics: Metrics;
 }
 
@@ -31,6 +33,8 @@ export interface CustodyInit {
 export class Custody {
   readonly #components: CustodyComponents;
   readonly #self: Owner;
+  /** Assignments that the last comparison found in the store alone. */
+  #suspects: ReadonlySet<Hex> = new Set();
 
   constructor(components: CustodyComponents, { self }: CustodyInit) {
     this.#components = components;
@@ -38,13 +42,17 @@ export class Custody {
   }
 
   /**
-   * Takes over the live assignments whose owner is none of `alive`; their nodes have the lease time to come to this
-   * coordinator. Another that does the same at once takes some of them, each one only one. Returns how many it took.
+   * Takes over the live assignments whose owner is gone; their nodes have the lease time to come to this coordinator.
+   * Another that does the same at once takes some of them, each one only one. Returns how many it took.
    */
-  async takeOver(alive: readonly Owner[]): Promise<number> {
+  async takeOver(): Promise<number> {
+    const { store, peers } = this.#components;
     for (let taken = 0; ; ) {
-      const page = await this.#components.store.orphanedTasks(alive, PAGE);
-      const won = await Promise.all(page.map((task) => this.#take(task, () => this.#expect(task))));
+      const page = await store.orphanedTasks(peers.alive(), PAGE);
+      // An owner makes itself known before it owns: one that was not known yet is known by now.
+      if (page.length > 0) await peers.look();
+      const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
+      const won = await Promise.all(orphans.map((task) => this.#take(task, () => this.#expect(task))));
       taken += won.filter(Boolean).length;
       if (page.length < PAGE) return taken;
     }
@@ -56,16 +64,15 @@ export class Custody {
    */
   async adopt(node: LiveNode): Promise<void> {
     const { store, attempts } = this.#components;
+    // What is leased while the store is asked, or is being judged, is not in its answer.
+    const followed = attempts.followed().filter((run) => run.node === node);
     const live = new Set<Hex>();
     for (const task of await store.liveTasksOf(node.id)) {
-      const { id } = liveAssignment(task)!;
-      live.add(id);
-      if (!attempts.get(id) || !isSameOwner(task.owner, this.#self)) await this.#take(task, async () => node);
+      live.add(liveAssignment(task)!.id);
+      await this.#claim(task, node);
     }
-    // Neither what is being stored, nor what is being judged, which the judgement itself will find out.
-    for (const run of attempts.followed()) {
-      if (run.node === node && !live.has(run.assignment.id)) this.#drop(run);
-    }
+    const still = new Set(attempts.followed());
+    for (const run of followed) if (still.has(run) && !live.has(run.assignment.id)) this.#drop(run);
   }
 
   /**
@@ -76,12 +83,20 @@ export class Custody {
     const { store, attempts } = this.#components;
     const followed = attempts.followed();
     const stored = await store.liveAssignments(this.#self);
+    const suspects = new Set<Hex>();
     for (const { taskId, assignmentId } of stored) {
-      if (!attempts.get(assignmentId)) await attempts.endStray(taskId, assignmentId);
+      if (attempts.get(assignmentId)) continue;
+      // Seen once it may be one whose write is only being answered.
+      if (this.#suspects.has(assignmentId)) await attempts.endStray(taskId, assignmentId);
+      else suspects.add(assignmentId);
     }
+    this.#suspects = suspects;
     const live = new Set(stored.map(({ assignmentId }) => assignmentId));
     const still = new Set(attempts.followed());
-    for (const run of followed) if (still.has(run) && !live.has(run.assignment.id)) this.#drop(run);
+    const lost = followed.filter((run) => still.has(run) && !live.has(run.assignment.id));
+    // A node that is here keeps what it runs, whoever took it over.
+    for (const node of new Set(lost.map(({ node }) => node))) if (node.link) await this.adopt(node);
+    for (const run of lost) if (!run.node.link) this.#drop(run);
   }
 
   /** Tells nodes to stop what was cancelled at another coordinator. */
@@ -94,6 +109,17 @@ export class Custody {
       run.task = task;
       run.node.link?.cancel(run.assignment.id, "REQUESTED");
       events.publish(task.id);
+    }
+  }
+
+  /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
+  async #claim(task: Task, node: LiveNode): Promise<void> {
+    const { store, attempts } = this.#components;
+    const { id } = liveAssignment(task)!;
+    for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
+      if (attempts.get(id) && isSameOwner(current.owner, this.#self)) return;
+      if (await this.#take(current, async () => node)) return;
+      current = await store.task(task.id);
     }
   }
 
@@ -115,8 +141,8 @@ export class Custody {
   async #expect(task: Task): Promise<LiveNode> {
     const { fleet, store } = this.#components;
     const live = liveAssignment(task)!;
-    const stored = await store.node(live.nodeId);
-    return fleet.expect(live.nodeId, {
+    const [stored, standing] = await Promise.all([store.node(live.nodeId), store.standing(live.nodeId, live.wallet)]);
+    const offer = {
       nodeId: live.nodeId,
       wallet: live.wallet,
       version: stored?.version ?? "",
@@ -125,7 +151,8 @@ export class Custody {
       hardware: stored?.hardware ?? { cpuModel: "", cpuCores: 0, memoryBytes: 0, platform: "" },
       confirmed: stored?.confirmed ?? false,
       runningAssignmentIds: [],
-    });
+    };
+    return fleet.expect(offer, standing);
   }
 
   #drop(run: Run): void {

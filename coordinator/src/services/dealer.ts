@@ -18,6 +18,8 @@ import type { TaskEvents } from "./task-events.ts";
 const PAGE = 256;
 /** Queued tasks looked at for one round of assignments when those in front fit no node. */
 const LOOK_AHEAD = 2_048;
+/** The look ahead grows so many times with each page of which nothing fitted. */
+const STRIDE = 4;
 /** Requesters whose tasks are read at once. */
 const MAX_TURN = 16;
 /** Between two looks at what waits in the store, while other coordinators put it there. */
@@ -55,12 +57,13 @@ export class Dealer {
   readonly #components: DealerComponents;
   readonly #init: DealerInit;
   readonly queue = new Queue();
-  /** What nodes of other coordinators offer, as far as known. */
-  elsewhere: readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] = [];
+  #elsewhere: readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] = [];
   /** Tasks that are being written right now, so that another round leaves them alone. */
   readonly #busy = new Set<Hex>();
   /** The node that was given a tiny task in this turn. */
   #bundling: LiveNode | undefined;
+  /** Monotonic: nothing is dealt before, because the store refuses writes. */
+  #restUntil = 0;
   #filling = false;
   #fillAgain = false;
   #stopped = false;
@@ -73,6 +76,11 @@ export class Dealer {
   constructor(components: DealerComponents, init: DealerInit) {
     this.#components = components;
     this.#init = init;
+  }
+
+  /** What nodes of other coordinators offer, as far as known. */
+  get elsewhere(): readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] {
+    return this.#elsewhere;
   }
 
   async start(): Promise<void> {
@@ -92,7 +100,7 @@ export class Dealer {
 
   /** A node has room for work. */
   room(): void {
-    if (this.queue.size === 0 || this.#stopped) return;
+    if (this.queue.size === 0 || this.#stopped || this.#components.clock.monotonic() < this.#restUntil) return;
     if (this.#filling) {
       this.#fillAgain = true;
       return;
@@ -132,7 +140,10 @@ export class Dealer {
    * A node for the task. Tiny tasks of one turn go to one node as far as it has room, so that they, and after them their
    * results, travel in one frame under one signature.
    */
-  pick(task: Task, { n, k }: { readonly n: number; readonly k: number } = matmulOf(task.spec)): LiveNode | undefined {
+  pick(task: Task, size?: { readonly n: number; readonly k: number }): LiveNode | undefined {
+    // Of a newer version, which may share the store.
+    if (task.kind !== "matmul") return undefined;
+    const { n, k } = size ?? matmulOf(task.spec);
     const tried = new Set(Object.values(task.assignments).map(({ nodeId }) => nodeId));
     const units = matmulUnits(n, k);
     const tiny = units <= TINY_UNITS;
@@ -160,7 +171,7 @@ export class Dealer {
   }
 
   async #fill(): Promise<void> {
-    const { clock, logger } = this.#components;
+    const { logger } = this.#components;
     try {
       do {
         this.#fillAgain = false;
@@ -168,7 +179,7 @@ export class Dealer {
       } while (this.#fillAgain && !this.#stopped);
     } catch (error) {
       logFailure(logger, error, "queued tasks not read; trying again");
-      this.#wakeAt(clock.now() + RETRY_STORE_MS);
+      this.#rest();
     } finally {
       this.#filling = false;
     }
@@ -179,12 +190,13 @@ export class Dealer {
     const { store, fleet, peers, clock } = this.#components;
     const passed: Hex[] = [];
     const exhausted = new Set<Address>();
+    let depth = 1;
     for (let room = fleet.room(PAGE); room > 0 && !this.#stopped; room = fleet.room(PAGE)) {
       const requesters = this.queue.turn(Math.min(room, MAX_TURN), exhausted);
       if (requesters.length === 0 || passed.length >= LOOK_AHEAD) return;
       // Others deal from the same queue: of more tasks than are wanted each takes some at random.
       const crowd = 1 + peers.others().length;
-      const limit = Math.ceil(room / requesters.length) * crowd;
+      const limit = Math.min(PAGE * crowd, Math.ceil(room / requesters.length) * crowd * depth);
       const excluded = [...passed, ...this.#busy];
       const page = await store.queuedTasks({ requesters, now: clock.now(), limit, excluded });
       const queues = new Map(requesters.map((requester) => [requester, [] as Task[]]));
@@ -193,10 +205,13 @@ export class Dealer {
         if (tasks.length < limit) exhausted.add(requester);
         if (crowd > 1) shuffle(tasks, this.#components.random);
       }
+      const before = passed.length;
       for (const task of inTurn([...queues.values()])) {
         if (fleet.room(1) === 0) return;
         if (!this.#lease(task)) passed.push(task.id);
       }
+      // What nobody here can take is skipped in longer and longer strides.
+      depth = passed.length - before === page.length ? depth * STRIDE : 1;
     }
   }
 
@@ -204,7 +219,7 @@ export class Dealer {
   #lease(queued: Task): boolean {
     const node = this.pick(queued);
     if (!node) return false;
-    const { attempts, store, events, logger, clock } = this.#components;
+    const { attempts, store, events, logger } = this.#components;
     const run = this.reserve(node, queued);
     this.#busy.add(queued.id);
     store
@@ -217,8 +232,8 @@ export class Dealer {
       })
       .catch((error: unknown) => {
         logFailure(logger, error, "lease not stored", { taskId: queued.id });
+        this.#rest();
         attempts.forget(run);
-        this.#wakeAt(clock.now() + RETRY_STORE_MS);
       })
       .finally(() => this.#busy.delete(queued.id));
     return true;
@@ -228,12 +243,19 @@ export class Dealer {
     const { store, peers, clock } = this.#components;
     await this.queue.refresh(() => store.queueDepths());
     this.room();
-    if (peers.others().length === 0) this.elsewhere = [];
+    if (peers.others().length === 0) this.#elsewhere = [];
     else if (this.queue.size > 0 && clock.monotonic() - this.#nodesReadAt > OTHER_NODES_MS) {
       this.#nodesReadAt = clock.monotonic();
       const { items } = await store.nodes({ status: "online", limit: OTHER_NODES });
-      this.elsewhere = items.filter(({ owner }) => owner.coordinatorId !== peers.self.coordinatorId);
+      this.#elsewhere = items.filter(({ owner }) => owner.coordinatorId !== peers.self.coordinatorId);
     }
+  }
+
+  /** The store does not take what is dealt: tries again after a while. */
+  #rest(): void {
+    const { clock } = this.#components;
+    this.#restUntil = clock.monotonic() + RETRY_STORE_MS;
+    this.#wakeAt(clock.now() + RETRY_STORE_MS);
   }
 
   #wakeAt(at: number): void {

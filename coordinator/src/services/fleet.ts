@@ -1,7 +1,7 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
-import type { Node, NodeStatus } from "../domain/node.ts";
+import type { Node, NodeStatus, Standing } from "../domain/node.ts";
 import type { Owner } from "../domain/owner.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -57,6 +57,8 @@ export class Fleet {
   readonly #roomy: LiveNode[] = [];
   readonly #seen = new Set<LiveNode>();
   readonly #earned = new Set<LiveNode>();
+  /** Their state is not stored as it is here. */
+  readonly #unsaved = new Set<LiveNode>();
   #listener: FleetListener | undefined;
   #stopSweep: (() => void) | undefined;
   #sweptAt = 0;
@@ -80,30 +82,26 @@ export class Fleet {
     await this.#flush();
   }
 
-  /** Makes room for a node that held leases before this coordinator started; it has the lease time to come back. */
-  expect(nodeId: Hex, offer: Offer): LiveNode {
-    const known = this.#nodes.get(nodeId);
+  /** Makes room for a node whose lease was taken over; it has the lease time to come here. */
+  expect(offer: Offer, standing: Standing | null): LiveNode {
+    const known = this.#nodes.get(offer.nodeId);
     if (known) return known;
-    const node = new LiveNode(nodeId, offer);
+    const node = new LiveNode(offer.nodeId, offer);
+    node.valid = standing?.valid ?? 0;
+    node.faults = standing?.faults ?? 0;
     node.heardAt = this.#components.clock.monotonic();
     node.lastSeen = this.#components.clock.now();
-    this.#nodes.set(nodeId, node);
+    this.#nodes.set(offer.nodeId, node);
     return node;
   }
 
   /**
-   * Expects back the nodes that an earlier run of this coordinator left online, before the first node dials: those that
-   * stay away for the lease time become offline instead of showing as online for ever.
+   * Nodes that an earlier run of this coordinator left online are suspect until they are seen again, here or elsewhere;
+   * those that stay away become offline with whatever else that run owned.
    */
   async recover(): Promise<void> {
-    for (const status of ["online", "suspect"] as const) {
-      for (const stored of await this.#stored(status)) {
-        const node = this.expect(stored.id, { ...stored, nodeId: stored.id, runningAssignmentIds: [] });
-        node.lastSeen = stored.lastSeen;
-        this.#show(node, "suspect");
-        await this.#components.store.joinNode(node.toNode(this.#init.self));
-      }
-    }
+    const { store } = this.#components;
+    for await (const node of this.#stored("online")) await store.saveNode({ ...node, status: "suspect" });
   }
 
   /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
@@ -120,16 +118,25 @@ export class Fleet {
     }
     const older = node.link;
     node.offer = offer;
-    node.cap = Math.min(standing?.cap ?? 1, 2 * offer.slots);
-    node.valid = standing?.valid ?? 0;
-    node.faults = standing?.faults ?? 0;
+    // What it earned here and is not stored yet counts more.
+    if (!this.#earned.has(node)) {
+      node.cap = standing?.cap ?? 1;
+      node.valid = standing?.valid ?? 0;
+      node.faults = standing?.faults ?? 0;
+    }
+    node.cap = Math.min(node.cap, 2 * offer.slots);
     node.draining = false;
     node.welcomed = false;
     node.link = link;
     older?.close(new ComputeError("SESSION_REPLACED"));
     this.heard(node);
     this.#show(node, "online");
-    await store.joinNode(node.toNode(this.#init.self));
+    try {
+      await store.joinNode(node.toNode(this.#init.self));
+    } catch (error) {
+      this.leave(node, link);
+      throw error;
+    }
     // While the state was written a still newer session may have come, or this one may have been lost.
     if (node.link !== link) throw new ComputeError("SESSION_REPLACED");
     logger.info({ nodeId: node.id, wallet: offer.wallet, session: link.sessionId, slots: offer.slots }, "node joined");
@@ -226,6 +233,12 @@ export class Fleet {
     this.refresh(node);
   }
 
+  /** Others may have taken this coordinator for dead, and its nodes for offline: every state is stored again. */
+  restate(): void {
+    for (const node of this.#nodes.values()) this.#unsaved.add(node);
+    void this.#saveStatus();
+  }
+
   get(nodeId: Hex): LiveNode | undefined {
     return this.#nodes.get(nodeId);
   }
@@ -237,8 +250,12 @@ export class Fleet {
 
   counts(): { online: number; suspect: number } {
     let online = 0;
-    for (const node of this.#nodes.values()) if (node.status === "online") online++;
-    return { online, suspect: this.#nodes.size - online };
+    let suspect = 0;
+    for (const node of this.#nodes.values()) {
+      if (node.status === "online") online++;
+      else if (node.status === "suspect") suspect++;
+    }
+    return { online, suspect };
   }
 
   /** What a live node holds and may hold. */
@@ -273,35 +290,34 @@ export class Fleet {
     void this.#flush();
   }
 
-  async #stored(status: NodeStatus): Promise<readonly Node[]> {
-    const nodes: Node[] = [];
+  async *#stored(status: NodeStatus): AsyncIterable<Node> {
     const { coordinatorId } = this.#init.self;
-    let cursor: string | undefined;
-    do {
+    for (let cursor: string | undefined; ; ) {
       const query = { status, coordinatorId, limit: PAGE, ...(cursor !== undefined && { cursor }) };
       const page = await this.#components.store.nodes(query);
-      nodes.push(...page.items);
+      yield* page.items;
       cursor = page.cursor;
-    } while (cursor !== undefined);
-    return nodes;
+      if (cursor === undefined) return;
+    }
   }
 
+  /** It is kept in mind as long as a result of it is being judged or an end of its work written. */
   #drop(node: LiveNode): void {
-    this.#nodes.delete(node.id);
-    node.link?.close(new ComputeError("UNAVAILABLE", "no heartbeat came; dial again"));
-    node.link = null;
-    this.refresh(node);
-    this.#components.logger.info({ nodeId: node.id }, "node offline");
-    this.#changeStatus(node, "offline");
-    this.#listener?.offline(node);
+    if (node.status !== "offline") {
+      node.link?.close(new ComputeError("UNAVAILABLE", "no heartbeat came; dial again"));
+      node.link = null;
+      this.refresh(node);
+      this.#components.logger.info({ nodeId: node.id }, "node offline");
+      this.#changeStatus(node, "offline");
+      this.#listener?.offline(node);
+    }
+    if (node.runs.size === 0) this.#nodes.delete(node.id);
   }
 
   #changeStatus(node: LiveNode, status: NodeStatus): void {
     this.#show(node, status);
-    // Where the node has gone to another coordinator, that one tells how it is.
-    this.#components.store.saveNode(node.toNode(this.#init.self)).catch((error: unknown) => {
-      logFailure(this.#components.logger, error, "node state not stored", { nodeId: node.id });
-    });
+    this.#unsaved.add(node);
+    void this.#saveStatus();
   }
 
   #show(node: LiveNode, status: NodeStatus): void {
@@ -331,15 +347,39 @@ export class Fleet {
       valid,
       faults,
     }));
+    const earned = [...this.#earned];
     this.#seen.clear();
     this.#earned.clear();
+    await this.#saveStatus();
+    try {
+      if (standings.length > 0) await store.saveStandings(standings);
+    } catch (error) {
+      for (const node of earned) this.#earned.add(node);
+      logFailure(logger, error, "what nodes earned was not stored; trying again");
+    }
     try {
       const elsewhere = seen.length > 0 ? await store.saveLastSeen(this.#init.self, seen) : [];
       for (const id of elsewhere) this.#yield(id);
-      if (standings.length > 0) await store.saveStandings(standings);
     } catch (error) {
       logFailure(logger, error, "presence not stored");
     }
+  }
+
+  /** Stores the states that are not stored yet; what fails is tried again with the next sweep. */
+  async #saveStatus(): Promise<void> {
+    const { store, logger } = this.#components;
+    await Promise.all(
+      [...this.#unsaved].map(async (node) => {
+        this.#unsaved.delete(node);
+        try {
+          // Where the node has gone to another coordinator, that one tells how it is.
+          await store.saveNode(node.toNode(this.#init.self));
+        } catch (error) {
+          this.#unsaved.add(node);
+          logFailure(logger, error, "node state not stored", { nodeId: node.id });
+        }
+      }),
+    );
   }
 
   /** The node has a newer session with another coordinator. */

@@ -14,7 +14,7 @@ import {
   toHex,
 } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
-import { ComputeError } from "../domain/errors.ts";
+import { ComputeError, hasMovedOn } from "../domain/errors.ts";
 import type { Receipt, SignatureProof } from "../domain/receipt.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Blobs } from "../ports/blobs.ts";
@@ -111,7 +111,8 @@ export class Intake {
 
   #follow(work: Promise<void>): void {
     const pending = work
-      .catch((error: unknown) => this.#components.logger.error({ err: error }, "a result was not judged"))
+      // The node has no ack and sends it again.
+      .catch((error: unknown) => logFailure(this.#components.logger, error, "a result was not judged"))
       .finally(() => this.#pending.delete(pending));
     this.#pending.add(pending);
   }
@@ -120,7 +121,13 @@ export class Intake {
     const { attempts } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
     const run = attempts.run(assignmentId, node);
-    if (!run) return this.#answer(node, await this.#storedFate(node, assignmentId, toHex(claim.taskId)));
+    if (!run) {
+      const fate = await this.#storedFate(node, assignmentId, toHex(claim.taskId));
+      // It is live and not followed here: dialling again, the node brings what it has with it.
+      if (!fate)
+        return node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
+      return this.#answer(node, fate);
+    }
     // Sent again after a lost stream while the first copy is being checked: that one is answered.
     if (run.phase === "checking") return;
     const started = this.#components.clock.monotonic();
@@ -177,18 +184,24 @@ export class Intake {
       proof,
     };
     const inline = output.length <= INLINE_OUTPUT_BYTES;
-    for (let told = false; ; told = true) {
+    const accept = async (): Promise<Fate> => {
+      if (!inline) await blobs.put(resultDigest, output);
+      await attempts.complete(run, receipt, inline ? output : undefined);
+      metrics.units.inc(Number(units));
+      accepted();
+      return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
+    };
+    for (let told = false, movedOn = false; ; told = true) {
       try {
-        if (!inline) await blobs.put(resultDigest, output);
-        await attempts.complete(run, receipt, inline ? output : undefined);
-        metrics.units.inc(Number(units));
-        accepted();
-        return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
+        // Perhaps by our own write, whose answer was lost: what the store says is said.
+        const fate = movedOn ? await this.#storedFate(run.node, assignment.id, task.id) : await accept();
+        if (fate && movedOn) attempts.forget(run);
+        if (fate) return fate;
+        movedOn = false;
       } catch (error) {
-        if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) {
-          await attempts.end(run, "lost", "ENDED_BEFORE");
-          // Perhaps by our own write, whose answer was lost: what the store says is said.
-          return await this.#storedFate(run.node, assignment.id, task.id);
+        if (hasMovedOn(error)) {
+          movedOn = true;
+          continue;
         }
         if (this.#stopping) throw error;
         if (!told) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
@@ -199,12 +212,13 @@ export class Intake {
     }
   }
 
-  /** The fate of a result whose assignment is not live here: what was said before is said again. */
-  async #storedFate(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Fate> {
+  /** What was said of an assignment is said again; undefined while it is live, and nothing was said. */
+  async #storedFate(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Fate | undefined> {
     const task = await this.#components.store.task(taskId);
     const assignment = task?.assignments[assignmentId];
     const late: Fate = { assignmentId, verdict: "LATE", reason: "UNKNOWN_ASSIGNMENT", units: 0n };
     if (assignment?.nodeId !== node.id) return late;
+    if (assignment.state === "live") return undefined;
     if (assignment.receipt) return { assignmentId, verdict: "ACCEPTED", reason: "", units: assignment.receipt.units };
     if (assignment.state === "rejected")
       return { ...late, verdict: "REJECTED", reason: assignment.reason ?? "REJECTED" };

@@ -8,6 +8,9 @@ import type { Store } from "../ports/store.ts";
 /** Signs of life in a lease time: one may be late, or lost, without anybody noticing. */
 const BEATS_PER_LEASE = 6;
 
+/** The record of a coordinator that has been gone for so long is of no more use to anybody. */
+const FORGET_MS = 3_600_000;
+
 export interface PeersComponents {
   readonly store: Pick<Store, "register" | "beat" | "deregister" | "coordinators">;
   readonly clock: Clock;
@@ -90,6 +93,11 @@ export class Peers {
     this.#listener = listener;
   }
 
+  /** Looks at the others now. */
+  async look(): Promise<void> {
+    await this.#look();
+  }
+
   /** Makes this coordinator known under another address. */
   async moveTo(address: string): Promise<void> {
     this.#address = address;
@@ -157,9 +165,10 @@ export class Peers {
 
   async #step(): Promise<void> {
     const { store, clock, logger } = this.#components;
+    const beatAt = clock.monotonic();
     const kept = await store.beat(this.self);
     const silent = clock.monotonic() - this.#beatAt;
-    this.#beatAt = clock.monotonic();
+    this.#beatAt = beatAt;
     const changed = await this.#look();
     if (this.#away) logger.info({ awayMs: Math.round(silent) }, "the store is back");
     this.#away = false;
@@ -172,7 +181,11 @@ export class Peers {
   async #reclaim(): Promise<void> {
     const { coordinatorId } = this.self;
     const known = await this.#components.store.coordinators();
-    if (!known.some((record) => record.coordinatorId === coordinatorId)) return this.#register();
+    if (!known.some((record) => record.coordinatorId === coordinatorId)) {
+      await this.#register();
+      this.#listener?.missed();
+      return;
+    }
     this.#stopping = true;
     const detail = `another coordinator has started with COORDINATOR_ID ${coordinatorId}; each needs its own`;
     this.#replace(new ComputeError("UNAVAILABLE", detail));
@@ -199,6 +212,9 @@ export class Peers {
       .filter(({ since }) => now - since <= this.#init.leaseMs)
       .map(({ record }) => record);
     metrics.peers.set(this.#alive.length);
+    for (const { record, since } of this.#peers.values()) {
+      if (now - since > FORGET_MS) await store.deregister(record);
+    }
     const came = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
     const gone = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
     for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "a coordinator is there");

@@ -1,8 +1,8 @@
 import { type Address, addressBytes, type Hex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
-import { ComputeError } from "../domain/errors.ts";
-import { cancel, expire, isFinal, type Task } from "../domain/task.ts";
+import { ComputeError, hasMovedOn } from "../domain/errors.ts";
+import { cancel, expire, type Task } from "../domain/task.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Nudge, PeerLink } from "../ports/peers.ts";
@@ -30,7 +30,7 @@ export interface SchedulerComponents {
   readonly attempts: Attempts;
   readonly custody: Custody;
   readonly events: TaskEvents;
-  readonly peers: Pick<Peers, "self" | "alive" | "others" | "addressOf">;
+  readonly peers: Pick<Peers, "self" | "alive" | "others" | "addressOf" | "look">;
   readonly link: Pick<PeerLink, "nudge">;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -70,6 +70,7 @@ export class Scheduler {
   readonly #init: SchedulerInit;
   readonly #dealer: Dealer;
   #draining = false;
+  #takingOver: Promise<void> | undefined;
   #stops: (() => void)[] = [];
 
   constructor(components: SchedulerComponents, init: SchedulerInit) {
@@ -82,7 +83,7 @@ export class Scheduler {
   async start(): Promise<void> {
     const { attempts, custody, peers, clock, logger } = this.#components;
     attempts.start((before, after) => this.#dealer.moved(before, after));
-    const running = await custody.takeOver(peers.alive());
+    const running = await custody.takeOver();
     await this.#dealer.start();
     const { queued } = this.depth();
     if (running > 0 || queued > 0) logger.info({ running, queued }, "tasks taken up");
@@ -177,17 +178,11 @@ export class Scheduler {
   }
 
   /** Takes over what coordinators that are gone ran, and looks at the queue that they served. */
-  async takeOver(): Promise<void> {
-    const { custody, peers, store, logger } = this.#components;
-    try {
-      const nodes = await store.releaseNodes(peers.alive());
-      const tasks = await custody.takeOver(peers.alive());
-      if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
-      await custody.compare();
-    } catch (error) {
-      logFailure(logger, error, "what others left behind was not taken over; trying again");
-    }
-    this.#dealer.look(0);
+  takeOver(): Promise<void> {
+    this.#takingOver ??= this.#takeOver().finally(() => {
+      this.#takingOver = undefined;
+    });
+    return this.#takingOver;
   }
 
   /** Why a queued task waits, for its requester; undefined when it does not. */
@@ -233,6 +228,20 @@ export class Scheduler {
     }).finish();
   }
 
+  async #takeOver(): Promise<void> {
+    const { custody, peers, store, logger } = this.#components;
+    try {
+      const tasks = await custody.takeOver();
+      await peers.look();
+      const nodes = await store.releaseNodes(peers.alive());
+      if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
+      await custody.compare();
+    } catch (error) {
+      logFailure(logger, error, "what others left behind was not taken over; trying again");
+    }
+    this.#dealer.look(0);
+  }
+
   #tick(): void {
     const { attempts, metrics } = this.#components;
     attempts.withdrawSilent();
@@ -255,12 +264,12 @@ export class Scheduler {
       for (const overdue of await store.overdueTasks({ now: clock.now(), owner: peers.self, limit: PAGE })) {
         const run = attempts.ofTask(overdue.id);
         // A result that is here in time is judged, not thrown away.
-        if (run?.phase === "checking" || isFinal(overdue)) continue;
+        if (run?.phase === "checking") continue;
         try {
           await attempts.update(overdue.id, (task) => expire(task, clock.now(), peers.self));
         } catch (error) {
           // Somebody else ended it in between; the next look finds what is left to do.
-          if (error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND")) continue;
+          if (hasMovedOn(error)) continue;
           throw error;
         }
         if (run) {

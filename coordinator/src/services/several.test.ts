@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
 import { aLink, anOffer, type NotedLink } from "../../../tests/support/fleet.ts";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import { ComputeError } from "../domain/errors.ts";
 import type { Receipt } from "../domain/receipt.ts";
 import { liveAssignment, type Task } from "../domain/task.ts";
 import { Metrics } from "../metrics.ts";
@@ -53,7 +54,7 @@ class Coordinator {
       { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxAttempts: 3 },
     );
     const { attempts } = this;
-    this.custody = new Custody({ store, fleet, attempts, events, metrics }, { self });
+    this.custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
     const { custody } = this;
     this.scheduler = new Scheduler(
       { store, fleet, attempts, custody, events, peers, link: { nudge }, clock, logger, metrics, random },
@@ -189,7 +190,7 @@ test("a dead coordinator's task whose node does not come back goes to another no
   expect(Object.values(again.assignments).map(({ state }) => state)).toEqual(["lost", "live"]);
 });
 
-test("a coordinator that was paused finds its writes refused, and what its nodes still run is given back to it", async () => {
+test("a coordinator that was paused: what was ended meanwhile is refused, and what its nodes still run is given back", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [Coordinator, Coordinator];
   const { node, link } = await a.join(anOffer());
@@ -199,17 +200,89 @@ test("a coordinator that was paused finds its writes refused, and what its nodes
 
   await live(LEASE_MS + 10_000, b);
   expect((await store.task(stale.id))!.owner).toEqual(b.peers.self);
+  await b.attempts.end(b.attempts.ofTask(stale.id)!, "lost", "NODE_OFFLINE");
   await expect(a.complete(staleRun)).rejects.toMatchObject({ code: "CONFLICT" });
   expect(await store.receipts({ limit: 10 })).toEqual({ items: [] });
 
-  // B ends one of the two; A hears that it was missed, and looks what is left of what its node runs.
-  await b.attempts.end(b.attempts.ofTask(stale.id)!, "lost", "NODE_OFFLINE");
-  await a.custody.adopt(node);
+  // Whether it compares first, or hears that it was missed.
+  await a.custody.compare();
   expect((await store.task(kept.id))!.owner).toEqual(a.peers.self);
   expect(link.cancelled).toEqual([{ id: staleRun.assignment.id, reason: "LEASE_LOST" }]);
+  await a.custody.adopt(node);
   await a.complete(keptRun);
   expect((await store.task(kept.id))!.state).toBe("verified");
   expect((await store.receipts({ limit: 10 })).items).toHaveLength(1);
+});
+
+test("a right result of a coordinator that was taken for dead is not lost", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  await a.join(anOffer());
+  const task = await a.submit(ALICE);
+  const run = a.attempts.ofTask(task.id)!;
+  await live(LEASE_MS + 10_000, b);
+  expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
+  await a.complete(run);
+  expect((await store.task(task.id))!.state).toBe("verified");
+  await live(2 * LEASE_MS, b);
+  expect([a.attempts.size, b.attempts.size]).toEqual([0, 0]);
+  expect((await store.standing(run.node.id, run.assignment.wallet))?.faults ?? 0).toBe(0);
+});
+
+test("a coordinator that has just come is not robbed by one that has not seen it yet", async () => {
+  const { all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  const d = new Coordinator(a.store, "d", 1, () => {});
+  await d.start();
+  const { node } = await d.join(anOffer());
+  const task = await d.submit(ALICE);
+  await a.scheduler.takeOver();
+  expect((await a.store.task(task.id))!.owner).toEqual(d.peers.self);
+  expect((await a.store.node(node.id))!.status).toBe("online");
+});
+
+test("what a node has earned outlives a restart that it does not come back from", async () => {
+  const { store, all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  const offer = anOffer();
+  await store.saveStandings([{ nodeId: offer.nodeId, wallet: offer.wallet, cap: 8, valid: 12_345, faults: 1 }]);
+  await a.join(offer);
+  await a.submit(ALICE);
+  const again = new Coordinator(store, "a", 2, () => {});
+  await again.start();
+  await live(2 * LEASE_MS, again);
+  expect(await store.standing(offer.nodeId, offer.wallet)).toMatchObject({ cap: 1, valid: 12_345, faults: 2 });
+});
+
+test("a store that refuses writes is asked once a second, not as fast as it refuses", async () => {
+  const { store, all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  await a.submit(ALICE);
+  let asked = 0;
+  store.saveTask = async () => {
+    asked++;
+    throw new ComputeError("UNAVAILABLE");
+  };
+  await a.join(anOffer());
+  await live(5_000, a);
+  expect(asked).toBeLessThan(10);
+  expect(asked).toBeGreaterThan(2);
+});
+
+test("how a node is gets stored once the store takes it", async () => {
+  const { store, all } = await aNetwork("a");
+  const [a] = all as [Coordinator];
+  const { node, link } = await a.join(anOffer());
+  const { saveNode } = store;
+  store.saveNode = async () => {
+    throw new ComputeError("UNAVAILABLE");
+  };
+  a.fleet.leave(node, link);
+  await settle();
+  expect((await store.node(node.id))!.status).toBe("online");
+  store.saveNode = saveNode;
+  await live(3_000, a);
+  expect((await store.node(node.id))!.status).toBe("suspect");
 });
 
 test("an idle coordinator finds what waits at another", async () => {
@@ -285,7 +358,7 @@ test("a lease whose answer was lost is ended, and the task goes on", async () =>
   const [stray] = (await store.tasks({ limit: 1 })).items;
   expect(stray).toMatchObject({ state: "running", owner: a.peers.self });
   expect(link.assigned).toEqual([]);
-  await live(LEASE_MS + 2_000, a);
+  await live(2 * LEASE_MS + 2_000, a);
   expect(link.assigned).toHaveLength(1);
   const task = (await store.task(stray!.id))!;
   expect(Object.values(task.assignments).map(({ state, reason }) => [state, reason])).toEqual([

@@ -161,7 +161,7 @@ test("a batch that moves is told to those who follow verified tasks", async () =
   await look();
   expect(reads).not.toContain("batches");
   const receipt = aReceipt(task, hexOf(11));
-  await store.saveTask(accept(task, receipt, THERE), { receipt });
+  await store.saveTask(accept(task, receipt), { receipt });
   await look();
   expect(reader.told).toBe(2);
   await store.insertBatch(aBatch(1, [receipt]));

@@ -146,7 +146,7 @@ test("a document holds a task as it is, and what queries need while they need it
   const task = { ...aTask("0x0a"), requestDigest: "0xdd" as Hex };
   const next = running(task);
   const receipt = { receiptId: "0xaa", taskId: task.id, units: 2n ** 62n, acceptedAt: 5 } as never;
-  const done = accept(next, receipt, OWNER);
+  const done = accept(next, receipt);
   const stored = (version: Task) => newTask(version, "token");
   for (const version of [task, next]) expect(toTask(stored(version))).toEqual(version);
   expect(toTask(stored(done))).toMatchObject({ state: "verified", endedAt: 5 });

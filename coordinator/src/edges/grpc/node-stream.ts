@@ -217,7 +217,12 @@ export class NodeStream {
     if (!run || run.phase === "checking") return;
     const { n } = matmulOf(run.task.spec);
     this.#components.attempts.advance(run, run.progress);
-    run.upload ??= await this.#components.uploads.open(n * n, this.#ended.signal);
+    if (!run.upload) {
+      const upload = await this.#components.uploads.open(n * n, this.#ended.signal);
+      // While it waited for memory the assignment may have ended.
+      if (this.#run(node, assignmentId) !== run) return upload?.release();
+      run.upload = upload;
+    }
     run.upload?.add(offset, data);
   }
 

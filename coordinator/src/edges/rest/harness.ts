@@ -70,7 +70,7 @@ export async function startRest(change: RestChange = {}) {
     { store, fleet, events, clock, logger, metrics, random },
     { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxAttempts: 3 },
   );
-  const custody = new Custody({ store, fleet, attempts, events, metrics }, { self });
+  const custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
   const scheduler = new Scheduler(
     { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
     {
