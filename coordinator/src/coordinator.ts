@@ -75,7 +75,6 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       await Promise.race([Promise.resolve().then(step), late])
         .catch((error: unknown) => logger.error({ err: error }, "a part did not close"))
         .finally(() => limit.abort());
-      late.catch(() => undefined);
     }
   };
   try {
