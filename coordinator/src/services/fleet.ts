@@ -1,20 +1,18 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../domain/errors.ts";
-import type { Node, NodeStatus, Standing } from "../domain/node.ts";
+import type { NodeStatus, Standing } from "../domain/node.ts";
 import type { Owner } from "../domain/owner.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { type Fault, LiveNode, type NodeLink, type Offer } from "./live-node.ts";
-import { logFailure } from "./log-failure.ts";
+import { NodeRecords } from "./node-records.ts";
 
 /** Missed heartbeats after which a node is suspect. */
 const SUSPECT_AFTER = 2.5;
 /** Longest pause after failed checks. */
 const MAX_PAUSE_MS = 300_000;
-/** Nodes read at once when an earlier process's are taken up. */
-const PAGE = 500;
 /** Random nodes that are looked at before all of them are. */
 const PROBES = 6;
 
@@ -46,8 +44,8 @@ export interface FleetListener {
 }
 
 /**
- * Presence and capacity: which nodes live, what they may be given, and what they have earned. Lives in memory; the store
- * gets changes of state at once and times of last contact in one write every few seconds.
+ * Presence and capacity: which nodes live, what they may be given, and what they have earned. Lives in memory;
+ * {@link NodeRecords} tells the store.
  */
 export class Fleet {
   readonly #components: FleetComponents;
@@ -55,10 +53,7 @@ export class Fleet {
   readonly #nodes = new Map<Hex, LiveNode>();
   /** Nodes with room; a list for random choice, kept without holes. */
   readonly #roomy: LiveNode[] = [];
-  readonly #seen = new Set<LiveNode>();
-  readonly #earned = new Set<LiveNode>();
-  /** Their state is not stored as it is here. */
-  readonly #unsaved = new Set<LiveNode>();
+  readonly #records: NodeRecords;
   #listener: FleetListener | undefined;
   #stopSweep: (() => void) | undefined;
   #sweptAt = 0;
@@ -67,6 +62,7 @@ export class Fleet {
   constructor(components: FleetComponents, init: FleetInit) {
     this.#components = components;
     this.#init = init;
+    this.#records = new NodeRecords(components, init);
   }
 
   start(listener: FleetListener): void {
@@ -101,7 +97,7 @@ export class Fleet {
    */
   async recover(): Promise<void> {
     const { store } = this.#components;
-    for await (const node of this.#stored("online")) await store.saveNode({ ...node, status: "suspect" });
+    for await (const node of this.#records.left("online")) await store.saveNode({ ...node, status: "suspect" });
   }
 
   /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
@@ -110,7 +106,7 @@ export class Fleet {
     if (!this.#nodes.has(offer.nodeId) && this.#nodes.size >= this.#init.maxNodes) {
       throw new ComputeError("RATE_LIMITED", `this coordinator serves ${this.#init.maxNodes} nodes already`);
     }
-    const standing = await store.standing(offer.nodeId, offer.wallet);
+    const standing = await this.#records.standing(offer.nodeId, offer.wallet);
     let node = this.#nodes.get(offer.nodeId);
     if (!node) {
       node = new LiveNode(offer.nodeId, offer);
@@ -118,13 +114,9 @@ export class Fleet {
     }
     const older = node.link;
     node.offer = offer;
-    // What it earned here and is not stored yet counts more.
-    if (!this.#earned.has(node)) {
-      node.cap = standing?.cap ?? 1;
-      node.valid = standing?.valid ?? 0;
-      node.faults = standing?.faults ?? 0;
-    }
-    node.cap = Math.min(node.cap, 2 * offer.slots);
+    node.cap = Math.min(standing?.cap ?? 1, 2 * offer.slots);
+    node.valid = standing?.valid ?? 0;
+    node.faults = standing?.faults ?? 0;
     node.draining = false;
     node.welcomed = false;
     node.link = link;
@@ -165,7 +157,7 @@ export class Fleet {
   heard(node: LiveNode): void {
     node.heardAt = this.#components.clock.monotonic();
     node.lastSeen = this.#components.clock.now();
-    this.#seen.add(node);
+    this.#records.seen(node);
     if (node.status === "suspect" && node.link !== null) this.#changeStatus(node, "online");
   }
 
@@ -217,7 +209,7 @@ export class Fleet {
     node.valid++;
     node.rejectedInARow = 0;
     node.cap = Math.min(node.cap * 2, 2 * node.offer.slots);
-    this.#earned.add(node);
+    this.#records.earned(node);
   }
 
   /** A fault of the node: its cap is 1 again, and after failed checks it pauses, twice as long each time. */
@@ -229,14 +221,13 @@ export class Fleet {
       const pause = Math.min(MAX_PAUSE_MS, 1_000 * 2 ** Math.min(node.rejectedInARow, 20));
       node.pausedUntil = this.#components.clock.monotonic() + pause;
     }
-    this.#earned.add(node);
+    this.#records.earned(node);
     this.refresh(node);
   }
 
   /** Others may have taken this coordinator for dead, and its nodes for offline: every state is stored again. */
   restate(): void {
-    for (const node of this.#nodes.values()) this.#unsaved.add(node);
-    void this.#saveStatus();
+    this.#records.changed(this.#nodes.values());
   }
 
   get(nodeId: Hex): LiveNode | undefined {
@@ -290,17 +281,6 @@ export class Fleet {
     void this.#flush();
   }
 
-  async *#stored(status: NodeStatus): AsyncIterable<Node> {
-    const { coordinatorId } = this.#init.self;
-    for (let cursor: string | undefined; ; ) {
-      const query = { status, coordinatorId, limit: PAGE, ...(cursor !== undefined && { cursor }) };
-      const page = await this.#components.store.nodes(query);
-      yield* page.items;
-      cursor = page.cursor;
-      if (cursor === undefined) return;
-    }
-  }
-
   /** It is kept in mind as long as a result of it is being judged or an end of its work written. */
   #drop(node: LiveNode): void {
     if (node.status !== "offline") {
@@ -316,8 +296,7 @@ export class Fleet {
 
   #changeStatus(node: LiveNode, status: NodeStatus): void {
     this.#show(node, status);
-    this.#unsaved.add(node);
-    void this.#saveStatus();
+    this.#records.changed([node]);
   }
 
   #show(node: LiveNode, status: NodeStatus): void {
@@ -330,56 +309,13 @@ export class Fleet {
 
   async #flush(): Promise<void> {
     if (this.#flushing) await this.#flushing;
-    this.#flushing = this.#write().finally(() => {
+    const flush = async () => {
+      for (const id of await this.#records.flush()) this.#yield(id);
+    };
+    this.#flushing = flush().finally(() => {
       this.#flushing = undefined;
     });
     await this.#flushing;
-  }
-
-  async #write(): Promise<void> {
-    const { store, logger } = this.#components;
-    // One whose session is still being opened is stored by that.
-    const seen = [...this.#seen].filter(({ welcomed }) => welcomed).map(({ id, lastSeen }) => ({ id, lastSeen }));
-    const standings = [...this.#earned].map(({ id, offer, cap, valid, faults }) => ({
-      nodeId: id,
-      wallet: offer.wallet,
-      cap,
-      valid,
-      faults,
-    }));
-    const earned = [...this.#earned];
-    this.#seen.clear();
-    this.#earned.clear();
-    await this.#saveStatus();
-    try {
-      if (standings.length > 0) await store.saveStandings(standings);
-    } catch (error) {
-      for (const node of earned) this.#earned.add(node);
-      logFailure(logger, error, "what nodes earned was not stored; trying again");
-    }
-    try {
-      const elsewhere = seen.length > 0 ? await store.saveLastSeen(this.#init.self, seen) : [];
-      for (const id of elsewhere) this.#yield(id);
-    } catch (error) {
-      logFailure(logger, error, "presence not stored");
-    }
-  }
-
-  /** Stores the states that are not stored yet; what fails is tried again with the next sweep. */
-  async #saveStatus(): Promise<void> {
-    const { store, logger } = this.#components;
-    await Promise.all(
-      [...this.#unsaved].map(async (node) => {
-        this.#unsaved.delete(node);
-        try {
-          // Where the node has gone to another coordinator, that one tells how it is.
-          await store.saveNode(node.toNode(this.#init.self));
-        } catch (error) {
-          this.#unsaved.add(node);
-          logFailure(logger, error, "node state not stored", { nodeId: node.id });
-        }
-      }),
-    );
   }
 
   /** The node has a newer session with another coordinator. */
