@@ -61,8 +61,8 @@ class Coordinator {
       {
         heartbeatMs: HEARTBEAT_MS,
         leaseMs: LEASE_MS,
-        maxQueued: 1_000,
-        maxQueuedPerRequester: 600,
+        maxQueued: 2_300,
+        maxQueuedPerRequester: 2_000,
         allowSelfTasks: true,
         contract: undefined,
       },
@@ -315,11 +315,11 @@ test("a task is cancelled at any coordinator, and its node hears of it", async (
 test("of two requesters the one with a hundred times the queue leaves the other its half", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [Coordinator, Coordinator];
-  for (let count = 0; count < 500; count++) await a.submit(ALICE);
-  for (let count = 0; count < 40; count++) await b.submit(BOB);
+  for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
+  for (let count = 0; count < 20; count++) await b.submit(BOB);
   const nodes = [await a.join(anOffer({ slots: 2 })), await b.join(anOffer({ slots: 2 }))];
   const done = { alice: 0, bob: 0 };
-  while (done.alice + done.bob < 60) {
+  while (done.bob < 20) {
     for (const [index, { node }] of nodes.entries()) {
       for (const run of [...node.runs.values()].slice(0, 1)) {
         await all[index]!.complete(run);
@@ -328,16 +328,17 @@ test("of two requesters the one with a hundred times the queue leaves the other 
     }
     await live(500, a, b);
   }
-  expect(Math.min(done.alice, done.bob)).toBeGreaterThanOrEqual(0.4 * 60);
+  expect(done.bob / (done.alice + done.bob)).toBeGreaterThanOrEqual(0.4);
+  expect(done.alice / (done.alice + done.bob)).toBeGreaterThanOrEqual(0.4);
   expect((await store.receipts({ limit: 100 })).items.length).toBe(done.alice + done.bob);
 });
 
 test("no wallet, and not all of them together, may fill the queue beyond its limits", async () => {
   const { all } = await aNetwork("a");
   const [a] = all as [Coordinator];
-  for (let count = 0; count < 600; count++) await a.submit(ALICE);
+  for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
   await expect(a.submit(ALICE)).rejects.toMatchObject({ code: "QUEUE_FULL", message: expect.stringContaining("your") });
-  for (let count = 0; count < 400; count++) await a.submit(BOB);
+  for (let count = 0; count < 300; count++) await a.submit(BOB);
   await expect(a.submit(BOB)).rejects.toMatchObject({
     code: "QUEUE_FULL",
     message: expect.stringContaining("most that"),
