@@ -288,9 +288,11 @@ export class MemoryStore extends MemoryPeers implements Store {
     return this.#batches[id - 1] ?? null;
   }
 
-  async batches(query: PageQuery): Promise<Page<Batch>> {
+  async batches(query: PageQuery & { unrecorded?: true }): Promise<Page<Batch>> {
     this.check();
-    const found = this.#batches.map((batch) => ({ ...batch, receiptIds: [] }));
+    const found = this.#batches
+      .filter(({ state }) => !query.unrecorded || state !== "recorded")
+      .map((batch) => ({ ...batch, receiptIds: [] }));
     return pageOf(found.reverse(), query, ({ id }) => [-id, ""]);
   }
 

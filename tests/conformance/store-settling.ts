@@ -144,6 +144,8 @@ export function describeSettling(make: MakeStore): void {
     expect(listed.map(({ id, receiptIds }) => [id, receiptIds])).toEqual([5, 4, 3, 2, 1].map((id) => [id, []]));
     expect(listed[0]).toEqual({ ...all[4]!, receiptIds: [] });
     expect(listed.map(({ state }) => state)).toEqual(["closed", "included", "recorded", "closed", "recorded"]);
+    const unrecorded = await readAll((query) => store.batches({ ...query, unrecorded: true }), 2);
+    expect(unrecorded.map(({ id }) => id)).toEqual([5, 4, 2]);
   });
 
   test("adds up units beyond what a JavaScript number can count", async () => {

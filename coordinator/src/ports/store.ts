@@ -172,8 +172,8 @@ export interface Store {
    */
   withdrawBatch(id: number): Promise<boolean>;
   batch(id: number): Promise<Batch | null>;
-  /** Newest first, without `receiptIds` (empty there). */
-  batches(query: PageQuery): Promise<Page<Batch>>;
+  /** Newest first, without `receiptIds` (empty there); with `unrecorded` those alone that are not recorded. */
+  batches(query: PageQuery & { readonly unrecorded?: true }): Promise<Page<Batch>>;
 
   totals(): Promise<StoreTotals>;
 }

@@ -1,7 +1,7 @@
 import type { Batch } from "../domain/batch.ts";
 import type { Store } from "../ports/store.ts";
 
-/** Batches read at a time on the way down to the newest recorded one. */
+/** Batches read at a time. */
 const PAGE = 100;
 
 /** Where the store stands towards the chain. */
@@ -14,20 +14,31 @@ export interface SettlementView {
 }
 
 /** Reads it; `next` is the id that the chain expects next, infinite where the store's word is enough. */
-export async function readSettlementView(store: Store, next: number): Promise<SettlementView> {
-  const open: Batch[] = [];
+export async function readSettlementView(store: Pick<Store, "batches">, next: number): Promise<SettlementView> {
+  const open = new Map<number, Batch>();
   let recorded: Batch | undefined;
-  let cursor: string | undefined;
-  do {
-    const page = await store.batches({ limit: PAGE, ...(cursor !== undefined && { cursor }) });
-    for (const batch of page.items) {
-      if (batch.state === "recorded" && batch.id < next) {
-        recorded = batch;
-        break;
-      }
-      open.unshift(batch);
+  let lastId = 0;
+  for await (const batch of newestFirst(store, {})) {
+    lastId = Math.max(lastId, batch.id);
+    if (batch.state === "recorded" && batch.id < next) {
+      recorded = batch;
+      break;
     }
-    cursor = recorded ? undefined : page.cursor;
-  } while (cursor !== undefined);
-  return { open, recorded, lastId: open.at(-1)?.id ?? recorded?.id ?? 0 };
+    open.set(batch.id, batch);
+  }
+  // Below it too: a leader that was paused may have taken one back on what it knew before.
+  for await (const batch of newestFirst(store, { unrecorded: true })) open.set(batch.id, batch);
+  return { open: [...open.values()].sort((a, b) => a.id - b.id), recorded, lastId };
+}
+
+async function* newestFirst(
+  store: Pick<Store, "batches">,
+  which: { readonly unrecorded?: true },
+): AsyncIterable<Batch> {
+  for (let cursor: string | undefined; ; ) {
+    const page = await store.batches({ ...which, limit: PAGE, ...(cursor !== undefined && { cursor }) });
+    yield* page.items;
+    cursor = page.cursor;
+    if (cursor === undefined) return;
+  }
 }

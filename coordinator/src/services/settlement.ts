@@ -162,7 +162,9 @@ export class Settlement {
     if (recorded?.id === next - 1) await this.#holds(recorded, "latest", signal);
     const compared: Batch[] = [];
     for (const batch of open) {
-      const included = batch.id < next && (await this.#holds(batch, "latest", signal));
+      // The chain was asked for its next id before the store was read, where another leader may have been quicker.
+      const mayHold = batch.id < next || batch.state !== "closed";
+      const included = mayHold && (await this.#holds(batch, "latest", signal));
       let state = batch.state;
       if (included && batch.state === "closed") state = "included";
       if (!included && batch.state !== "closed") {
@@ -183,7 +185,7 @@ export class Settlement {
     const { chain, clock, store } = this.#components;
     let progress = false;
     for (const batch of open) {
-      if (batch.id < next) continue;
+      if (batch.id < next || batch.state !== "closed") continue;
       const before = this.#inFlight?.batchId === batch.id ? this.#inFlight : undefined;
       if (before && clock.monotonic() - before.at < this.#init.resendMs) break;
       const sent = await abortable(chain.send(batch, before?.sent), signal);

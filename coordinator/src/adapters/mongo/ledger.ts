@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
-import type { Batch } from "../../domain/batch.ts";
+import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
 import { readCursor, toPage } from "../pages.ts";
@@ -96,8 +96,11 @@ export class Ledger {
     return document && toBatch(document);
   }
 
-  async list({ limit, cursor }: PageQuery): Promise<Page<Batch>> {
-    const below = cursor === undefined ? {} : { _id: { $lt: readCursor(cursor, isBatchId) } };
+  async list({ limit, cursor, unrecorded }: PageQuery & { readonly unrecorded?: true }): Promise<Page<Batch>> {
+    const below = {
+      ...(cursor !== undefined && { _id: { $lt: readCursor(cursor, isBatchId) } }),
+      ...(unrecorded && { state: { $in: ["closed", "included"] as BatchState[] } }),
+    };
     const found = await this.#connection.trip(({ batches }) =>
       batches.find({ ...below, ...VALID }, { projection: UNREAD, sort: { _id: -1 }, limit: limit + 1 }).toArray(),
     );

@@ -5,7 +5,7 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { Page, PageQuery } from "../../ports/store.ts";
 import { readCursor, toPage } from "../pages.ts";
 import type { Receipts } from "./receipts.ts";
-import { ListQuery } from "./statements.ts";
+import { type Condition, ListQuery } from "./statements.ts";
 
 interface Row {
   readonly _id: number;
@@ -98,9 +98,12 @@ export class Batches {
     return row ? fromRow(row) : null;
   }
 
-  list(query: PageQuery): Page<Batch> {
-    const below = query.cursor === undefined ? [] : [["_id < ?", readCursor(query.cursor, isBatchId)] as const];
-    return toPage(this.#list.all(below, query.limit + 1), query.limit, fromRow, (row) => row._id);
+  list(query: PageQuery & { readonly unrecorded?: true }): Page<Batch> {
+    const conditions: Condition[] = [];
+    if (query.cursor !== undefined) conditions.push(["_id < ?", readCursor(query.cursor, isBatchId)]);
+    // Said literally, for the index of those alone.
+    if (query.unrecorded) conditions.push(["state <> 'recorded' AND ?", 1]);
+    return toPage(this.#list.all(conditions, query.limit + 1), query.limit, fromRow, (row) => row._id);
   }
 }
 
