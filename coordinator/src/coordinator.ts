@@ -19,14 +19,12 @@ import { Metrics } from "./metrics.ts";
 import { openStore } from "./open-store.ts";
 import type { Store } from "./ports/store.ts";
 import { readRecorderKey } from "./recorder-key.ts";
-import { Attempts } from "./services/attempts.ts";
-import { Custody } from "./services/custody.ts";
-import { Fleet } from "./services/fleet.ts";
+import { Dispatch } from "./services/dispatch.ts";
 import { Intake } from "./services/intake.ts";
 import { Peers } from "./services/peers.ts";
 import { ReceiptTrees } from "./services/receipt-trees.ts";
 import { Retention } from "./services/retention.ts";
-import { Scheduler } from "./services/scheduler.ts";
+import type { Scheduler } from "./services/scheduler.ts";
 import { Settlement } from "./services/settlement.ts";
 import { TaskEvents } from "./services/task-events.ts";
 import { TaskWatch } from "./services/task-watch.ts";
@@ -113,26 +111,22 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
 
     const verifier = new Verifier({ threads: settings.VERIFIER_THREADS });
     closing.push(() => verifier.stop());
-    const fleet = new Fleet(
-      { store, clock, logger, metrics, random },
-      { self, heartbeatMs, leaseMs, maxNodes: settings.MAX_NODES },
-    );
-    const attempts = new Attempts(
-      { store, fleet, events, clock, logger, metrics, random },
-      { self, heartbeatMs, leaseMs, maxAttempts: settings.MAX_ATTEMPTS },
-    );
-    const custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
-    const scheduler = new Scheduler(
-      { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
+    const dispatch = new Dispatch(
+      { store, events, peers, link, clock, logger, metrics, random },
       {
         heartbeatMs,
         leaseMs,
+        maxNodes: settings.MAX_NODES,
+        maxAttempts: settings.MAX_ATTEMPTS,
         maxQueued: settings.MAX_QUEUED_TASKS,
         maxQueuedPerRequester: settings.MAX_QUEUED_PER_REQUESTER,
         allowSelfTasks: settings.ALLOW_SELF_TASKS,
         contract,
       },
     );
+    closing.push(() => dispatch.stop());
+    await dispatch.start();
+    const { fleet, attempts, custody, scheduler } = dispatch;
     const intake = new Intake({
       attempts,
       fleet,
@@ -144,16 +138,6 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       metrics,
       accepted: () => settlement?.service.nudge(),
     });
-    fleet.start({
-      room: () => scheduler.room(),
-      joined: (node, running) => attempts.joined(node, running),
-      offline: (node) => attempts.offline(node),
-    });
-    closing.push(() => fleet.stop());
-    await fleet.recover();
-    await scheduler.start();
-    closing.push(() => scheduler.stop());
-    peers.listen({ changed: () => void scheduler.takeOver(), missed: () => void adoptAll() });
 
     const retention = new Retention(
       { store, blobs, clock, logger, random },
@@ -226,16 +210,6 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
         return stopping;
       },
     };
-
-    /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
-    async function adoptAll(): Promise<void> {
-      fleet.restate();
-      for (const node of fleet.online()) {
-        await custody
-          .adopt(node)
-          .catch((error: unknown) => logger.warn({ err: error }, "a node's work was not adopted"));
-      }
-    }
 
     async function openSettlement(): Promise<{ service: Settlement; chain: EthersChain } | undefined> {
       if (settings.XDC_RPC_URL === undefined) {

@@ -9,12 +9,13 @@ import type { Receipt } from "../domain/receipt.ts";
 import { liveAssignment, type Task } from "../domain/task.ts";
 import { Metrics } from "../metrics.ts";
 import type { Nudge } from "../ports/peers.ts";
-import { Attempts } from "./attempts.ts";
-import { Custody } from "./custody.ts";
-import { Fleet } from "./fleet.ts";
+import type { Attempts } from "./attempts.ts";
+import type { Custody } from "./custody.ts";
+import { Dispatch } from "./dispatch.ts";
+import type { Fleet } from "./fleet.ts";
 import type { LiveNode, Offer, Run } from "./live-node.ts";
 import { Peers } from "./peers.ts";
-import { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { TaskEvents } from "./task-events.ts";
 
 const LEASE_MS = 30_000;
@@ -28,6 +29,7 @@ class Coordinator {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly peers: Peers;
+  readonly #dispatch: Dispatch;
   readonly fleet: Fleet;
   readonly attempts: Attempts;
   readonly custody: Custody;
@@ -44,42 +46,29 @@ class Coordinator {
       { store, clock, logger, metrics, random },
       { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS },
     );
-    this.fleet = new Fleet(
-      { store, clock, logger, metrics, random },
-      { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxNodes: 100 },
-    );
-    const { fleet, peers } = this;
-    this.attempts = new Attempts(
-      { store, fleet, events, clock, logger, metrics, random },
-      { self, heartbeatMs: HEARTBEAT_MS, leaseMs: LEASE_MS, maxAttempts: 3 },
-    );
-    const { attempts } = this;
-    this.custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
-    const { custody } = this;
-    this.scheduler = new Scheduler(
-      { store, fleet, attempts, custody, events, peers, link: { nudge }, clock, logger, metrics, random },
+    const { peers } = this;
+    this.#dispatch = new Dispatch(
+      { store, events, peers, link: { nudge }, clock, logger, metrics, random },
       {
         heartbeatMs: HEARTBEAT_MS,
         leaseMs: LEASE_MS,
+        maxNodes: 100,
+        maxAttempts: 3,
         maxQueued: 2_300,
         maxQueuedPerRequester: 2_000,
         allowSelfTasks: true,
         contract: undefined,
       },
     );
+    this.fleet = this.#dispatch.fleet;
+    this.attempts = this.#dispatch.attempts;
+    this.custody = this.#dispatch.custody;
+    this.scheduler = this.#dispatch.scheduler;
   }
 
   async start(): Promise<void> {
-    const { fleet, attempts, scheduler, peers } = this;
-    await peers.start(peers.self.coordinatorId);
-    fleet.start({
-      room: () => scheduler.room(),
-      joined: (node, running) => attempts.joined(node, running),
-      offline: (node) => attempts.offline(node),
-    });
-    await fleet.recover();
-    await scheduler.start();
-    peers.listen({ changed: () => void scheduler.takeOver(), missed: () => {} });
+    await this.peers.start(this.peers.self.coordinatorId);
+    await this.#dispatch.start();
   }
 
   /** A node opens its session here, as the stream does it. */

@@ -16,12 +16,9 @@ import type { Receipt } from "../../domain/receipt.ts";
 import { Metrics } from "../../metrics.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Store } from "../../ports/store.ts";
-import { Attempts } from "../../services/attempts.ts";
-import { Custody } from "../../services/custody.ts";
-import { Fleet } from "../../services/fleet.ts";
+import { Dispatch } from "../../services/dispatch.ts";
 import type { LiveNode } from "../../services/live-node.ts";
 import { Peers } from "../../services/peers.ts";
-import { Scheduler } from "../../services/scheduler.ts";
 import { TaskEvents } from "../../services/task-events.ts";
 import { TaskWatch } from "../../services/task-watch.ts";
 import type { RestComponents, RestInit, SettlementStatus } from "./components.ts";
@@ -62,20 +59,13 @@ export async function startRest(change: RestChange = {}) {
   );
   await peers.start("http://127.0.0.1:0");
   const link = new HttpPeers({ logger }, { secret: peerSecret });
-  const fleet = new Fleet(
-    { store, clock, logger, metrics, random },
-    { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
-  );
-  const attempts = new Attempts(
-    { store, fleet, events, clock, logger, metrics, random },
-    { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxAttempts: 3 },
-  );
-  const custody = new Custody({ store, fleet, attempts, events, peers, metrics }, { self });
-  const scheduler = new Scheduler(
-    { store, fleet, attempts, custody, events, peers, link, clock, logger, metrics, random },
+  const dispatch = new Dispatch(
+    { store, events, peers, link, clock, logger, metrics, random },
     {
       heartbeatMs: 5_000,
       leaseMs: LEASE_MS,
+      maxNodes: 10,
+      maxAttempts: 3,
       maxQueued: 50,
       maxQueuedPerRequester: 30,
       allowSelfTasks: true,
@@ -83,14 +73,8 @@ export async function startRest(change: RestChange = {}) {
     },
   );
   const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
-  fleet.start({
-    room: () => scheduler.room(),
-    joined: (node, running) => attempts.joined(node, running),
-    offline: (node) => attempts.offline(node),
-  });
-  await fleet.recover();
-  await scheduler.start();
-  peers.listen({ changed: () => void scheduler.takeOver(), missed: () => {} });
+  const { fleet, attempts, custody, scheduler } = dispatch;
+  await dispatch.start();
   watch.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
   const blobPort: Blobs = {
@@ -169,7 +153,7 @@ export async function startRest(change: RestChange = {}) {
   const sendSignIn = (body: object, cookie: string) =>
     app.inject({ method: "POST", url: "/api/auth/sign-in", payload: body, headers: { cookie, origin: ORIGIN } });
 
-  const dispatch = (cookie: string, body: object = {}, headers: Record<string, string> = {}) =>
+  const sendTask = (cookie: string, body: object = {}, headers: Record<string, string> = {}) =>
     app.inject({
       method: "POST",
       url: "/api/node/dispatch-task",
@@ -281,7 +265,7 @@ export async function startRest(change: RestChange = {}) {
     askNonce,
     signed,
     sendSignIn,
-    dispatch,
+    dispatch: sendTask,
     joinNode,
     runOf,
     complete,
@@ -295,8 +279,7 @@ export async function startRest(change: RestChange = {}) {
       await app.close();
       await watch.stop();
       link.stop();
-      scheduler.stop();
-      await fleet.stop();
+      await dispatch.stop();
       await peers.stop();
       if (!change.beside) await store.stop();
       await rm(directory, { recursive: true, force: true });
