@@ -1,15 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
-import { SiweMessage } from "siwe";
-import type {
-  BatchSummary,
-  ConfigView,
-  NodeView,
-  Problem,
-  TaskView,
-} from "../../coordinator/src/edges/rest/schemas.ts";
+import type { BatchSummary, ConfigView, NodeView, TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
+import { RestClient } from "./rest-client.ts";
 
 /** States after which a task changes no more. */
 const FINAL: ReadonlySet<TaskView["state"]> = new Set(["recorded", "failed", "cancelled"]);
@@ -20,7 +14,7 @@ const RETRY_MS = 500;
 /** A user of the REST facade, as a program: signs in with a wallet, asks for tasks and follows them. */
 export class Requester {
   readonly #origin: string;
-  readonly #cookies = new Map<string, string>();
+  readonly #client = new RestClient();
 
   /** `origin` is where the facade listens, for example `http://127.0.0.1:3000`. */
   constructor(origin: string) {
@@ -28,57 +22,45 @@ export class Requester {
   }
 
   config(signal: AbortSignal): Promise<ConfigView> {
-    return this.#json("GET", "/api/config", signal);
+    return this.#json("/api/config", signal);
   }
 
   /** The wallet's nodes. */
   async nodes(wallet: string, signal: AbortSignal): Promise<NodeView[]> {
-    return (await this.#json<{ nodes: NodeView[] }>("GET", `/api/node/status?wallet=${wallet}`, signal)).nodes;
+    return (await this.#json<{ nodes: NodeView[] }>(`/api/node/status?wallet=${wallet}`, signal)).nodes;
   }
 
   /** The batch that was closed last, if one was. */
   async lastBatch(signal: AbortSignal): Promise<BatchSummary | undefined> {
-    return (await this.#json<{ items: BatchSummary[] }>("GET", "/api/batches?limit=1", signal)).items[0];
+    return (await this.#json<{ items: BatchSummary[] }>("/api/batches?limit=1", signal)).items[0];
   }
 
   /** The receipt's file, as anybody gets it. */
   async receipt(id: Hex, signal: AbortSignal): Promise<string> {
-    return (await this.#fetch("GET", `/api/receipts/${id}`, signal)).text();
+    return (await this.#fetch(`/api/receipts/${id}`, signal)).text();
   }
 
   /** A task of this wallet. */
   task(taskId: Hex, signal: AbortSignal): Promise<TaskView> {
-    return this.#json("GET", `/api/tasks/${taskId}`, signal);
+    return this.#json(`/api/tasks/${taskId}`, signal);
   }
 
   /** The output of a verified task. */
   async result(taskId: Hex, signal: AbortSignal): Promise<Uint8Array> {
-    const response = await this.#fetch("GET", `/api/tasks/${taskId}/result`, signal);
+    const response = await this.#fetch(`/api/tasks/${taskId}/result`, signal);
     return new Uint8Array(await response.arrayBuffer());
   }
 
-  /** Sign-In with Ethereum (EIP-4361): opens a session for the wallet. */
-  async signIn(wallet: Wallet, signal: AbortSignal): Promise<void> {
-    const { signIn } = await this.config(signal);
-    const { nonce } = await this.#json<{ nonce: string }>("GET", "/api/auth/nonce", signal);
-    const now = Date.now();
-    const message = new SiweMessage({
-      domain: new URL(this.#origin).host,
-      address: wallet.address,
-      statement: "Sign in to Proof of Compute.",
-      uri: this.#origin,
-      version: "1",
-      chainId: signIn.chainId,
-      nonce,
-      issuedAt: new Date(now).toISOString(),
-      expirationTime: new Date(now + 300_000).toISOString(),
-    }).prepareMessage();
-    await this.#json("POST", "/api/auth/sign-in", signal, { message, signature: await wallet.signMessage(message) });
+  /** Opens a session for the wallet. */
+  signIn(wallet: Wallet, signal: AbortSignal): Promise<void> {
+    return this.#client.signIn(this.#origin, wallet, signal);
   }
 
   /** Asks for a task; repeating the call with the same key gives the same task. */
   dispatch(request: { n: number; k: number }, idempotencyKey: string, signal: AbortSignal): Promise<TaskView> {
-    return this.#json("POST", "/api/node/dispatch-task", signal, { kind: "matmul", ...request }, idempotencyKey);
+    const body = { kind: "matmul", ...request };
+    const headers = { "idempotency-key": idempotencyKey };
+    return this.#client.json(this.#origin, "POST", "/api/node/dispatch-task", { signal, body, headers });
   }
 
   /** Every state of the task from now to its final one, by server-sent events; a lost stream is opened again. */
@@ -99,7 +81,7 @@ export class Requester {
 
   async *#events(taskId: Hex, position: { lastEventId: string }, signal: AbortSignal): AsyncGenerator<TaskView, void> {
     const headers: Record<string, string> = position.lastEventId ? { "last-event-id": position.lastEventId } : {};
-    const response = await this.#fetch("GET", `/api/tasks/${taskId}/events`, signal, undefined, headers);
+    const response = await this.#fetch(`/api/tasks/${taskId}/events`, signal, headers);
     let text = "";
     for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
       const events = (text + chunk).split("\n\n");
@@ -113,40 +95,11 @@ export class Requester {
     }
   }
 
-  async #json<T>(method: string, path: string, signal: AbortSignal, body?: unknown, idempotencyKey?: string) {
-    const headers: Record<string, string> = idempotencyKey ? { "idempotency-key": idempotencyKey } : {};
-    return (await (await this.#fetch(method, path, signal, body, headers)).json()) as T;
+  #json<T>(path: string, signal: AbortSignal): Promise<T> {
+    return this.#client.json(this.#origin, "GET", path, { signal });
   }
 
-  async #fetch(
-    method: string,
-    path: string,
-    signal: AbortSignal,
-    body?: unknown,
-    headers: Record<string, string> = {},
-  ): Promise<Response> {
-    const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ");
-    const response = await fetch(this.#origin + path, {
-      method,
-      signal,
-      headers: {
-        origin: this.#origin,
-        ...(cookie && { cookie }),
-        ...(body !== undefined && { "content-type": "application/json" }),
-        ...headers,
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    for (const line of response.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line)!;
-      this.#cookies.set(name!, value!);
-    }
-    if (!response.ok) {
-      const problem = (await response.json().catch(() => ({}))) as Partial<Problem>;
-      throw new LocalError(
-        `${method} ${path} was answered with ${response.status} ${problem.code ?? ""}: ${problem.detail ?? ""}`,
-      );
-    }
-    return response;
+  #fetch(path: string, signal: AbortSignal, headers?: Record<string, string>): Promise<Response> {
+    return this.#client.fetch(this.#origin, "GET", path, { signal, ...(headers && { headers }) });
   }
 }

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { MongoMissing, sharedMongo } from "../support/mongo.ts";
+import { mongoOrSkip } from "../support/mongo.ts";
 
 const MAIN = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 
@@ -39,10 +39,7 @@ test("the dispatch bench runs all contenders and prints one JSON object", async 
 });
 
 test("MongoDB takes part when it is asked for, and the report says which one it was", async (context) => {
-  const mongo = await sharedMongo().catch((error: unknown) => {
-    if (error instanceof MongoMissing) return context.skip(error.message);
-    throw error;
-  });
+  const mongo = await mongoOrSkip(context);
   // A stand-in takes seconds for what is in flight.
   const report = await run("--seconds", "5", "--store", "mongodb");
   expect(report).toMatchObject({

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { Wallet } from "ethers";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
-import { MongoMissing, type MongoServer, startMongo } from "../support/mongo.ts";
+import { type MongoServer, mongoOrSkip, startMongo } from "../support/mongo.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../scripts/local.ts", import.meta.url));
 const UP = "Ctrl-C ends all of it";
@@ -137,10 +137,7 @@ describe("npm start on MongoDB", () => {
   });
 
   test("shows one task with two coordinators; the next is done too when one of them was killed, which then comes back", async (context) => {
-    mongo = await startMongo().catch((error: unknown) => {
-      if (error instanceof MongoMissing) return context.skip(error.message);
-      throw error;
-    });
+    mongo = await mongoOrSkip(context, startMongo());
     const uri = mongo.uri();
     const network = start(["--coordinators", "2"], { mongodbUri: uri, folder });
     await untilUp(network);

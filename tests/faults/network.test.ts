@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { MongoMissing } from "../support/mongo.ts";
+import { mongoOrSkip } from "../support/mongo.ts";
 import { reportOutcome, summarize } from "./network/report.ts";
 import { runFaults } from "./network/run.ts";
 
@@ -8,10 +8,7 @@ const SEED = Number(process.env.SEED ?? 86);
 
 it(`loses and doubles nothing while two coordinators, four daemons, MongoDB, chain and paths fail (SEED=${SEED})`, async (context) => {
   const init = { seed: SEED, durationMs: 15_000, coordinators: 2, daemons: 4, store: "mongodb" } as const;
-  const outcome = await runFaults(init).catch((error: unknown) => {
-    if (error instanceof MongoMissing) return context.skip(error.message);
-    throw error;
-  });
+  const outcome = await mongoOrSkip(context, runFaults(init));
   console.log(summarize([outcome]));
   if (outcome.violations.length > 0) expect.fail(reportOutcome(outcome));
   expect(outcome.faults.size, "the seed brings too little to happen").toBeGreaterThan(3);

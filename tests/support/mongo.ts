@@ -59,10 +59,12 @@ export function sharedMongo(): Promise<MongoServer> {
   return shared;
 }
 
-/** {@link sharedMongo} for one test, which skips itself, saying why, where this machine has none. */
-export async function mongoOrSkip({ skip }: Pick<TestContext, "skip">): Promise<MongoServer> {
+/** What one test makes of a MongoDB; the test skips itself, saying why, where this machine has none. */
+export async function mongoOrSkip(context: Pick<TestContext, "skip">): Promise<MongoServer>;
+export async function mongoOrSkip<T>(context: Pick<TestContext, "skip">, made: Promise<T>): Promise<T>;
+export async function mongoOrSkip({ skip }: Pick<TestContext, "skip">, made: Promise<unknown> = sharedMongo()) {
   try {
-    return await sharedMongo();
+    return await made;
   } catch (error) {
     if (error instanceof MongoMissing) skip(error.message);
     throw error;

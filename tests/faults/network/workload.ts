@@ -3,7 +3,8 @@ import { type Address, fromHex, type Hex, matmulSeed, parseAddress, sha256, toHe
 import { checkProduct } from "@proof-of-compute/proto/kernel";
 import { Wallet } from "ethers";
 import type { TaskView } from "../../../coordinator/src/edges/rest/schemas.ts";
-import { Client, Refused } from "./client.ts";
+import { Refused } from "../../../scripts/local/rest-client.ts";
+import { Client, isCertain } from "./client.ts";
 import type { Asked, History } from "./history.ts";
 
 /** Chances of what a requester does. */
@@ -209,7 +210,7 @@ function isProduct({ id, n, k, specDigest, assignments }: TaskView, output: Uint
 }
 
 function outcome(error: unknown): { phase: "fail" | "unknown"; code: string } {
-  if (error instanceof Refused) return { phase: error.certain ? "fail" : "unknown", code: error.code };
+  if (error instanceof Refused) return { phase: isCertain(error) ? "fail" : "unknown", code: error.code };
   const { name, cause } = error as Error;
   return { phase: "unknown", code: (cause as NodeJS.ErrnoException | undefined)?.code ?? name };
 }
