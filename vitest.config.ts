@@ -19,7 +19,9 @@ export default defineConfig({
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       // Whole networks: several processes and a browser each, hence one after the other.
       project("e2e", ["tests/e2e/**/*.test.ts"], 180_000, false),
-      project("faults", ["tests/faults/**/*.test.ts"], 300_000, false),
+      project("faults", ["tests/faults/!(settlement)*.test.ts"], 300_000, false),
+      // One coordinator's settlement and a chain, within the test's process.
+      project("settlement", ["tests/faults/settlement*.test.ts"], 300_000),
       project("hub", ["tests/hub/**/*.test.ts"], 120_000, false),
     ],
   },

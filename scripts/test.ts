@@ -41,7 +41,8 @@ const STEPS: readonly Step[] = [
   CONFORMANCE,
   vitest("hub", "hub in a browser"),
   vitest("e2e", "end to end"),
-  vitest("faults", "faults"),
+  vitest("settlement", "settlement under faults"),
+  vitest("faults", "networks under faults"),
 ];
 
 /** What vitest's JSON report says that matters here. */
