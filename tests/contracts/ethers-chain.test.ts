@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { type Address, toHex } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
 import { pino } from "pino";
@@ -140,17 +141,23 @@ test("says what is in the way", async () => {
 });
 
 test("never tells the RPC's address, which may hold a key", async () => {
+  /** Whatever a log may show of it, causes included. */
+  const shown = (error: unknown) => inspect(error, { depth: 10, showHidden: true });
   const secret = "s3cr3t-key";
   const keyed = new EthersChain(
     { logger },
     { rpcUrl: `${proxy.url}/${secret}`, contract, recorderKey, chainId: 31337 },
   );
-  for (const fault of ["drop", { code: -32000, message: "no" }] as const) {
+  for (const fault of ["drop", { status: 401 }, { status: 502 }, { code: -32000, message: "no" }] as const) {
     proxy.fault = () => fault;
-    const error = (await keyed.identify().catch((cause: unknown) => cause)) as Error;
+    const error = await keyed.identify().catch((cause: unknown) => cause);
     expect(error).toEqual(unavailable(/RPC failed/));
-    expect(error.message).not.toContain(secret);
+    expect(shown(error)).not.toContain(secret);
   }
+  proxy.fault = () => undefined;
+  const refusal = await keyed.estimate(batch(2)).catch((cause: unknown) => cause);
+  expect(refusal).toBeInstanceOf(ContractRefusal);
+  expect(shown(refusal)).not.toContain(secret);
   keyed.stop();
   await proxy.stop();
   await expect(open()).rejects.toEqual(unavailable(/RPC failed/));

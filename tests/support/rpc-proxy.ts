@@ -11,13 +11,14 @@ export interface RpcRequest {
 
 /**
  * What to do with a request: pass it on (undefined), at once or late; break the connection before or after the chain has
- * acted on it; never answer; answer with an error of the RPC's, or with a result that the chain knows nothing of.
+ * acted on it; never answer; answer with a status of HTTP, an error of the RPC's, or a result that the chain knows nothing of.
  */
 export type RpcFault =
   | "drop"
   | "drop-response"
   | "hang"
   | { readonly delayMs: number }
+  | { readonly status: number }
   | { readonly code: number; readonly message: string }
   | { readonly result: unknown }
   | undefined;
@@ -62,6 +63,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     proxy.calls.push(request);
     if (fault === "hang") return;
     if (fault === "drop") return void response.destroy();
+    if (typeof fault === "object" && "status" in fault) return void response.writeHead(fault.status).end();
     const isAnswer = typeof fault === "object" && !("delayMs" in fault);
     let reply: object = isAnswer && "result" in fault ? fault : { error: fault };
     if (!isAnswer) {

@@ -223,7 +223,7 @@ export class EthersChain implements Chain {
       // Some nodes have no finalized block for a while after a restart, and some RPCs never: both pass by asking again
       // or by another XDC_RPC_URL.
       const hint = "no answer as of the finalized block, without which nothing counts as recorded";
-      throw new ComputeError("UNAVAILABLE", `${hint}: ${error.message}`, { cause: error });
+      throw new ComputeError("UNAVAILABLE", `${hint}: ${error.message}`);
     }
     if (result === "0x") {
       const where = at === "latest" ? `chain ${this.chainId}` : `the finalized block of chain ${this.chainId} (yet)`;
@@ -231,8 +231,8 @@ export class EthersChain implements Chain {
     }
     try {
       return CONTRACT.decodeFunctionResult(method, result)[0] as T;
-    } catch (cause) {
-      throw new ComputeError("UNAVAILABLE", `the contract at ${this.contract} is no ProofOfCompute`, { cause });
+    } catch {
+      throw new ComputeError("UNAVAILABLE", `the contract at ${this.contract} is no ProofOfCompute`);
     }
   }
 
@@ -277,12 +277,10 @@ function encodeBatch(batch: BatchContent): string {
 function refusal(error: unknown): ContractRefusal | undefined {
   if (!isError(error, "CALL_EXCEPTION")) return undefined;
   const revert = error.data && error.data.length >= SELECTOR_LENGTH ? CONTRACT.parseError(error.data) : null;
-  if (revert) return new ContractRefusal(revert.name, [...revert.args], { cause: error });
+  if (revert) return new ContractRefusal(revert.name, [...revert.args]);
   // ethers takes every failed eth_call for a revert; only the RPC's words tell.
   const answer = rpcMessage(error);
-  return /revert|out of gas|gas required/i.test(answer)
-    ? new ContractRefusal("unknown", [answer], { cause: error })
-    : undefined;
+  return /revert|out of gas|gas required/i.test(answer) ? new ContractRefusal("unknown", [answer]) : undefined;
 }
 
 /** What the RPC itself said, where ethers wraps it. */
@@ -299,11 +297,11 @@ function rpcMessage(error: unknown): string {
   return info?.error?.message ?? inner?.message ?? message ?? String(error);
 }
 
-/** Only the short message: the long one has the RPC's address, and with it its key. */
+/** Only the short message, and no cause: both have the RPC's address, and with it its key. */
 function unavailable(error: unknown): ComputeError {
   if (error instanceof ComputeError) return error;
   const { shortMessage } = error as { shortMessage?: string };
   const wrapped = isError(error, "UNKNOWN_ERROR") || isError(error, "CALL_EXCEPTION");
   const answer = wrapped ? rpcMessage(error) : (shortMessage ?? rpcMessage(error));
-  return new ComputeError("UNAVAILABLE", `the RPC failed: ${answer}`, { cause: error });
+  return new ComputeError("UNAVAILABLE", `the RPC failed: ${answer}`);
 }
