@@ -148,7 +148,11 @@ export const SETTINGS = {
     "File with that key: a Web3 keystore (JSON, with RECORDER_KEYSTORE_PASSWORD) or 0x and 64 hex digits; mode 0600.",
   ),
   RECORDER_KEYSTORE_PASSWORD: setting(z.string().optional(), undefined, "Password of a Web3 keystore.", true),
-  REBIND: setting(flag, "false", "Let a store that belongs to another chain or contract be used with this one."),
+  REBIND: setting(
+    flag,
+    "false",
+    "Let a store that belongs to another chain or contract be used with this one, while it holds no task.",
+  ),
   BATCH_MAX_RECEIPTS: setting(count(1, 50_000), "50000", "A batch closes with so many receipts."),
   BATCH_MAX_PROVIDERS: setting(
     count(1, 500),

@@ -71,9 +71,10 @@ test("a leader whose own RPC is away lets another try", async () => {
 
 test("the recorder is rotated while a batch is on its way: whoever has the new key sends it", async () => {
   await it.chain.provider.send("evm_setAutomine", [false]);
-  const old = await it.settle({ resendMs: 200 });
+  await it.settle({ resendMs: 200 });
   await it.verify([alice]);
   await vi.waitFor(() => expect(it.count("eth_sendRawTransaction")).toBeGreaterThan(0), WAIT);
+  const roleLost = { level: 50, reason: expect.stringContaining("not the contract's recorder") };
   const withNewKey = it.chainOf(2);
   const rotated = it.make(withNewKey, it.store);
   await rotated.start();
@@ -81,9 +82,7 @@ test("the recorder is rotated while a batch is on its way: whoever has the new k
   // In the same block, but before the batch.
   await it.owned().getFunction("setRecorder")(new Wallet(it.chain.key(2)).address, HIGH_FEE);
   await it.mine(1);
-  await vi.waitFor(() => expect(old.status().state).toBe("stopped"), WAIT);
-  expect(old.status().reason).toMatch(/not the contract's recorder|NotRecorder/);
-  expect(it.warnings).toContainEqual(expect.objectContaining({ level: 50, reason: old.status().reason }));
+  await vi.waitFor(() => expect(it.warnings).toContainEqual(expect.objectContaining(roleLost)), WAIT);
   await it.allRecordedMining();
   await it.expectExactlyOnce();
   expect(rotated.status().state).toBe("running");

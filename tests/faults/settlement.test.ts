@@ -84,18 +84,21 @@ describe("settlement on the real contract", () => {
     expect(await it.lastBatch()).toBeUndefined();
   });
 
-  test("stops when the recorder has lost its role", async () => {
+  test("waits while the recorder has lost its role, loudly, and goes on when it has it back", async () => {
     const settlement = await it.settle();
     await vi.waitFor(() => expect(settlement.status().state).toBe("running"), WAIT);
-    await (await it.owned().getFunction("setRecorder")(bob)).wait();
+    const { recorder } = await it.ethers.identify();
+    const setRecorder = it.owned().getFunction("setRecorder");
+    await (await setRecorder(bob)).wait();
     await it.verify([alice]);
     settlement.nudge();
-    await vi.waitFor(() => expect(settlement.status().state).toBe("stopped"), WAIT);
-    expect(settlement.status().reason).toContain("NotRecorder");
+    await vi.waitFor(() => expect(settlement.status().reason).toContain("calls setRecorder"), WAIT);
+    expect(settlement.status().state).toBe("waiting");
+    expect(it.warnings).toContainEqual(expect.objectContaining({ level: 50, reason: settlement.status().reason }));
     expect(it.count("eth_sendRawTransaction")).toBe(0);
-    const again = await it.settle();
-    await vi.waitFor(() => expect(again.status().state).toBe("stopped"), WAIT);
-    expect(again.status().reason).toContain("setRecorder");
+    await (await setRecorder(recorder)).wait();
+    await it.allRecorded();
+    await it.expectExactlyOnce();
   });
 
   test("waits while the contract is paused, and goes on", async () => {
@@ -108,6 +111,27 @@ describe("settlement on the real contract", () => {
     await (await it.owned().getFunction("unpause")()).wait();
     await it.allRecorded();
     await it.expectExactlyOnce();
+  });
+
+  test.each(["paused", "poor"])("marks what became final while the next batch cannot go out: %s", async (why) => {
+    it.proxy.lag = 2;
+    // Finality knows the contract.
+    await it.mine(2);
+    const { recorder } = await it.ethers.identify();
+    const settlement = await it.settle();
+    await it.verify([alice]);
+    await it.reached(1, "included");
+    if (why === "paused") await (await it.owned().getFunction("pause")()).wait();
+    else await it.chain.provider.send("hardhat_setBalance", [recorder, "0x0"]);
+    await it.verify([bob]);
+    const waits = {
+      state: "waiting",
+      reason: expect.stringMatching(why === "paused" ? /EnforcedPause/ : /send it coins/),
+    };
+    await vi.waitFor(() => expect(settlement.status()).toMatchObject(waits), WAIT);
+    await it.mine(2);
+    await it.reached(1, "recorded");
+    expect(settlement.status()).toMatchObject({ ...waits, lastRecorded: 1 });
   });
 
   test("waits while the recorder has no coins, and says who needs them", async () => {

@@ -26,9 +26,9 @@ export const ERRORS = {
   SESSION_REPLACED: "A newer session of the same node took over; one key must not run in two places.",
   AUTHORIZATION_REFUSED:
     "The NodeAuthorization is missing, expired, or not of this wallet; let the wallet sign a new one.",
-  STORE_BOUND_ELSEWHERE: "The store belongs to another chain or contract; use another DATA_DIR or --rebind.",
+  STORE_BOUND_ELSEWHERE: "The store belongs to another chain or contract; use another DATA_DIR or database.",
   SETTLEMENT_STOPPED:
-    "The chain contradicts the store, or the recorder lost its role; nothing is sent until that is put right and the coordinator restarts.",
+    "The chain contradicts the store; nothing is sent until that is put right and the coordinator restarts.",
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -68,8 +68,8 @@ export class ContractRefusal extends Error {
   /** Its arguments, in order. */
   readonly values: readonly unknown[];
 
-  constructor(error: string, values: readonly unknown[], options?: ErrorOptions) {
-    super(`the contract refuses: ${error}(${values.join(", ")})`, options);
+  constructor(error: string, values: readonly unknown[]) {
+    super(`the contract refuses: ${error}(${values.join(", ")})`);
     this.error = error;
     this.values = values;
   }

@@ -1,6 +1,7 @@
 import type { Address } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { expect, test } from "vitest";
+import { aBatch, aTask } from "../../../tests/conformance/fixtures.ts";
 import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
 import { ComputeError } from "../domain/errors.ts";
@@ -16,8 +17,8 @@ const self = { coordinatorId: "a", incarnation: `0x${"33".repeat(16)}` } as cons
 async function starts(
   bound: { chainId: number; address: Address },
   { chainId, address, rebind = false }: { chainId: number; address: Address; rebind?: boolean },
+  store = new MemoryStore(),
 ): Promise<true> {
-  const store = new MemoryStore();
   await store.start();
   await store.bind(bound, false);
   const away = () => Promise.reject(new ComputeError("UNAVAILABLE"));
@@ -44,6 +45,17 @@ test.each([50, 51])("a store of chain %d is refused to the local chain, unless s
   const bound = { chainId, address: OURS };
   await expect(starts(bound, LOCAL)).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
   expect(await starts(bound, { ...LOCAL, rebind: true })).toBe(true);
+});
+
+test.each([
+  ["a task", (store: MemoryStore) => store.insertTask(aTask(1))],
+  ["a batch that only the chain knows", (store: MemoryStore) => store.insertBatch(aBatch(1, [], { imported: true }))],
+])("%s keeps its store at the contract that it was made for", async (_, fill) => {
+  const store = new MemoryStore();
+  await store.start();
+  await fill(store);
+  const moved = starts({ chainId: 31_337, address: OURS }, { chainId: 50, address: ANOTHER, rebind: true }, store);
+  await expect(moved).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
 });
 
 test("a store of the local chain follows its contracts", async () => {

@@ -4,6 +4,7 @@ import type { Batch, BatchState } from "../domain/batch.ts";
 import { ComputeError } from "../domain/errors.ts";
 import type { Owner } from "../domain/owner.ts";
 import { type BlockTag, ContractRefusal, type SentTransaction } from "../ports/chain.ts";
+import type { Store } from "../ports/store.ts";
 import { abortable } from "./abortable.ts";
 import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
 import { SettlementLock, type SettlementPeers } from "./settlement-lock.ts";
@@ -36,8 +37,17 @@ export interface SettlementInit extends CloserInit {
   readonly pollMs: number;
   /** A transaction that is not included after so many milliseconds is replaced. */
   readonly resendMs: number;
-  /** Accept a store that belongs to another contract. */
+  /** Accept a store that belongs to another contract, while nothing in it names that one. */
   readonly rebind?: boolean;
+}
+
+/** Nothing goes on until the contract's owner or whoever runs the coordinator does something, and then it does by itself. */
+class NotRecorder extends Error {
+  override readonly name = "NotRecorder";
+
+  constructor(recorder: Address) {
+    super(`${recorder} is not the contract's recorder: its owner calls setRecorder, or the key here has to change`);
+  }
 }
 
 /**
@@ -79,7 +89,7 @@ export class Settlement {
     const { chainId, contract } = this.#components.chain;
     const { store } = this.#components;
     const isLocal = async () => chainId === LOCAL_CHAIN_ID && (await store.boundTo())?.chainId === LOCAL_CHAIN_ID;
-    const rebind = this.#init.rebind === true || (await isLocal());
+    const rebind = (await isLocal()) || (this.#init.rebind === true && (await isUnused(store)));
     await store.bind({ chainId, address: contract }, rebind);
     this.#abort = new AbortController();
     this.#loop = this.#run(this.#abort.signal);
@@ -116,7 +126,6 @@ export class Settlement {
       }
       if (pause > 0 && !signal.aborted) await this.#sleep(pause, signal);
     }
-    // After a contradiction too: another coordinator may have the key that the contract wants.
     await this.#lock.release();
   }
 
@@ -131,12 +140,17 @@ export class Settlement {
     const before = await readSettlementView(store, next);
     this.#update({ openBatches: before.open.length, lastRecorded: before.recorded?.id });
     const view = { ...before, open: await this.#compare(before, next, signal) };
-    let progress = await this.#send(view, next, signal);
-    const dueIn = await this.#closer.dueIn();
-    // Only when the head holds all before it, because the contract is asked whether it would take the new one.
-    if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
-    // Last, so that an RPC that cannot tell what is final does not keep batches from going out.
-    await this.#finalize(view, next, signal);
+    let progress: boolean;
+    let dueIn: number;
+    try {
+      progress = await this.#send(view, next, signal);
+      dueIn = await this.#closer.dueIn();
+      // Only when the head holds all before it, because the contract is asked whether it would take the new one.
+      if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
+    } finally {
+      // Neither keeps the other: an RPC that cannot tell what is final, and a batch that cannot go out.
+      await this.#finalize(view, next, signal);
+    }
     this.#set("running", this.#lateness(view) ?? this.#warning);
     if (progress) return 0;
     const { pollMs } = this.#init;
@@ -249,7 +263,7 @@ export class Settlement {
     const { recorder, isRecorder, balance } = await abortable(chain.identify(), signal);
     this.#identifiedAt = clock.monotonic();
     this.#update({ recorder, recorderBalance: balance });
-    if (!isRecorder) throw new ComputeError("SETTLEMENT_STOPPED", notRecorder(recorder));
+    if (!isRecorder) throw new NotRecorder(recorder);
     const poor = balance < LOW_BALANCE_BATCHES * (this.#inFlight?.sent.maxCost ?? 0n);
     this.#warning = poor
       ? `${recorder} can pay for fewer than ${LOW_BALANCE_BATCHES} more batches: send it coins`
@@ -273,11 +287,11 @@ export class Settlement {
   async #fail(error: unknown, signal: AbortSignal): Promise<void> {
     // Whatever it is, the next look begins with who and where.
     this.#identifiedAt = Number.NEGATIVE_INFINITY;
-    const refused = error instanceof ContractRefusal ? error.error : undefined;
     // Somebody sent the batch meanwhile, or a reorg took the one before it back: the next look tells.
-    if (refused === "BatchOutOfOrder") return;
-    const contradicts =
-      refused === "NotRecorder" || (error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED");
+    if (error instanceof ContractRefusal && error.error === "BatchOutOfOrder") return;
+    // Another coordinator may have the key that the contract wants.
+    if (error instanceof NotRecorder) await this.#lock.release();
+    const contradicts = error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED";
     if (!contradicts) return this.#set("waiting", messageOf(error), error);
     // Only the chain that the store belongs to can contradict it.
     const elsewhere = await abortable(this.#components.chain.identify(), signal).then(
@@ -310,10 +324,13 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function notRecorder(recorder: Address): string {
-  return `${recorder} is not the contract's recorder: its owner calls setRecorder, or the key here has to change`;
-}
-
 function stopped(reason: string): ComputeError {
   return new ComputeError("SETTLEMENT_STOPPED", `${reason}: see npm run reconcile`);
+}
+
+/** Whether it holds nothing that was made for a contract: specs name theirs, so what they led to proves nothing elsewhere. */
+async function isUnused(store: Pick<Store, "totals" | "batches">): Promise<boolean> {
+  const { tasks, receipts } = await store.totals();
+  const { items } = await store.batches({ limit: 1 });
+  return receipts + items.length + Object.values(tasks).reduce((sum, count) => sum + count, 0) === 0;
 }

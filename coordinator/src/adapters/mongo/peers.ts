@@ -89,7 +89,7 @@ export class Peers {
     await this.#connection.trip(({ meta }) => insertOnce(meta, CONTRACT, contract));
     const bound = await this.boundTo();
     if (bound?.chainId === chainId && bound.address === address) return;
-    const message = `the store belongs to contract ${bound?.address} on chain ${bound?.chainId}, not to ${address} on chain ${chainId}; use another database or --rebind`;
+    const message = `the store belongs to contract ${bound?.address} on chain ${bound?.chainId}, not to ${address} on chain ${chainId}; use another database (or --rebind, while it holds no task)`;
     throw new ComputeError("STORE_BOUND_ELSEWHERE", message);
   }
 

@@ -35,7 +35,7 @@ export class Meta {
     if (bound) {
       if (bound.chainId === chainId && bound.address === address) return;
       if (!rebind) {
-        const message = `the store belongs to contract ${bound.address} on chain ${bound.chainId}, not to ${address} on chain ${chainId}; use another DATA_DIR or --rebind`;
+        const message = `the store belongs to contract ${bound.address} on chain ${bound.chainId}, not to ${address} on chain ${chainId}; use another DATA_DIR (or --rebind, while it holds no task)`;
         throw new ComputeError("STORE_BOUND_ELSEWHERE", message);
       }
     }
