@@ -1,9 +1,10 @@
 /** `npm run verify-batch -- http://coordinator --batch 7 --rpc URL`: checks everything that batches credited. */
-import { type Address, type Hex, parseAddress } from "@proof-of-compute/proto";
+import { json } from "node:stream/consumers";
+import { type Address, type Hex, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
 import { findRecording, readChainFacts, readCredits } from "@proof-of-compute/proto/verify-chain";
 import { Command } from "commander";
-import { connect, EXIT, get, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
+import { connect, EXIT, get, isWeb, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
 
 interface Options {
   readonly batch: string;
@@ -32,20 +33,31 @@ function rangeOf(text: string): number[] {
 
 async function contractOf(source: string, given: string | undefined): Promise<Address> {
   if (given !== undefined) return parseAddress(given);
-  if (!/^https?:/.test(source)) throw new Error("--contract is needed to check a file");
-  const config = (await (await get(new URL("/api/config", source).href)).json()) as { contractAddress?: string };
+  if (!isWeb(source)) throw new Error("--contract is needed to check a file");
+  const config = (await json(await get(new URL("/api/config", source).href))) as { contractAddress?: string };
   if (!config.contractAddress) throw new Error("the coordinator records on no chain");
   return parseAddress(config.contractAddress);
 }
 
-/** What a coordinator publishes of a batch: nothing, when it does not know it or does not answer. */
+/**
+ * What a coordinator publishes of a batch: nothing, when it does not know it or does not answer. Throws when less comes than
+ * it says there is: a proxy may end an answer that broke off as if it were all.
+ */
 async function* publishedLines(source: string, id: number): AsyncGenerator<string> {
-  if (!/^https?:/.test(source)) return yield* linesOf(source);
+  if (!isWeb(source)) return yield* linesOf(source);
+  const url = new URL(`/api/batches/${id}`, source).href;
+  let receipts = 0;
   try {
-    yield* linesOf(new URL(`/api/batches/${id}/receipts`, source).href);
+    ({ receipts = 0 } = (await json(await get(url))) as { receipts?: number });
   } catch (error) {
-    console.log(`  ${error instanceof Error ? error.message : error}`);
+    return console.log(`  ${reasonOf(error)}`);
   }
+  let count = 0;
+  for await (const line of linesOf(`${url}/receipts`)) {
+    count++;
+    yield line;
+  }
+  if (count < receipts) throw new Error(`${count} of ${receipts} receipts came from ${url}/receipts`);
 }
 
 await runVerifier(async () => {

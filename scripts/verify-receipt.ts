@@ -1,11 +1,12 @@
 /** `npm run verify-receipt -- receipt.json --rpc URL`: checks receipts, believing nobody but the chain. */
 import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { parseAddress } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
 import { type Link, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { Command } from "commander";
-import { connect, download, EXIT, get, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
+import { connect, download, EXIT, get, isWeb, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
 
 interface Options {
   readonly rpc?: string;
@@ -48,7 +49,7 @@ function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined
 
 /** The receipts to check: a whole file when it is one, else its lines. */
 async function* receiptsOf(source: string): AsyncGenerator<string> {
-  if (/^https?:/.test(source)) yield (await get(source)).text();
+  if (isWeb(source)) yield text(await get(source));
   else yield* linesOf(source);
 }
 
@@ -61,10 +62,10 @@ await runVerifier(async () => {
   let exitCode: number = EXIT.verified;
   const counts = { verified: 0, broken: 0, unproven: 0 };
   try {
-    for await (const text of receiptsOf(source)) {
+    for await (const receipt of receiptsOf(source)) {
       const links: Link[] = [];
       if (counts.verified + counts.broken + counts.unproven > 0) console.log("");
-      for await (const link of verifyReceipt(text, sources)) {
+      for await (const link of verifyReceipt(receipt, sources)) {
         links.push(link);
         printLink(link);
       }

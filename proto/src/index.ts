@@ -7,5 +7,6 @@ export * from "./ed25519.ts";
 export * from "./matmul.ts";
 export * from "./merkle.ts";
 export * from "./networks.ts";
+export * from "./reason.ts";
 export * from "./receipt.ts";
 export * from "./transcript.ts";

@@ -9,7 +9,12 @@ const honest: BatchSources = {
   credits: async () => made.credits,
 };
 
-function check(lines: readonly string[], sources: BatchSources = honest, id = BATCH, seen?: Set<`0x${string}`>) {
+function* breakingOff(lines: readonly string[]): Generator<string> {
+  yield* lines;
+  throw new Error("it broke off");
+}
+
+function check(lines: Iterable<string>, sources: BatchSources = honest, id = BATCH, seen?: Set<`0x${string}`>) {
   return Array.fromAsync(verifyBatch(lines, { id, chain: CHAIN }, sources, seen));
 }
 
@@ -37,6 +42,13 @@ describe("a batch", () => {
 
   it("is unproven where facts are missing", async () => {
     expect(found(await check(made.lines, {}), "unchecked")).toEqual(["root on chain", "credits"]);
+  });
+
+  it("whose list breaks off is unproven, unless what came is broken already", async () => {
+    const links = await check(breakingOff(made.lines.slice(0, 3)));
+    expect(found(links, "unchecked")).toEqual(BATCH_LINKS);
+    expect(links[0]!.detail).toBe("it broke off");
+    expect(found(await check(breakingOff(["{}"])), "failed")).toEqual(["receipts"]);
   });
 
   it.each([

@@ -1,6 +1,7 @@
 import type { Address } from "./address.ts";
 import type { Hex } from "./bytes.ts";
 import { fromHex } from "./bytes.ts";
+import { reasonOf } from "./reason.ts";
 import { type ReceiptLeaf, receiptTree } from "./receipt.ts";
 import { readTaskSpec } from "./spec.ts";
 import {
@@ -39,8 +40,8 @@ export interface BatchSources {
 }
 
 /**
- * Checks a batch's whole list, whose lines come without their line feeds. A published batch whose links are all `ok` credits
- * nothing but what its receipts are worth. `seen` carries the ids of receipts from batch to batch, so that one that is in
+ * Checks a batch's whole list, whose lines come without their line feeds; where they throw, every link stays unchecked. A
+ * published batch whose links are all `ok` credits nothing but what its receipts are worth. `seen` carries the ids of receipts from batch to batch, so that one that is in
  * two batches shows.
  */
 export async function* verifyBatch(
@@ -50,10 +51,11 @@ export async function* verifyBatch(
   seen: Set<Hex> = new Set(),
 ): AsyncGenerator<BatchLink, void> {
   const receipts: ReceiptLeaf[] = [];
+  let whole = false;
   let unbound = 0;
   const checks: Record<BatchLink["name"], () => Promise<string>> = {
     receipts: async () => {
-      for await (const line of lines) {
+      for await (const line of listed(lines)) {
         try {
           const { receipt, bound } = checkLine(line, batch);
           if (!bound) unbound++;
@@ -62,6 +64,7 @@ export async function* verifyBatch(
           throw new Broken(`line ${receipts.length + 1}: ${outcomeOf(error).detail}`);
         }
       }
+      whole = true;
       if (receipts.length === 0) throw new Open("the batch is not published: count its units as unproven");
       if (unbound > 0)
         throw new Open(`${unbound} tasks were asked for before a chain was known: nothing binds them to it`);
@@ -107,9 +110,19 @@ export async function* verifyBatch(
     } catch (error) {
       const outcome = outcomeOf(error);
       if (outcome.status === "failed") broken = `${name} is broken`;
+      else if (!whole) broken = "the list is not whole";
       else if (receipts.length === 0) broken = "there are no receipts";
       yield { name, ...outcome };
     }
+  }
+}
+
+/** A list that breaks off breaks nothing. */
+async function* listed(lines: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
+  try {
+    yield* lines;
+  } catch (cause) {
+    throw new Open(reasonOf(cause), { cause });
   }
 }
 

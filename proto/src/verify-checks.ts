@@ -4,6 +4,7 @@ import { equal, fromHex, toHex } from "./bytes.ts";
 import { verifySignature } from "./ed25519.ts";
 import { matmulUnits } from "./matmul.ts";
 import { rootFromPath } from "./merkle.ts";
+import { reasonOf } from "./reason.ts";
 import type { MatmulTaskSpec } from "./spec.ts";
 import { resultMessage, resultsMessage } from "./transcript.ts";
 import type { ReceiptFile } from "./verify-format.ts";
@@ -22,7 +23,7 @@ export class Open extends Error {}
 export function outcomeOf(error: unknown): { status: "failed" | "unchecked"; detail: string } {
   return {
     status: error instanceof Open ? "unchecked" : "failed",
-    detail: error instanceof Error ? error.message : String(error),
+    detail: reasonOf(error),
   };
 }
 
@@ -31,7 +32,7 @@ export async function asked<T>(fact: () => T | Promise<T>): Promise<T> {
   try {
     return await fact();
   } catch (cause) {
-    throw new Open(cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new Open(reasonOf(cause), { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
+import { reasonOf } from "@proof-of-compute/proto";
 import { CommanderError } from "commander";
 import { FetchRequest, JsonRpcProvider } from "ethers";
 
@@ -8,6 +9,7 @@ import { FetchRequest, JsonRpcProvider } from "ethers";
 export const EXIT = { verified: 0, broken: 1, unproven: 2 } as const;
 
 const TIMEOUT_MS = 60_000;
+const LINE_FEED = 10;
 const MARKS = { ok: "ok      ", failed: "FAILED  ", unchecked: "not checked" } as const;
 
 /** Connects to a chain's JSON-RPC; nothing is asked yet. */
@@ -28,37 +30,74 @@ export function worse(a: number, b: number): number {
   return rank.indexOf(a as 0) >= rank.indexOf(b as 0) ? a : b;
 }
 
-/** Gets a web address; throws, saying what it answered, for everything but 200. */
-export async function get(url: string): Promise<Response> {
+/**
+ * The body of a web address, as it comes. Throws, saying what was answered, for everything but 200; and when nothing comes
+ * for a minute, in which the reader's own time does not count.
+ */
+export async function get(url: string): Promise<AsyncGenerator<Uint8Array>> {
+  const silence = new AbortController();
+  const patience = () => setTimeout(() => silence.abort(), TIMEOUT_MS);
+  const timer = patience();
   let response: Response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(url, { signal: silence.signal });
   } catch (cause) {
     throw new Error(`${new URL(url).origin} does not answer`, { cause });
+  } finally {
+    clearTimeout(timer);
   }
-  if (response.ok) return response;
+  if (response.ok) return partsOf(url, response, patience);
   const problem = (await response.json().catch(() => ({}))) as { detail?: string };
   throw new Error(`${url} was answered with ${response.status}: ${problem.detail ?? response.statusText}`);
 }
 
-/** The body of a web address, refused once it is longer than `limit` bytes. */
-export async function download(url: string, limit: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of (await get(url)).body!) {
-    length += part.length;
-    if (length > limit) throw new Error(`${url} has more than the ${limit} bytes of a result`);
-    parts.push(part);
+async function* partsOf(url: string, response: Response, patience: () => NodeJS.Timeout): AsyncGenerator<Uint8Array> {
+  let timer = patience();
+  try {
+    for await (const part of response.body!) {
+      clearTimeout(timer);
+      yield part;
+      timer = patience();
+    }
+  } catch (cause) {
+    throw new Error(`${url} broke off`, { cause });
+  } finally {
+    clearTimeout(timer);
   }
-  return Buffer.concat(parts);
+}
+
+/** The body of a web address, a result of `length` bytes. */
+export async function download(url: string, length: number): Promise<Uint8Array> {
+  const result = Buffer.alloc(length);
+  let at = 0;
+  for await (const part of await get(url)) {
+    if (at + part.length > length) throw new Error(`${url} has more than the ${length} bytes of a result`);
+    result.set(part, at);
+    at += part.length;
+  }
+  if (at < length) throw new Error(`${url} has ${at} of the ${length} bytes of a result`);
+  return result;
+}
+
+/** A web address's list of lines, as it comes; throws at its end unless the last line is whole. */
+export async function* getLines(url: string): AsyncGenerator<Uint8Array> {
+  let last = LINE_FEED;
+  for await (const part of await get(url)) {
+    last = part.at(-1) ?? last;
+    yield part;
+  }
+  if (last !== LINE_FEED) throw new Error(`${url} broke off within a line`);
 }
 
 /** Lines of a file or of a web address, as they come. */
 export async function* linesOf(source: string): AsyncGenerator<string> {
-  const input = /^https?:/.test(source)
-    ? Readable.fromWeb((await get(source)).body as Parameters<typeof Readable.fromWeb>[0])
-    : createReadStream(source);
+  const input = isWeb(source) ? Readable.from(getLines(source)) : createReadStream(source);
   yield* createInterface({ input, crlfDelay: 0 });
+}
+
+/** Whether a source is a web address, else it is a file. */
+export function isWeb(source: string): boolean {
+  return /^https?:/.test(source);
 }
 
 /** Runs a program whose return value is its exit code; what it throws is printed in a line and makes 2. */
@@ -69,7 +108,7 @@ export async function runVerifier(program: () => Promise<number>): Promise<void>
     // Commander has said what is wrong, or shown its help.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.unproven;
     else {
-      console.error(error instanceof Error ? error.message : error);
+      console.error(reasonOf(error));
       process.exitCode = EXIT.unproven;
     }
   }

@@ -1,14 +1,17 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text as textOf } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import type { Hex } from "@proof-of-compute/proto";
 import { LINKS, readReceipt } from "@proof-of-compute/proto/verify";
+import { BATCH_LINKS } from "@proof-of-compute/proto/verify-batch";
 import { Wallet } from "ethers";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
 import { launchBrowser } from "../support/browser.ts";
 import { PATIENCE, TestNetwork } from "../support/network.ts";
@@ -27,15 +30,18 @@ let receipt: string;
 let rpc: string;
 
 beforeAll(async () => {
-  network = await TestNetwork.start();
+  // All of them in one batch.
+  network = await TestNetwork.start({ BATCH_MAX_RECEIPTS: String(TASKS), BATCH_MAX_WAIT: "1h" });
   rpc = network.rpc.url;
   browser = await launchBrowser();
   const signal = AbortSignal.timeout(2 * PATIENCE.timeout);
   const requester = new Requester(network.origin);
   await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
   network.startDaemon("--wallet-address", provider, "--coordinator", network.grpcAddress);
-  for (let i = 0; i < TASKS; i++) {
-    const { id } = await requester.dispatch({ n: 256, k: 2 + i }, `task-${i}`, signal);
+  const tasks = await Promise.all(
+    Array.from({ length: TASKS }, (_, i) => requester.dispatch({ n: 256, k: 2 + i }, `task-${i}`, signal)),
+  );
+  for (const { id } of tasks) {
     for await (const task of requester.follow(id, signal))
       if (task.state === "recorded") receiptIds.push(task.receiptId!);
   }
@@ -55,6 +61,26 @@ async function run(script: string, ...args: string[]): Promise<{ code: number; o
   const [output, errors, [code]] = await Promise.all([textOf(child.stdout), textOf(child.stderr), once(child, "exit")]);
   return { code, output: output + errors };
 }
+
+/**
+ * What the coordinator serves, through a proxy that passes on only a part of every list: cut off, or ended as if it were
+ * all. The list of the batch is what `keep` makes of it.
+ */
+async function shortened(how: "cut off" | "ended", keep: (list: string) => string): Promise<string> {
+  const proxy = createServer(async (request, response) => {
+    const answer = await fetch(network.origin + request.url);
+    const body = await answer.text();
+    response.writeHead(answer.status);
+    if (answer.headers.get("content-type") !== "application/jsonl") return void response.end(body);
+    response.write(keep(body), () => (how === "ended" ? response.end() : response.destroy()));
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  onTestFinished(() => void proxy.close());
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+}
+
+const firstLine = (list: string) => list.slice(0, list.indexOf("\n") + 1);
 
 /** The status of every link that was printed. */
 const statuses = (output: string) =>
@@ -121,6 +147,20 @@ describe("npm run verify-receipt", () => {
     const broken = await run("verify-receipt.ts", path, "--rpc", rpc, "--fetch");
     expect([broken.code, broken.output]).toEqual([1, expect.stringContaining("2 verified, 1 broken, 0 unproven")]);
   });
+
+  test.each([
+    ["cut off", firstLine],
+    ["ended", (list: string) => list.slice(0, -1)],
+  ] as const)("keeps what it has of an exported wallet when the next download is %s", async (how, keep) => {
+    const folder = await mkdtemp(join(network.folder, "export-"));
+    const path = join(folder, "receipts.jsonl");
+    const options = ["--wallet", provider, "--output", path, "--coordinator"];
+    expect((await run("export-receipts.ts", ...options, network.origin)).code).toBe(0);
+    const whole = await readFile(path, "utf8");
+    const { code, output } = await run("export-receipts.ts", ...options, await shortened(how, keep));
+    expect([code, output]).toEqual([2, expect.stringContaining("broke off")]);
+    expect([await readdir(folder), await readFile(path, "utf8")]).toEqual([["receipts.jsonl"], whole]);
+  });
 });
 
 describe("npm run verify-batch", () => {
@@ -134,6 +174,20 @@ describe("npm run verify-batch", () => {
   test("counts an unpublished batch as unproven", async () => {
     const { code, output } = await run("verify-batch.ts", network.origin, "--batch", "99", "--rpc", rpc);
     expect([code, output]).toEqual([2, expect.stringContaining("unproven")]);
+  });
+
+  test.each([
+    ["cut off after a receipt", "cut off", firstLine, "broke off"],
+    ["cut off within a receipt", "cut off", (list: string) => list.slice(0, -9), "broke off"],
+    ["ended after a receipt", "ended", firstLine, `1 of ${TASKS} receipts`],
+    ["ended within a receipt", "ended", (list: string) => list.slice(0, -9), "broke off"],
+    ["ended before the first receipt", "ended", () => "", `0 of ${TASKS} receipts`],
+  ] as const)("accuses nobody when the download is %s", async (_, how, keep, says) => {
+    const { id } = readReceipt(receipt).batch!;
+    const source = await shortened(how, keep);
+    const { code, output } = await run("verify-batch.ts", source, "--batch", String(id), "--rpc", rpc);
+    expect([code, output]).toEqual([2, expect.stringContaining(says)]);
+    expect(statuses(output)).toEqual(BATCH_LINKS.map((name) => [name, "not checked"]));
   });
 
   test("checks a file, and finds a receipt that is there twice", async () => {

@@ -1,0 +1,79 @@
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { download, get, linesOf } from "./verify-cli.ts";
+
+/** Not quite too long. */
+const ALMOST_MS = 59_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Where `answer` answers. */
+async function serve(answer: (response: ServerResponse) => void): Promise<string> {
+  const server = createServer((_, response) => answer(response));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/list`;
+}
+
+describe("a download", () => {
+  test("may take longer than a minute in all", async () => {
+    const sending = Promise.withResolvers<ServerResponse>();
+    const url = await serve((response) => {
+      response.write("1");
+      sending.resolve(response);
+    });
+    const parts = await get(url);
+    const response = await sending.promise;
+    let received = "";
+    for (let i = 0; i < 4; i++) {
+      const part = parts.next();
+      if (i > 0) {
+        vi.advanceTimersByTime(ALMOST_MS);
+        response.write("1");
+      }
+      received += Buffer.from((await part).value);
+      // The reader's own time.
+      vi.advanceTimersByTime(2 * ALMOST_MS);
+    }
+    response.end();
+    expect([received, await parts.next()]).toEqual(["1111", { done: true, value: undefined }]);
+  });
+
+  test("ends when no answer comes for a minute", async () => {
+    const url = await serve(() => vi.advanceTimersByTime(2 * ALMOST_MS));
+    await expect(get(url)).rejects.toThrow("does not answer");
+  });
+
+  test("ends when nothing more comes for a minute", async () => {
+    const parts = await get(await serve((response) => response.write("1")));
+    await parts.next();
+    const more = parts.next();
+    vi.advanceTimersByTime(2 * ALMOST_MS);
+    await expect(more).rejects.toThrow("broke off");
+  });
+
+  test("of a result is as long as the result", async () => {
+    const url = await serve((response) => response.end("12345"));
+    expect(Buffer.from(await download(url, 5)).toString()).toBe("12345");
+    await expect(download(url, 4)).rejects.toThrow("more than the 4 bytes");
+    await expect(download(url, 6)).rejects.toThrow("5 of the 6 bytes");
+  });
+
+  test("of lines that ends within one is not whole", async () => {
+    const read = async (text: string) => Array.fromAsync(linesOf(await serve((response) => response.end(text))));
+    expect(await read("a\nb\n")).toEqual(["a", "b"]);
+    expect(await read("")).toEqual([]);
+    await expect(read("a\nb")).rejects.toThrow("broke off");
+  });
+});
