@@ -1,7 +1,7 @@
 /** `npm run reconcile`: what the store and the chain say of every batch and wallet, and mending where they differ. */
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Hex } from "@proof-of-compute/proto";
+import { type Hex, reasonOf } from "@proof-of-compute/proto";
 import { Command, CommanderError } from "commander";
 import { pino } from "pino";
 import { SETTINGS, type Settings } from "../coordinator/src/config.ts";
@@ -196,9 +196,5 @@ try {
   process.exitCode = error instanceof CannotFix ? EXIT.differ : EXIT.unknown;
   // Commander has said what is wrong, or shown its help.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.unknown;
-  else {
-    // Only ethers' short message: the long one has the RPC's address, and with it its key.
-    const { shortMessage, message } = error as { shortMessage?: string; message?: string };
-    console.error(`reconcile: ${shortMessage ?? message ?? error}`);
-  }
+  else console.error(`reconcile: ${reasonOf(error)}`);
 }

@@ -11,8 +11,7 @@ interface Failure {
  * message has the RPC's address, and with it its key.
  */
 export function reasonOf(error: unknown): string {
-  const failure = error as Failure;
-  const { code, message, shortMessage, info, error: inner } = failure;
+  const { code, message, shortMessage, info, error: inner } = error as Failure;
   const said = code === "UNKNOWN_ERROR" || code === "CALL_EXCEPTION" ? (info?.error ?? inner)?.message : undefined;
   return said ?? shortMessage ?? message ?? String(error);
 }

@@ -204,6 +204,22 @@ describe("npm run verify-batch", () => {
   });
 });
 
+test.each(["eth_chainId", "eth_getBlockByNumber"])("no program shows the RPC's key when %s fails", async (method) => {
+  network.rpc.fault = (request) => (request.method === method ? { status: 502 } : undefined);
+  onTestFinished(() => {
+    network.rpc.fault = () => undefined;
+  });
+  const { id } = readReceipt(receipt).batch!;
+  const keyed = ["--rpc", `${rpc}/v1/the-key`];
+  for (const { code, output } of [
+    await run("verify-receipt.ts", file, ...keyed, "--recompute"),
+    await run("verify-batch.ts", network.origin, "--batch", String(id), ...keyed),
+  ]) {
+    expect([code, output]).toEqual([2, expect.stringContaining("502")]);
+    expect(output).not.toContain("the-key");
+  }
+});
+
 describe("the hub's page", () => {
   const verdict = (page: Page, which: string) => page.locator(`[data-testid=verdict][data-verdict=${which}]`).waitFor();
   const statusesOn = (page: Page) =>

@@ -11,7 +11,7 @@ export interface RpcRequest {
 
 /**
  * What to do with a request: pass it on (undefined), at once or late; break the connection before or after the chain has
- * acted on it; never answer; answer with a status of HTTP, an error of the RPC's, or a result that the chain knows nothing of.
+ * acted on it; never answer; answer with an HTTP status, an error of the RPC's, or a result that the chain knows nothing of.
  */
 export type RpcFault =
   | "drop"

@@ -1,0 +1,21 @@
+import { makeError } from "ethers";
+import { expect, it } from "vitest";
+import { reasonOf } from "./reason.ts";
+
+const keyed = { info: { requestUrl: "https://rpc.example/v1/the-key" } } as never;
+const refused = { error: { code: -32000, message: "transaction underpriced" } } as never;
+
+it.each([
+  ["an error of ours", new Error("the file is empty"), "the file is empty"],
+  ["something that is no error", "no", "no"],
+  ["an RPC that does not work", makeError("server response 502", "SERVER_ERROR", keyed), "server response 502"],
+  ["what an RPC refuses", makeError("could not coalesce error", "UNKNOWN_ERROR", refused), "transaction underpriced"],
+  [
+    "what an RPC does not compute",
+    makeError("missing revert data", "CALL_EXCEPTION", { info: refused } as never),
+    "transaction underpriced",
+  ],
+  ["what a contract refuses", makeError("execution reverted", "CALL_EXCEPTION", keyed), "execution reverted"],
+])("tells the reason of %s in a line", (_, error, reason) => {
+  expect(reasonOf(error)).toBe(reason);
+});
