@@ -1,21 +1,22 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseEnv } from "node:util";
-import { type Address, NETWORKS, type Network, networkByName, parseAddress } from "@proof-of-compute/proto";
+import { type Address, NETWORKS, type Network, networkByName, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import { Command, Option } from "commander";
 import { formatEther, type JsonRpcProvider, type Signer, Wallet } from "ethers";
 import { readKeystore } from "../coordinator/src/recorder-key.ts";
-import { deploymentCost, deployProofOfCompute, openRpc } from "./lib/deploy.ts";
+import {
+  type Deployed,
+  type Deployment,
+  deploymentCost,
+  deployProofOfCompute,
+  isOnItsWay,
+  openRpc,
+} from "./lib/deploy.ts";
 import { updateEnvFile } from "./lib/env-file.ts";
-
-/** Something that its reader can put right; shown without a stack. */
-class DeployError extends Error {
-  override readonly name = "DeployError";
-}
 
 interface Options {
   readonly network: Network["name"];
-  readonly rpcUrl?: string;
   readonly owner?: string;
   readonly dotenv: string;
   readonly dryRun?: true;
@@ -31,7 +32,6 @@ function readOptions(argv: readonly string[]): Options {
       .addOption(
         new Option("--network <name>", "where to").choices(NETWORKS.map(({ name }) => name)).makeOptionMandatory(),
       )
-      .option("--rpc-url <url>", "JSON-RPC of that network (default: its public one)")
       .option("--owner <address>", "names recorders and pauses (default: the deployer)")
       // Not --env-file: Node takes that for itself, wherever it stands.
       .option("--dotenv <file>", "read and updated", ".env")
@@ -41,6 +41,7 @@ function readOptions(argv: readonly string[]): Options {
         "after",
         `
 From the environment or the file, never from flags:
+  XDC_RPC_URL                                                                  JSON-RPC of that network; default: its public one
   DEPLOYER_PRIVATE_KEY or DEPLOYER_KEYSTORE (with DEPLOYER_KEYSTORE_PASSWORD)   pays; on the local chain its first account
   RECORDER_ADDRESS, RECORDER_PRIVATE_KEY or RECORDER_KEYSTORE                  may record batches; default: the deployer`,
       )
@@ -56,7 +57,8 @@ async function deploy(options: Options): Promise<void> {
     ...process.env,
   };
   const network = networkByName(options.network)!;
-  const rpcUrl = options.rpcUrl ?? network.rpcUrl;
+  const rpcUrl = environment.XDC_RPC_URL || network.rpcUrl;
+  if (!URL.canParse(rpcUrl)) throw new Error("XDC_RPC_URL is no URL");
   const provider = openRpc(rpcUrl, network.chainId);
   try {
     await checkChain(provider, network, rpcUrl);
@@ -65,18 +67,18 @@ async function deploy(options: Options): Promise<void> {
     const recorder = (await recorderOf(environment)) ?? deployer;
     const owner = options.owner === undefined ? deployer : parseAddress(options.owner);
     console.log(`network    ${network.title}, chain id ${network.chainId}`);
+    console.log(`rpc        ${new URL(rpcUrl).host}`);
     console.log(`deployer   ${deployer}`);
     console.log(`owner      ${owner}`);
     console.log(`recorder   ${recorder}`);
-    if (!options.again) await checkNotLive(provider, environment, envFile);
+    if (!options.again) await checkNotThere(provider, deployer, environment, envFile);
     const cost = await checkBalance(provider, { deployer, owner, recorder }, network);
     console.log(`cost       at most ${formatEther(cost)}`);
     if (options.dryRun) return console.log("\nA dry run: nothing was deployed.");
 
-    const { address, block, transaction } = await deployProofOfCompute({ rpcUrl, signer, recorder, owner });
-    updateEnvFile(envFile, { PROOF_OF_COMPUTE_ADDRESS: address, PROOF_OF_COMPUTE_BLOCK: String(block) });
-    console.log(`contract   ${address}, in block ${block}, transaction ${transaction}`);
-    console.log(`written to ${envFile}: PROOF_OF_COMPUTE_ADDRESS and PROOF_OF_COMPUTE_BLOCK`);
+    const { address, block } = await send({ rpcUrl, signer, recorder, owner }, envFile, environment);
+    updateEnvFile(envFile, { PROOF_OF_COMPUTE_BLOCK: String(block) });
+    console.log(`included   in block ${block}`);
     if (network.explorerUrl === undefined) return;
     console.log(`\n${network.explorerUrl}/address/${address}`);
     console.log("Verify the source there, with ETHERSCAN_API_KEY (an Etherscan V2 key) in the environment, by:");
@@ -86,20 +88,48 @@ async function deploy(options: Options): Promise<void> {
   }
 }
 
+/** Deploys, with the address in the file before anything is sent: whatever is lost then, the next run finds the contract. */
+async function send(deployment: Deployment, envFile: string, environment: Environment): Promise<Deployed> {
+  const before = environment.PROOF_OF_COMPUTE_ADDRESS;
+  let named = false;
+  try {
+    return await deployProofOfCompute({
+      ...deployment,
+      onSending(address, block) {
+        updateEnvFile(envFile, { PROOF_OF_COMPUTE_ADDRESS: address, PROOF_OF_COMPUTE_BLOCK: String(block) });
+        named = true;
+        console.log(`contract   ${address}`);
+        console.log(`written to ${envFile}: PROOF_OF_COMPUTE_ADDRESS${before ? `, which was ${before}` : ""}`);
+      },
+      onSent: (transaction) => console.log(`sent       transaction ${transaction}`),
+    });
+  } catch (cause) {
+    if (!named) throw cause;
+    throw new Error(
+      `${reasonOf(cause)}. The contract may come all the same. Run this again, without --again: it deploys only if none is there or on its way`,
+      { cause },
+    );
+  }
+}
+
 async function checkChain(provider: JsonRpcProvider, network: Network, rpcUrl: string): Promise<void> {
   const { host } = new URL(rpcUrl);
   const chainId = await provider.send("eth_chainId", []).then(Number, (cause: unknown) => {
-    throw new DeployError(`nothing answers at ${host}: is the network up, and the address right?`, { cause });
+    throw new Error(`nothing answers at ${host} (${reasonOf(cause)}): is the network up, and XDC_RPC_URL right?`, {
+      cause,
+    });
   });
   if (chainId === network.chainId) return;
-  throw new DeployError(`${host} serves chain ${chainId}; ${network.title} is ${network.chainId}`);
+  throw new Error(
+    `${host} serves chain ${chainId}; ${network.title} is ${network.chainId}: set XDC_RPC_URL to one of its RPCs, or leave it empty for the public one`,
+  );
 }
 
 async function deployerOf(environment: Environment, provider: JsonRpcProvider, network: Network): Promise<Signer> {
   const key = await readKey(environment, "DEPLOYER");
   if (key !== undefined) return new Wallet(key, provider);
   if (network.name === "local") return provider.getSigner(0);
-  throw new DeployError("set DEPLOYER_KEYSTORE or DEPLOYER_PRIVATE_KEY, in the environment or in .env: it pays");
+  throw new Error("set DEPLOYER_KEYSTORE or DEPLOYER_PRIVATE_KEY, in the environment or in .env: it pays");
 }
 
 async function recorderOf(environment: Environment): Promise<Address | undefined> {
@@ -113,16 +143,28 @@ async function readKey(environment: Environment, role: "DEPLOYER" | "RECORDER"):
   if (keystore) return readKeystore(`${role}_KEYSTORE`, keystore, environment[`${role}_KEYSTORE_PASSWORD`]);
   const key = environment[`${role}_PRIVATE_KEY`];
   if (!key) return undefined;
-  if (!/^0x[0-9a-fA-F]{64}$/.test(key)) throw new DeployError(`${role}_PRIVATE_KEY: must be 0x and 64 hex digits`);
+  if (!/^0x[0-9a-fA-F]{64}$/.test(key)) throw new Error(`${role}_PRIVATE_KEY: must be 0x and 64 hex digits`);
   return key;
 }
 
 /** Units count in one contract: a second one on the same chain would silently begin at zero. */
-async function checkNotLive(provider: JsonRpcProvider, environment: Environment, envFile: string): Promise<void> {
+async function checkNotThere(
+  provider: JsonRpcProvider,
+  deployer: Address,
+  environment: Environment,
+  envFile: string,
+): Promise<void> {
   const named = environment.PROOF_OF_COMPUTE_ADDRESS;
-  if (!named || (await provider.getCode(parseAddress(named))) === "0x") return;
-  throw new DeployError(
-    `PROOF_OF_COMPUTE_ADDRESS (environment or ${envFile}) is ${named}, a live contract on this chain. Its units do not move to a new one; --again deploys all the same`,
+  if (!named) return;
+  const address = parseAddress(named);
+  const where = `PROOF_OF_COMPUTE_ADDRESS (environment or ${envFile}) is ${named}`;
+  // In this order: what is included between the two questions is seen by the second.
+  if (await isOnItsWay(provider, deployer, address)) {
+    throw new Error(`${where}, whose deployment is on its way: run this again later; --again deploys another one`);
+  }
+  if ((await provider.getCode(address)) === "0x") return;
+  throw new Error(
+    `${where}, a live contract on this chain. Its units do not move to a new one; --again deploys all the same`,
   );
 }
 
@@ -137,7 +179,7 @@ async function checkBalance(
   ]);
   if (balance >= cost) return cost;
   const where = network.faucetUrl === undefined ? "" : `; test coins come from ${network.faucetUrl}`;
-  throw new DeployError(
+  throw new Error(
     `${who.deployer} holds ${formatEther(balance)} and the deployment may cost ${formatEther(cost)}${where}`,
   );
 }
@@ -145,8 +187,6 @@ async function checkBalance(
 try {
   await deploy(readOptions(process.argv));
 } catch (error) {
-  // What people can put right comes as one line; anything else with its stack.
-  const expected = ["DeployError", "AddressError", "ConfigError"].includes((error as Error).name);
-  console.error(expected ? `deploy: ${(error as Error).message}` : error);
+  console.error(`deploy: ${reasonOf(error)}`);
   process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
-import { ContractFactory, JsonRpcProvider, type Signer, Wallet } from "ethers";
+import { ContractFactory, getCreateAddress, JsonRpcProvider, type Signer, Wallet } from "ethers";
 import { feePerGas, readFee } from "../../coordinator/src/adapters/fees.ts";
 import { proofOfComputeArtifact } from "./artifact.ts";
 
@@ -14,6 +14,10 @@ export interface Deployment {
   readonly recorder: Address;
   /** Names recorders, pauses, and credits by hand; the deployer when absent. */
   readonly owner?: Address;
+  /** Told before anything is sent: where the contract will be, and the newest block, which does not hold it yet. */
+  readonly onSending?: (address: Address, block: number) => void;
+  /** Told once the RPC took the transaction. */
+  readonly onSent?: (transaction: Hex) => void;
 }
 
 /** A contract on its chain. */
@@ -32,16 +36,25 @@ export async function deployProofOfCompute(deployment: Deployment): Promise<Depl
   try {
     const signer = signerOf(deployment, provider);
     const { abi, bytecode } = proofOfComputeArtifact();
-    const factory = new ContractFactory(abi, bytecode, signer);
-    const owner = deployment.owner ?? (await signer.getAddress());
-    const contract = await factory.deploy(owner, deployment.recorder, await readFee(provider));
-    const transaction = contract.deploymentTransaction()!;
-    const receipt = await transaction.wait(1, INCLUSION_TIMEOUT_MS);
-    return {
-      address: (await contract.getAddress()) as Address,
-      block: receipt!.blockNumber,
-      transaction: transaction.hash as Hex,
-    };
+    const from = await signer.getAddress();
+    const [nonce, head, fee] = await Promise.all([
+      signer.getNonce("pending"),
+      provider.getBlockNumber(),
+      readFee(provider),
+    ]);
+    const address = getCreateAddress({ from, nonce }) as Address;
+    const creation = await new ContractFactory(abi, bytecode).getDeployTransaction(
+      deployment.owner ?? from,
+      deployment.recorder,
+      { ...fee, nonce },
+    );
+    // What can be refused is refused here, before anybody is told of it.
+    const transaction = await signer.populateTransaction(creation);
+    deployment.onSending?.(address, head);
+    const sent = await signer.sendTransaction(transaction);
+    deployment.onSent?.(sent.hash as Hex);
+    const receipt = await sent.wait(1, INCLUSION_TIMEOUT_MS);
+    return { address, block: receipt!.blockNumber, transaction: sent.hash as Hex };
   } finally {
     provider.destroy();
   }
@@ -61,9 +74,27 @@ export async function deploymentCost(
   return gas * feePerGas(fee);
 }
 
-/** A provider that remembers nothing, and asks for the chain id once unless it is given. The caller destroys it. */
+/**
+ * Whether the contract at `address` comes from a transaction of `deployer` that waits to be included. One that no RPC has
+ * heard of needs no care: the next deployment has its nonce, so only one of the two can ever be included.
+ */
+export async function isOnItsWay(provider: JsonRpcProvider, deployer: Address, address: Address): Promise<boolean> {
+  const [included, sent] = await Promise.all([
+    provider.getTransactionCount(deployer, "latest"),
+    provider.getTransactionCount(deployer, "pending"),
+  ]);
+  for (let nonce = included; nonce < sent; nonce++) {
+    if (getCreateAddress({ from: deployer, nonce }) === address) return true;
+  }
+  return false;
+}
+
+/**
+ * A provider that remembers nothing, sends one request a body, as public RPCs want it, and asks for the chain id once
+ * unless it is given. The caller destroys it.
+ */
 export function openRpc(rpcUrl: string, chainId?: number): JsonRpcProvider {
-  return new JsonRpcProvider(rpcUrl, chainId, { staticNetwork: true, cacheTimeout: -1 });
+  return new JsonRpcProvider(rpcUrl, chainId, { staticNetwork: true, cacheTimeout: -1, batchMaxCount: 1 });
 }
 
 function signerOf({ signer, deployerKey }: Deployment, provider: JsonRpcProvider): Signer {

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PROOF_OF_COMPUTE_ABI, toXdcAddress } from "@proof-of-compute/proto";
 import { Contract, Wallet } from "ethers";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
+import { startRpcProxy } from "../support/rpc-proxy.ts";
 import { someWallet } from "../support/settling.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../scripts/deploy_proof_of_compute.ts", import.meta.url));
@@ -33,13 +34,22 @@ interface Outcome {
   readonly error: string;
 }
 
-/** Runs the script as people do, with nothing in its environment but `variables`. */
-function run(flags: readonly string[], variables: Record<string, string> = {}): Promise<Outcome> {
-  const all = ["--network", "local", "--rpc-url", chain.url, "--dotenv", envFile, ...flags];
+/** Runs the script as people do, with `variables` and the chain in its environment; Ctrl-C once its output is `enough`. */
+function run(
+  flags: readonly string[],
+  variables: Record<string, string> = {},
+  enough: (out: string) => boolean = () => false,
+): Promise<Outcome> {
+  const all = ["--network", "local", "--dotenv", envFile, ...flags];
   return new Promise((resolve) => {
-    const env = { PATH: process.env.PATH, ...variables };
-    execFile(process.execPath, [SCRIPT, ...all], { env }, (error, out, text) => {
+    const env = { PATH: process.env.PATH, XDC_RPC_URL: chain.url, ...variables };
+    const child = execFile(process.execPath, [SCRIPT, ...all], { env }, (error, out, text) => {
       resolve({ code: error ? Number(error.code) : 0, out, error: text });
+    });
+    let seen = "";
+    child.stdout!.on("data", (part: string) => {
+      seen += part;
+      if (enough(seen)) child.kill("SIGINT");
     });
   });
 }
@@ -94,6 +104,64 @@ test("does not deploy twice by accident", async () => {
   expect((await written()).PROOF_OF_COMPUTE_ADDRESS).not.toBe(before.PROOF_OF_COMPUTE_ADDRESS);
 });
 
+test("what is on its way when it is stopped is found by the next run", async () => {
+  const deployer = new Wallet(chain.key(6)).address;
+  const variables = { DEPLOYER_PRIVATE_KEY: chain.key(6) };
+  await chain.provider.send("evm_setAutomine", [false]);
+  onTestFinished(() => chain.provider.send("evm_setAutomine", [true]));
+  const block = await chain.provider.getBlockNumber();
+  const stopped = await run([], variables, (out) => out.includes("transaction 0x"));
+  const before = await written();
+  expect(before.PROOF_OF_COMPUTE_BLOCK).toBe(String(block));
+  expect(stopped.out).toContain(before.PROOF_OF_COMPUTE_ADDRESS);
+  const [{ hash }] = await chain.provider.send("eth_getBlockByNumber", ["pending", true]).then((b) => b.transactions);
+  expect(stopped.out).toContain(hash);
+
+  const refused = await run([], variables);
+  expect([refused.code, refused.error]).toEqual([1, expect.stringContaining("on its way")]);
+  expect(await written()).toEqual(before);
+  await chain.provider.send("evm_mine", []);
+  const late = await run([], variables);
+  expect([late.code, late.error]).toEqual([1, expect.stringContaining("a live contract")]);
+  expect(await chain.provider.getTransactionCount(deployer)).toBe(1);
+  expect(await at(before.PROOF_OF_COMPUTE_ADDRESS!).getFunction("owner")()).toBe(deployer);
+});
+
+test.each([
+  { lost: "the answer", fault: "drop-response", key: 7, code: 1 },
+  { lost: "the transaction", fault: "drop", key: 8, code: 0 },
+] as const)("makes one contract in all when $lost is lost", async ({ fault, key, code }) => {
+  const proxy = await startRpcProxy(chain.url);
+  onTestFinished(() => proxy.stop());
+  proxy.fault = ({ method }) => (method === "eth_sendRawTransaction" ? fault : undefined);
+  const variables = { DEPLOYER_PRIVATE_KEY: chain.key(key) };
+  await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
+  const { PROOF_OF_COMPUTE_ADDRESS: old } = await written();
+  const failed = await run([], { ...variables, XDC_RPC_URL: proxy.url });
+  const { PROOF_OF_COMPUTE_ADDRESS: address } = await written();
+  expect([failed.code, failed.out]).toEqual([1, expect.stringContaining(address!)]);
+  expect(failed.out).toContain(`was ${old}`);
+  expect(failed.error).toContain("Run this again");
+  expect((await run([], variables)).code).toBe(code);
+  expect((await written()).PROOF_OF_COMPUTE_ADDRESS).toBe(address);
+  expect(await chain.provider.getTransactionCount(new Wallet(chain.key(key)).address)).toBe(1);
+  expect(await at(address!).getFunction("nextBatchId")()).toBe(1n);
+});
+
+test.each(["eth_chainId", "eth_getCode", "eth_gasPrice", "eth_getTransactionReceipt"])(
+  "shows the RPC's host and never its key, when %s fails too",
+  async (method) => {
+    const proxy = await startRpcProxy(chain.url);
+    onTestFinished(() => proxy.stop());
+    proxy.fault = (request) => (request.method === method ? { status: 502 } : undefined);
+    await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
+    const { code, out, error } = await run([], { XDC_RPC_URL: `${proxy.url}/v1/the-key` });
+    expect([code, error]).toEqual([1, expect.stringContaining("502")]);
+    expect(out + error).toContain(new URL(proxy.url).host);
+    expect(out + error).not.toContain("the-key");
+  },
+);
+
 test("a contract of another chain in .env is no obstacle", async () => {
   await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
   expect((await run([])).code).toBe(0);
@@ -111,7 +179,6 @@ test("a dry run checks everything and changes nothing", async () => {
 
 test.each([
   { wrong: "another chain", flags: ["--network", "apothem"], says: "serves chain 31337; XDC Apothem testnet is 51" },
-  { wrong: "nothing there", flags: ["--rpc-url", "http://127.0.0.1:1"], says: "nothing answers at 127.0.0.1:1" },
   { wrong: "an unknown network", flags: ["--network", "rinkeby"], says: "Allowed choices are local, apothem, xdc" },
   { wrong: "the owner", flags: ["--owner", "0x12"], says: "deploy: " },
 ])("says what is wrong: $wrong", async ({ flags, says }) => {
@@ -127,6 +194,8 @@ test.each([
     variables: { DEPLOYER_PRIVATE_KEY: Wallet.createRandom().privateKey },
     says: "holds 0.0 and",
   },
+  { wrong: "nothing there", variables: { XDC_RPC_URL: "http://127.0.0.1:1" }, says: "nothing answers at 127.0.0.1:1" },
+  { wrong: "no URL", variables: { XDC_RPC_URL: "example.org/the-key" }, says: "XDC_RPC_URL" },
   { wrong: "a bad key", variables: { DEPLOYER_PRIVATE_KEY: "0x12" }, says: "64 hex digits" },
   { wrong: "a bad recorder", variables: { RECORDER_ADDRESS: "xdc12" }, says: "deploy: " },
 ])("says what is wrong: $wrong", async ({ variables, says }) => {
