@@ -1,0 +1,157 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { BothSides, WAIT } from "../support/both-sides.ts";
+import { startTestCoordinator } from "../support/coordinator.ts";
+import { Settling, someWallet } from "../support/settling.ts";
+import { storeSettings } from "../support/store.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+let it: Settling;
+let sides: BothSides;
+const alice = someWallet();
+const bob = someWallet();
+const carol = someWallet();
+
+beforeEach(async () => {
+  it = await Settling.begin();
+  sides = new BothSides(it);
+});
+afterEach(async () => {
+  await it.end();
+});
+
+describe("npm run reconcile, beside a coordinator", () => {
+  /** A coordinator on the store's folder, until `condition` holds of what it says of settlement. */
+  async function coordinate(
+    condition: (settlement: Settlement) => void,
+    meanwhile?: () => Promise<void>,
+  ): Promise<void> {
+    await it.lend(async () => {
+      const coordinator = await startTestCoordinator({
+        ...(await environment()),
+        RECORDER_PRIVATE_KEY: it.chain.key(1),
+        BATCH_MAX_WAIT: "1ms",
+        CHAIN_POLL_INTERVAL: "50ms",
+      });
+      try {
+        await vi.waitFor(async () => {
+          const network = (await (await fetch(`${coordinator.origin}/api/network`)).json()) as {
+            settlement: Settlement;
+          };
+          condition(network.settlement);
+        }, WAIT);
+        await meanwhile?.();
+      } finally {
+        await coordinator.stop();
+      }
+    });
+  }
+
+  interface Settlement {
+    readonly state: string;
+    readonly reason?: string;
+    readonly lastRecorded?: number;
+  }
+
+  const environment = async () => ({
+    DATA_DIR: it.directory,
+    XDC_RPC_URL: it.proxy.url,
+    PROOF_OF_COMPUTE_ADDRESS: it.contract,
+    LEASE_TIME: "3s",
+    HEARTBEAT_INTERVAL: "1s",
+    ...(await storeSettings(it.directory)),
+  });
+  const recorded = (id: number) => (settlement: Settlement) =>
+    expect(settlement).toMatchObject({ state: "running", lastRecorded: id });
+
+  /** `npm run reconcile` as a process. */
+  async function run(...flags: readonly string[]): Promise<{ code: number; output: string }> {
+    const env = { ...process.env, ...(await environment()), NO_COLOR: "1" };
+    return new Promise((resolve) => {
+      execFile(process.execPath, ["scripts/reconcile.ts", ...flags], { cwd: ROOT, env }, (error, stdout, stderr) => {
+        resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
+      });
+    });
+  }
+
+  /** The same, on the store that the test has open otherwise. */
+  function reconcile(...flags: readonly string[]): Promise<{ code: number; output: string }> {
+    return it.lend(() => run(...flags));
+  }
+
+  test("yesterday's backup: settlement stops, reconcile mends, and the coordinator goes on", async () => {
+    await sides.verify([alice, bob]);
+    await coordinate(recorded(1));
+    await sides.verify([alice]);
+    const restore = await it.backup();
+    await coordinate(recorded(2));
+    await sides.verify([bob, carol]);
+    await coordinate(recorded(3));
+    await restore();
+    await sides.verify([alice, carol]);
+
+    await coordinate(
+      (settlement) => {
+        expect(settlement.state).toBe("stopped");
+        expect(settlement.reason).toContain("npm run reconcile");
+      },
+      async () => {
+        expect(await run("--fix")).toEqual({
+          code: 2,
+          output: expect.stringMatching(/another coordinator uses|stop every coordinator/),
+        });
+      },
+    );
+    const dry = await reconcile();
+    expect(dry).toEqual({ code: 1, output: expect.stringMatching(/only on chain[\s\S]*do not agree/) });
+    expect(await it.lastBatch()).toMatchObject({ id: 1 });
+
+    const fixed = await reconcile("--fix");
+    expect(fixed.output).toContain("batch 2: found its 1 receipts");
+    expect(fixed.output).toContain("batch 3: imported from the chain");
+    expect(fixed.output).toContain("receipts in quarantine: 2");
+    expect(fixed.code).toBe(0);
+    // Both were accepted after the backup was restored, so no lost batch has them.
+    const released = await reconcile("--release-quarantine", "all");
+    expect(released).toEqual({ code: 0, output: expect.stringContaining("released 2 receipts") });
+    await coordinate(recorded(4));
+    await sides.expectPaidOnce();
+    const report = JSON.parse((await reconcile("--json")).output) as { agree: boolean; batches: { verdict: string }[] };
+    expect(report.agree).toBe(true);
+    expect(report.batches.map(({ verdict }) => verdict)).toEqual(["same", "same", "same", "same"]);
+  });
+
+  test("a lost database is rebuilt as far as the chain knows", async () => {
+    await sides.verify([alice, bob]);
+    await coordinate(recorded(1));
+    await sides.verify([bob]);
+    await coordinate(recorded(2));
+    await (await it.owned().getFunction("recordCompute")(alice)).wait();
+    sides.owed.set(alice, sides.owed.get(alice)! + 1n);
+    await it.lose();
+
+    expect(await reconcile()).toEqual({ code: 1, output: expect.stringContaining("the store is empty") });
+    const fixed = await reconcile("--fix");
+    expect(fixed).toEqual({ code: 0, output: expect.stringContaining("batch 2: imported from the chain") });
+    expect(await it.store.boundTo()).toEqual({ chainId: 31337, address: it.contract });
+    expect((await reconcile("--fix")).code).toBe(0);
+    await sides.verify([alice, carol]);
+    await coordinate(recorded(3));
+    await sides.expectPaidOnce();
+    expect((await reconcile()).code).toBe(0);
+  });
+
+  test("says what it cannot do", async () => {
+    const wrong = [
+      [["--fix", "--release-quarantine", "all"], /--fix first/],
+      [["--release-quarantine", "0x00"], /no receipt in quarantine/],
+    ] as const;
+    for (const [flags, message] of wrong) {
+      expect(await reconcile(...flags)).toEqual({ code: 2, output: expect.stringMatching(message) });
+    }
+    await it.store.bind({ chainId: 50, address: it.contract }, false);
+    expect(await reconcile()).toEqual({ code: 2, output: expect.stringContaining("the store belongs to") });
+  });
+});
