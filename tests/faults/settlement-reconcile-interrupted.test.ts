@@ -23,6 +23,29 @@ afterEach(async () => {
   await it.end();
 });
 
+/**
+ * A store that lacks one batch, which cannot be found again. It has one of the batch's two receipts; of the other it knows
+ * the attempt, as live. `restore` brings that back.
+ */
+async function lackOneBatch() {
+  await sides.verify([alice]);
+  await sides.recordAll();
+  const [kept] = await sides.verify([bob]);
+  const { receipt: forgotten } = await it.assign(carol, Date.now());
+  const restore = await it.backup();
+  await it.comeIn(forgotten);
+  sides.owe(forgotten);
+  await sides.recordAll();
+  return { kept: kept!, forgotten, restore };
+}
+
+/** Whether the process stops before its work is done. */
+async function stops(process: Mortal, work: Promise<void>): Promise<boolean> {
+  const stopped = vi.waitFor(() => expect(process.dead).toBe(true), { timeout: 60_000, interval: 1 });
+  stopped.catch(() => undefined);
+  return Promise.race([stopped.then(() => true), work.then(() => false)]);
+}
+
 describe("reconcile, interrupted", () => {
   test("ended at any of its calls, settlement sends nothing, and the next run ends the work", async () => {
     await sides.verify([alice]);
@@ -42,10 +65,7 @@ describe("reconcile, interrupted", () => {
     for (; died; points++) {
       await again();
       const process = new Mortal(points, points % 2 === 1);
-      const mended = sides.mend(process.mortal<Store>(it.store, "store")).then(() => true);
-      const dead = vi.waitFor(() => expect(process.dead).toBe(true), WAIT).then(() => false);
-      died = !(await Promise.race([mended, dead]));
-      dead.catch(() => undefined);
+      died = await stops(process, sides.mend(process.mortal<Store>(it.store, "store")));
       const sent = it.count("eth_sendRawTransaction");
       if (died) {
         const settlement = await it.settle();
@@ -59,6 +79,34 @@ describe("reconcile, interrupted", () => {
     }
     expect(points).toBeGreaterThan(10);
     await sides.recordAll();
+    await sides.expectPaidOnce();
+  });
+
+  test("ended at any of its calls, settlement goes on only when nothing is left that was credited before", async () => {
+    const { kept, forgotten, restore } = await lackOneBatch();
+    const sent = it.count("eth_sendRawTransaction");
+    const states = new Set<string>();
+    for (let died = true, point = 0; died; point++) {
+      await restore();
+      const process = new Mortal(point);
+      died = await stops(process, sides.mend(process.mortal<Store>(it.store, "store")));
+      const settlement = await it.settle();
+      const { state } = await vi.waitFor(() => {
+        expect(["stopped", "running"]).toContain(settlement.status().state);
+        return settlement.status();
+      }, WAIT);
+      await settlement.stop();
+      states.add(state);
+      if (state === "running") {
+        expect(
+          (await sides.inQuarantine()).map(({ receiptId }) => receiptId),
+          process.lastStep,
+        ).toEqual([kept.receiptId]);
+        expect(await it.store.task(forgotten.taskId), process.lastStep).toMatchObject({ state: "queued" });
+      }
+      expect(it.count("eth_sendRawTransaction"), process.lastStep).toBe(sent);
+    }
+    expect([...states]).toEqual(["stopped", "running"]);
     await sides.expectPaidOnce();
   });
 

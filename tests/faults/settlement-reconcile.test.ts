@@ -68,7 +68,7 @@ describe("reconcile", () => {
     await sides.verify([alice]);
     await sides.recordAll();
     const [credited] = await sides.verify([bob]);
-    const live = await it.assign(carol, Date.now());
+    const { running: live } = await it.assign(carol, Date.now());
     const restore = await it.backup();
     await sides.verify([bob, carol]);
     await sides.recordAll();

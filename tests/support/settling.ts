@@ -11,7 +11,7 @@ import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
 import type { Batch } from "../../coordinator/src/domain/batch.ts";
 import type { Owner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
+import { accept, assign, liveAssignment, type Task } from "../../coordinator/src/domain/task.ts";
 import type { Chain } from "../../coordinator/src/ports/chain.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
 import { ReceiptTrees } from "../../coordinator/src/services/receipt-trees.ts";
@@ -200,12 +200,18 @@ export class Settling {
     return tasks.map(({ receipt }) => receipt);
   }
 
-  /** Puts a task into the store whose attempt is live since `at`. */
-  async assign(wallet: Address, at: number): Promise<Task> {
-    const { queued, running } = verifiedTask(wallet, at, at);
+  /** Puts a task into the store whose attempt is live since `at`; `receipt` is for {@link comeIn}. */
+  async assign(wallet: Address, at: number): Promise<{ readonly running: Task; readonly receipt: Receipt }> {
+    const { queued, running, receipt } = verifiedTask(wallet, at, at);
     await this.store.insertTask(queued);
     expect(await this.store.saveTask(running)).toBe(true);
-    return running;
+    return { running, receipt };
+  }
+
+  /** A node sends the result of an attempt, for the first time or again; it is accepted while the attempt is live. */
+  async comeIn(receipt: Receipt): Promise<void> {
+    const task = (await this.store.task(receipt.taskId))!;
+    if (liveAssignment(task)) expect(await this.store.saveTask(accept(task, receipt), { receipt })).toBe(true);
   }
 
   /** Resolves once every receipt stands in a recorded batch. */
