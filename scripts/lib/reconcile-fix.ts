@@ -4,7 +4,7 @@ import { type Address, type Hex, receiptTree } from "@proof-of-compute/proto";
 import { type Batch, leafOf } from "../../coordinator/src/domain/batch.ts";
 import { isSameOwner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import { endAssignment, liveAssignment } from "../../coordinator/src/domain/task.ts";
+import { endAssignment, liveAssignment, type Task } from "../../coordinator/src/domain/task.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
 import type { ChainLedger, RecordedBatch } from "./reconcile-chain.ts";
 import { readAll } from "./reconcile-report.ts";
@@ -36,9 +36,9 @@ export class CannotFix extends Error {
 }
 
 /**
- * Brings the store to what the chain holds. Ended at any line and run again it comes to the same: receipts go into
- * quarantine and attempts end *before* the batch is stored that makes settlement go on, and until the last batch is stored
- * settlement stops at the gap. Throws {@link CannotFix}.
+ * Brings the store to what the chain holds. Ended at any line and run again it comes to the same: attempts end and receipts
+ * go into quarantine *before* the batch is stored that makes settlement go on, and until the last batch is stored settlement
+ * stops at the gap. Throws {@link CannotFix}.
  */
 export async function fix(components: FixComponents, init: FixInit, ledger: ChainLedger): Promise<void> {
   const { store, say } = components;
@@ -46,7 +46,7 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
   const [newest] = (await store.batches({ limit: 1 })).items;
   const missing = ledger.batches.slice(newest?.id ?? 0);
   if (missing.length === 0) return;
-  const candidates = new Candidates(await readUnbatched(store));
+  let candidates = new Candidates(await readUnbatched(store));
   for (const recorded of missing) {
     const at = await components.timeOf(recorded.block);
     const receipts = candidates.find(recorded);
@@ -58,10 +58,13 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
       continue;
     }
     const before = at + init.clockMarginMs;
-    const quarantined = await store.quarantineReceipts(candidates.acceptedUntil(before));
+    // First, and whoever works on the store meanwhile: an attempt that has ended takes no result, and the receipt of one that
+    // took it before is among those that are read now.
     const ended = await endAttempts(store, before);
-    if (quarantined > 0) say(`batch ${recorded.id}: ${quarantined} receipts may be in it, and go into quarantine`);
     if (ended > 0) say(`batch ${recorded.id}: ended ${ended} attempts whose result may be in it`);
+    candidates = new Candidates(await readUnbatched(store));
+    const quarantined = await store.quarantineReceipts(candidates.acceptedUntil(before));
+    if (quarantined > 0) say(`batch ${recorded.id}: ${quarantined} receipts may be in it, and go into quarantine`);
     await insert(store, { ...batchOf(recorded, at), receiptIds: [], imported: true });
     say(`batch ${recorded.id}: imported from the chain, without its receipts`);
   }
@@ -170,15 +173,20 @@ function startOf({ receiptId }: Receipt): number {
  */
 async function endAttempts(store: Store, before: number): Promise<number> {
   const tasks = await readAll((query) => store.tasks({ ...query, states: ["running", "cancelling"] }));
-  let ended = 0;
-  for (const task of tasks) {
-    const live = liveAssignment(task);
-    if (!live || !task.owner || live.assignedAt >= before) continue;
+  const ended = await Promise.all(tasks.map((task) => endAttempt(store, task, before)));
+  return ended.filter(Boolean).length;
+}
+
+/** Tries again when somebody else was quicker: whoever it is given to, the attempt ends. False when it began later, or has ended. */
+async function endAttempt(store: Store, task: Task, before: number): Promise<boolean> {
+  for (let current: Task | null = task; current; current = await store.task(task.id)) {
+    const live = liveAssignment(current);
+    if (!live || !current.owner || live.assignedAt >= before) return false;
     const ending = { state: "lost", reason: "STORE_RESTORED", at: Date.now() } as const;
-    const retry = { maxAttempts: Number.POSITIVE_INFINITY, notBefore: task.notBefore };
-    if (await store.saveTask(endAssignment(task, live.id, ending, retry, task.owner))) ended++;
+    const retry = { maxAttempts: Number.POSITIVE_INFINITY, notBefore: current.notBefore };
+    if (await store.saveTask(endAssignment(current, live.id, ending, retry, current.owner))) return true;
   }
-  return ended;
+  return false;
 }
 
 /** Names of the coordinators that give a sign of life within `leaseMs`. */

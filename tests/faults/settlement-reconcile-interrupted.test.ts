@@ -1,5 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { toHex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
+import { liveAssignment, takeOver } from "../../coordinator/src/domain/task.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
 import { livingCoordinators } from "../../scripts/lib/reconcile-fix.ts";
 import { MemoryStore } from "../conformance/memory-store.ts";
@@ -37,6 +40,13 @@ async function lackOneBatch() {
   sides.owe(forgotten);
   await sides.recordAll();
   return { kept: kept!, forgotten, restore };
+}
+
+/** Its node has come to another coordinator, which follows the attempt from now on. */
+async function adopt({ taskId }: Receipt): Promise<void> {
+  const task = (await it.store.task(taskId))!;
+  const owner = { coordinatorId: "coordinator-2", incarnation: toHex(randomBytes(16)) };
+  if (liveAssignment(task)) expect(await it.store.saveTask(takeOver(task, owner))).toBe(true);
 }
 
 /** Whether the process stops before its work is done. */
@@ -107,6 +117,33 @@ describe("reconcile, interrupted", () => {
       expect(it.count("eth_sendRawTransaction"), process.lastStep).toBe(sent);
     }
     expect([...states]).toEqual(["stopped", "running"]);
+    await sides.expectPaidOnce();
+  });
+
+  test.each([
+    ["comes again", (forgotten: Receipt) => it.comeIn(forgotten)],
+    ["goes to a coordinator that starts", (forgotten: Receipt) => adopt(forgotten)],
+  ])("an attempt whose result was credited %s at any of its calls: it is credited once", async (_, meanwhile) => {
+    const { forgotten, restore } = await lackOneBatch();
+    // Accepted anew, later than any batch that may carry it.
+    const again = { ...forgotten, acceptedAt: Date.now() + HOUR };
+    let stopped = true;
+    let points = 0;
+    for (; stopped; points++) {
+      await restore();
+      const process = new Mortal(points);
+      const mended = sides.mend(process.mortal<Store>(it.store, "store"));
+      stopped = await stops(process, mended);
+      if (stopped) await meanwhile(again);
+      process.revive();
+      await mended;
+      await it.comeIn(again);
+      expect(await it.store.unbatched(), process.calls[points]).toEqual({ count: 0 });
+      expect((await sides.report()).agree).toBe(true);
+    }
+    expect(points).toBeGreaterThan(5);
+    await sides.verify([alice, carol]);
+    await sides.recordAll();
     await sides.expectPaidOnce();
   });
 
