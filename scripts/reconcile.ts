@@ -103,12 +103,24 @@ async function checkBinding(
   );
 }
 
-/** SQLite's own lock keeps everybody out already. */
-async function checkNobodyLives(store: Store, { MONGODB_URI, LEASE_TIME }: Needed, say: (line: string) => void) {
-  if (MONGODB_URI === undefined) return;
-  say(`looking for ${LEASE_TIME / 1_000} s whether a coordinator lives`);
-  const living = await livingCoordinators(store, LEASE_TIME);
-  if (living.length > 0) throw new ReconcileError(`stop every coordinator first: ${living.join(", ")} lives`);
+/** Rejects when a coordinator lives; the returned function looks again, at once. */
+async function checkNobodyLives(
+  store: Store,
+  { MONGODB_URI, LEASE_TIME }: Needed,
+  say: (line: string) => void,
+): Promise<() => Promise<void>> {
+  const known = await store.coordinators();
+  const look = async () => {
+    const living = await livingCoordinators(store, known);
+    if (living.length > 0) throw new ReconcileError(`stop every coordinator first: ${living.join(", ")} lives`);
+  };
+  // SQLite's own lock keeps everybody out already.
+  if (MONGODB_URI !== undefined && known.length > 0) {
+    say(`looking for ${LEASE_TIME / 1_000} s whether a coordinator lives`);
+    await sleep(LEASE_TIME);
+  }
+  await look();
+  return look;
 }
 
 async function release(store: Store, { quarantined }: Report, wanted: readonly string[]): Promise<number> {
@@ -144,11 +156,13 @@ async function reconcile(options: Options): Promise<number> {
     const { store } = opened;
     await checkBinding(store, chainId, source, say);
     const acts = options.fix || options.releaseQuarantine !== undefined;
-    if (acts) await checkNobodyLives(store, settings, say);
+    const lookAgain = acts ? await checkNobodyLives(store, settings, say) : undefined;
     if (options.fix) await untilFinal();
     const recordedBefore = await newestRecorded(store);
     const ledger = await readChainLedger(rpc, source);
     let report = await compare(store, ledger, recordedBefore);
+    // Reading took a while, in which a supervisor may have started one.
+    await lookAgain?.();
     if (options.fix) {
       // An empty store, or one that never knew its contract, belongs to this one from now on.
       await store.bind({ chainId, address: contract }, false);

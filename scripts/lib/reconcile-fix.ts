@@ -1,8 +1,7 @@
 /** What `npm run reconcile -- --fix` changes in the store; never anything on the chain. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Address, type Hex, receiptTree } from "@proof-of-compute/proto";
 import { type Batch, leafOf } from "../../coordinator/src/domain/batch.ts";
-import { isSameOwner } from "../../coordinator/src/domain/owner.ts";
+import { type CoordinatorRecord, isSameOwner } from "../../coordinator/src/domain/owner.ts";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { endAssignment, liveAssignment, type Task } from "../../coordinator/src/domain/task.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
@@ -189,12 +188,13 @@ async function endAttempt(store: Store, task: Task, before: number): Promise<boo
   return false;
 }
 
-/** Names of the coordinators that give a sign of life within `leaseMs`. */
-export async function livingCoordinators(store: Pick<Store, "coordinators">, leaseMs: number): Promise<string[]> {
-  const before = await store.coordinators();
-  if (before.length > 0) await sleep(leaseMs);
+/** Names of the coordinators that came, or gave a sign of life, since `known` was read. */
+export async function livingCoordinators(
+  store: Pick<Store, "coordinators">,
+  known: readonly CoordinatorRecord[],
+): Promise<string[]> {
   const living = (await store.coordinators()).filter(
-    (now) => !before.some((then) => isSameOwner(then, now) && then.beat === now.beat),
+    (now) => !known.some((then) => isSameOwner(then, now) && then.beat === now.beat),
   );
   return living.map(({ coordinatorId }) => coordinatorId);
 }

@@ -1,8 +1,13 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
+import { toHex } from "@proof-of-compute/proto";
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { openStore } from "../../coordinator/src/open-store.ts";
 import { BothSides, WAIT } from "../support/both-sides.ts";
 import { startTestCoordinator } from "../support/coordinator.ts";
+import { mongoOrSkip } from "../support/mongo.ts";
 import { Settling, someWallet } from "../support/settling.ts";
 import { storeSettings } from "../support/store.ts";
 
@@ -68,7 +73,14 @@ describe("npm run reconcile, beside a coordinator", () => {
 
   /** `npm run reconcile` as a process. */
   async function run(...flags: readonly string[]): Promise<{ code: number; output: string }> {
-    const env = { ...process.env, ...(await environment()), NO_COLOR: "1" };
+    return runWith({}, flags);
+  }
+
+  async function runWith(
+    settings: Record<string, string>,
+    flags: readonly string[],
+  ): Promise<{ code: number; output: string }> {
+    const env = { ...process.env, ...(await environment()), ...settings, NO_COLOR: "1" };
     return new Promise((resolve) => {
       execFile(process.execPath, ["scripts/reconcile.ts", ...flags], { cwd: ROOT, env }, (error, stdout, stderr) => {
         resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
@@ -153,5 +165,27 @@ describe("npm run reconcile, beside a coordinator", () => {
     }
     await it.store.bind({ chainId: 50, address: it.contract }, false);
     expect(await reconcile()).toEqual({ code: 2, output: expect.stringContaining("the store belongs to") });
+  });
+
+  test("a coordinator that starts while the chain is being read is seen before anything changes", async (context) => {
+    const MONGODB_URI = (await mongoOrSkip(context)).uri();
+    const opened = await openStore({ MONGODB_URI, DATA_DIR: it.directory }, pino({ level: "silent" }));
+    try {
+      await sides.verify([alice]);
+      await sides.recordAll();
+      const record = { address: "http://127.0.0.1:1", version: "0.1.0", startedAt: 0, beat: 0 };
+      it.proxy.fault = async ({ method }) => {
+        const incarnation = toHex(randomBytes(16));
+        if (method === "eth_getLogs") await opened.store.register({ coordinatorId: "late", incarnation, ...record });
+        return undefined;
+      };
+      expect(await runWith({ MONGODB_URI }, ["--fix"])).toEqual({
+        code: 2,
+        output: expect.stringContaining("stop every coordinator first: late lives"),
+      });
+      expect(await opened.store.batches({ limit: 1 })).toMatchObject({ items: [] });
+    } finally {
+      await opened.stop();
+    }
   });
 });
