@@ -5,7 +5,7 @@ import { type Hex, reasonOf } from "@proof-of-compute/proto";
 import { Command, CommanderError } from "commander";
 import { pino } from "pino";
 import { SETTINGS, type Settings } from "../coordinator/src/config.ts";
-import { openStore } from "../coordinator/src/open-store.ts";
+import { openStore, sqlitePath } from "../coordinator/src/open-store.ts";
 import type { Store } from "../coordinator/src/ports/store.ts";
 import { hasUnfinalBatches, type LedgerSource, openChain, readChainLedger, timeOf } from "./lib/reconcile-chain.ts";
 import { CannotFix, fix, livingCoordinators } from "./lib/reconcile-fix.ts";
@@ -123,6 +123,15 @@ async function checkNobodyLives(
   return look;
 }
 
+/** Opening makes a database where there is none, and a mistyped folder must not become the one that is mended. */
+function checkDatabase({ MONGODB_URI, DATA_DIR }: Needed): void {
+  const file = sqlitePath(DATA_DIR);
+  if (MONGODB_URI !== undefined || existsSync(file)) return;
+  throw new ReconcileError(
+    `there is no ${file}: give --data-dir or set DATA_DIR, or MONGODB_URI, as for the coordinator; if that database is lost, --fix makes a new one from the chain`,
+  );
+}
+
 async function release(store: Store, { quarantined }: Report, wanted: readonly string[]): Promise<number> {
   const known = new Set<string>(quarantined.map(({ receiptId }) => receiptId));
   const ids = wanted.includes("all") ? [...known] : wanted.map((id) => id.toLowerCase());
@@ -146,6 +155,8 @@ async function reconcile(options: Options): Promise<number> {
   const fromBlock = Number(options.fromBlock ?? process.env.PROOF_OF_COMPUTE_BLOCK ?? 0);
   if (!Number.isSafeInteger(fromBlock) || fromBlock < 0) throw new ReconcileError("--from-block is a block's number");
   const source = { contract, fromBlock };
+
+  if (!options.fix) checkDatabase(settings);
 
   const { rpc, chainId } = await openChain(rpcUrl);
   if (fromBlock === 0 && chainId !== LOCAL_CHAIN_ID) {

@@ -14,6 +14,11 @@ export interface OpenStore {
   stop(): Promise<void>;
 }
 
+/** Where a SQLite store lies in its data folder. */
+export function sqlitePath(dataDir: string): string {
+  return join(dataDir, "coordinator.sqlite");
+}
+
 /** Opens the store that the settings name. Throws UNAVAILABLE, saying what to do, when that cannot be opened. */
 export async function openStore(
   settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
@@ -21,7 +26,7 @@ export async function openStore(
 ): Promise<OpenStore> {
   mkdirSync(settings.DATA_DIR, { recursive: true, mode: 0o700 });
   if (settings.MONGODB_URI === undefined) {
-    const store = new SqliteStore({ logger }, { path: join(settings.DATA_DIR, "coordinator.sqlite") });
+    const store = new SqliteStore({ logger }, { path: sqlitePath(settings.DATA_DIR) });
     await store.start();
     return {
       store,

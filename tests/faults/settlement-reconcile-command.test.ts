@@ -1,5 +1,7 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
@@ -165,6 +167,23 @@ describe("npm run reconcile, beside a coordinator", () => {
     }
     await it.store.bind({ chainId: 50, address: it.contract }, false);
     expect(await reconcile()).toEqual({ code: 2, output: expect.stringContaining("the store belongs to") });
+  });
+
+  test("a folder without a database is a mistake, unless --fix makes one there", async () => {
+    const elsewhere = join(it.directory, "elsewhere");
+    await sides.verify([alice]);
+    await sides.recordAll();
+    for (const flags of [[], ["--release-quarantine", "all"]]) {
+      expect(await runWith({ MONGODB_URI: "" }, ["--data-dir", elsewhere, ...flags])).toEqual({
+        code: 2,
+        output: expect.stringMatching(/there is no .*elsewhere.*--fix/),
+      });
+      expect(existsSync(elsewhere)).toBe(false);
+    }
+    expect(await runWith({ MONGODB_URI: "" }, ["--data-dir", elsewhere, "--fix"])).toEqual({
+      code: 0,
+      output: expect.stringContaining("batch 1: imported from the chain"),
+    });
   });
 
   test("a coordinator that starts while the chain is being read is seen before anything changes", async (context) => {

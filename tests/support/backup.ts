@@ -1,6 +1,6 @@
 import { copyFile, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { mongo } from "mongoose";
+import { sqlitePath } from "../../coordinator/src/open-store.ts";
 import { storeSettings } from "./store.ts";
 
 /** Types as they are stored, so that what is written back is the same. */
@@ -23,7 +23,7 @@ export async function wipeOut(dataDir: string): Promise<void> {
 }
 
 function filesOf(dataDir: string): string[] {
-  return ["", "-wal", "-shm"].map((suffix) => join(dataDir, `coordinator.sqlite${suffix}`));
+  return ["", "-wal", "-shm"].map((suffix) => `${sqlitePath(dataDir)}${suffix}`);
 }
 
 async function backUpMongo(uri: string): Promise<() => Promise<void>> {
