@@ -19,6 +19,8 @@ const SPAN = 2_000;
 const TIMEOUT_MS = 60_000;
 /** Requests at a time. */
 const AT_ONCE = 8;
+/** Wallets asked about at one block: so many take seconds, and a full node has the state of the last 128 blocks only. */
+const WALLETS_AT_A_BLOCK = 200;
 
 /** A batch as the contract recorded it. */
 export interface RecordedBatch {
@@ -65,28 +67,39 @@ export async function openChain(rpcUrl: string): Promise<{ readonly rpc: JsonRpc
  * before, its credits must add up to what it says, and each wallet's credits to what the contract says it has.
  */
 export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource): Promise<ChainLedger> {
-  let { fromBlock } = source;
-  let block = await finalBlock(rpc);
   const collector = new Collector();
-  // Reading long history takes a while, in which more becomes final.
-  while (fromBlock <= block) {
-    for (const log of await readLogs(rpc, source.contract, fromBlock, block)) collector.add(log);
-    fromBlock = block + 1;
-    block = await finalBlock(rpc);
-    if (block - fromBlock < SPAN) break;
-  }
-  block = fromBlock - 1;
-  const ask = (name: string, ...values: unknown[]) => askContract(rpc, source, name, block, ...values);
-  const next = Number(await ask("nextBatchId"));
   const { batches, wallets } = collector;
+  const asked = new Map<Address, bigint>();
+  let block = source.fromBlock - 1;
+  for (;;) {
+    block = await readOn(rpc, source.contract, block, collector);
+    // Those that were credited since they were asked come again.
+    const due = [...wallets].filter(([wallet, { units }]) => asked.get(wallet) !== units);
+    if (due.length === 0) break;
+    await inParts(due.slice(0, WALLETS_AT_A_BLOCK), async ([wallet, { units }]) => {
+      const held = await askContract(rpc, source, "computeUnits", block, wallet);
+      if (held !== units) throw new Error(`the events give ${wallet} ${units} units, the contract ${held}: ${ADVICE}`);
+      asked.set(wallet, units);
+    });
+  }
+  const next = Number(await askContract(rpc, source, "nextBatchId", block));
   if (batches.length !== next - 1) {
     throw new Error(`the RPC tells of ${batches.length} batches and the contract of ${next - 1}: ${ADVICE}`);
   }
-  await inParts([...wallets], async ([wallet, { units }]) => {
-    const held = await ask("computeUnits", wallet);
-    if (held !== units) throw new Error(`the events give ${wallet} ${units} units, the contract ${held}: ${ADVICE}`);
-  });
   return { block, batches, wallets };
+}
+
+/**
+ * Reads the events after a block, and those of blocks that become final meanwhile, until a pass takes one query. Returns the
+ * last block of that, which is seconds old.
+ */
+async function readOn(rpc: JsonRpcProvider, contract: Address, after: number, collector: Collector): Promise<number> {
+  for (let read = after; ; ) {
+    const from = read + 1;
+    read = Math.max(read, await finalBlock(rpc));
+    for (const log of await readLogs(rpc, contract, from, read)) collector.add(log);
+    if (read - from < SPAN) return read;
+  }
 }
 
 /** Whether the head of the chain holds batches that no final block holds yet. */

@@ -1,3 +1,5 @@
+import { randomBytes } from "node:crypto";
+import { toHex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { hasUnfinalBatches, readChainLedger } from "../../scripts/lib/reconcile-chain.ts";
 import { compare } from "../../scripts/lib/reconcile-report.ts";
@@ -54,5 +56,66 @@ describe("reconcile, reading the chain", () => {
     } finally {
       rpc.destroy();
     }
+  });
+
+  describe("from a full node, which has the state of the last 128 blocks", () => {
+    const STATES = 128;
+    /** Blocks that come, and whatever else happens, before a request is answered. */
+    let meanwhile: (method: string) => Promise<unknown>;
+
+    beforeEach(() => {
+      it.proxy.fault = async ({ method, params }) => {
+        await meanwhile(method);
+        const [, block] = params as [unknown, string];
+        if (method !== "eth_call" || !block.startsWith("0x")) return undefined;
+        const age = (await it.chain.provider.getBlockNumber()) - Number(block);
+        return age < STATES ? undefined : { code: -32_000, message: "missing trie node" };
+      };
+    });
+
+    async function read() {
+      const rpc = connect(it.proxy.url);
+      try {
+        return await readChainLedger(rpc, { contract: it.contract, fromBlock: 0 });
+      } finally {
+        rpc.destroy();
+      }
+    }
+
+    test("a long history is read up to blocks whose state it has", async () => {
+      meanwhile = async () => undefined;
+      await sides.verify([alice]);
+      await sides.recordAll();
+      await it.mine(10_000);
+      await sides.verify([bob]);
+      await sides.recordAll();
+      meanwhile = async (method) => method === "eth_getLogs" && it.mine(100);
+      const { block, batches } = await read();
+      expect(batches).toMatchObject([{ id: 1 }, { id: 2 }]);
+      expect((await it.chain.provider.getBlockNumber()) - block).toBeLessThan(STATES);
+    });
+
+    test("so are many wallets, and again those that were credited meanwhile", async () => {
+      const wallets = Array.from({ length: 300 }, someWallet);
+      await (
+        await it.recorded().getFunction("recordBatch")(
+          1,
+          toHex(randomBytes(32)),
+          wallets.map((one) => [one, 1]),
+        )
+      ).wait();
+      let calls = 0;
+      meanwhile = async (method) => {
+        if (method !== "eth_call") return;
+        if (++calls === 250) await (await it.owned().getFunction("recordCompute")(wallets[0])).wait();
+        if (calls % 2 === 0) await it.mine(1);
+      };
+      const ledger = await read();
+      expect(ledger.batches).toMatchObject([{ id: 1, units: 300n }]);
+      expect(ledger.wallets.size).toBe(300);
+      expect(ledger.wallets.get(wallets[0]!)).toEqual({ units: 2n, byHand: 1n });
+      const asked = it.proxy.calls.filter(({ method }) => method === "eth_call").length;
+      expect(asked).toBe(302);
+    });
   });
 });
