@@ -11,6 +11,11 @@ it.each([
   ["an RPC that does not work", makeError("server response 502", "SERVER_ERROR", keyed), "server response 502"],
   ["what an RPC refuses", makeError("could not coalesce error", "UNKNOWN_ERROR", refused), "transaction underpriced"],
   [
+    "what ethers has other words for",
+    makeError("replacement fee too low", "REPLACEMENT_UNDERPRICED", { info: refused } as never),
+    "transaction underpriced",
+  ],
+  [
     "what an RPC does not compute",
     makeError("missing revert data", "CALL_EXCEPTION", { info: refused } as never),
     "transaction underpriced",

@@ -12,6 +12,6 @@ interface Failure {
  */
 export function reasonOf(error: unknown): string {
   const { code, message, shortMessage, info, error: inner } = error as Failure;
-  const said = code === "UNKNOWN_ERROR" || code === "CALL_EXCEPTION" ? (info?.error ?? inner)?.message : undefined;
-  return said ?? shortMessage ?? message ?? String(error);
+  const wrapped = code === "UNKNOWN_ERROR" || code === "CALL_EXCEPTION" ? inner : undefined;
+  return (info?.error ?? wrapped)?.message ?? shortMessage ?? message ?? String(error);
 }

@@ -1,4 +1,4 @@
-import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
+import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import {
   dataLength,
   FetchRequest,
@@ -206,7 +206,7 @@ export class EthersChain implements Chain {
       await this.#rpc.send("eth_sendRawTransaction", [raw]);
       return "taken";
     } catch (error) {
-      const answer = rpcMessage(error);
+      const answer = reasonOf(error);
       if (/already known|known transaction/i.test(answer)) return "taken";
       if (/underpriced/i.test(answer) && /replac/i.test(answer)) return "underpriced";
       throw unavailable(error);
@@ -279,29 +279,11 @@ function refusal(error: unknown): ContractRefusal | undefined {
   const revert = error.data && error.data.length >= SELECTOR_LENGTH ? CONTRACT.parseError(error.data) : null;
   if (revert) return new ContractRefusal(revert.name, [...revert.args]);
   // ethers takes every failed eth_call for a revert; only the RPC's words tell.
-  const answer = rpcMessage(error);
+  const answer = reasonOf(error);
   return /revert|out of gas|gas required/i.test(answer) ? new ContractRefusal("unknown", [answer]) : undefined;
 }
 
-/** What the RPC itself said, where ethers wraps it. */
-function rpcMessage(error: unknown): string {
-  const {
-    info,
-    error: inner,
-    message,
-  } = error as {
-    info?: { error?: { message?: string } };
-    error?: { message?: string };
-    message?: string;
-  };
-  return info?.error?.message ?? inner?.message ?? message ?? String(error);
-}
-
-/** Only the short message, and no cause: both have the RPC's address, and with it its key. */
+/** Only the reason, and no cause: that has the RPC's address, and with it its key. */
 function unavailable(error: unknown): ComputeError {
-  if (error instanceof ComputeError) return error;
-  const { shortMessage } = error as { shortMessage?: string };
-  const wrapped = isError(error, "UNKNOWN_ERROR") || isError(error, "CALL_EXCEPTION");
-  const answer = wrapped ? rpcMessage(error) : (shortMessage ?? rpcMessage(error));
-  return new ComputeError("UNAVAILABLE", `the RPC failed: ${answer}`);
+  return error instanceof ComputeError ? error : new ComputeError("UNAVAILABLE", `the RPC failed: ${reasonOf(error)}`);
 }
