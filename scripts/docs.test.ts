@@ -18,6 +18,20 @@ test("operations.md says of every metric what it should be, and of none that is 
   expect([...mentioned].filter((name) => !declared.includes(name) && name !== "proof_of_compute_")).toEqual([]);
 });
 
+const RULES = [...PAGE.matchAll(/expr: '([^']+)'/g)].map(([, expression]) => expression!);
+
+test("every series that an alert selects by its state is there before anything happened", async () => {
+  const { body } = await new Metrics().render();
+  const selected = RULES.flatMap((rule) => rule.match(/proof_of_compute_\w+\{\w+="\w+"\}/g) ?? []);
+  expect(selected.length).toBeGreaterThan(3);
+  expect(selected.filter((series) => !body.includes(`\n${series} `))).toEqual([]);
+});
+
+test("no alert compares a series, which has labels, with an aggregate, which has none: nothing would match", () => {
+  expect(RULES.length).toBeGreaterThan(5);
+  expect(RULES.filter((rule) => /^\w+(\{[^}]*\})? [<>=!]+ (count|sum|min|max|avg)\(/.test(rule))).toEqual([]);
+});
+
 test("every setting and error code that operations.md names exists", () => {
   const known = new Set([...Object.keys(SETTINGS), ...Object.keys(ERRORS), ...DEPLOYMENT]);
   const named = [...PAGE.matchAll(/`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`/g)].map(([, name]) => name!);

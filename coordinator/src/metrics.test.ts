@@ -13,3 +13,15 @@ test("settlement shows as it is when the metrics are read", async () => {
   expect(body).toContain("proof_of_compute_open_batches 2");
   expect(body).toContain("proof_of_compute_recorder_balance_wei 5000000000000000000");
 });
+
+const balanceOf = (body: string) => /^proof_of_compute_recorder_balance_wei (.+)$/m.exec(body)?.[1];
+
+test("the recorder's balance shows while it is known: zero too, and not after the lead went elsewhere", async () => {
+  const metrics = new Metrics();
+  expect(balanceOf((await metrics.render()).body)).toBeUndefined();
+  let recorderBalance: bigint | undefined = 0n;
+  metrics.follow(() => ({ state: "running", openBatches: 0, recorderBalance }));
+  expect(balanceOf((await metrics.render()).body)).toBe("0");
+  recorderBalance = undefined;
+  expect(balanceOf((await metrics.render()).body)).toBeUndefined();
+});

@@ -1,7 +1,18 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { BatchState } from "./domain/batch.ts";
+import type { Ending } from "./domain/task.ts";
 import type { SettlementState, SettlementStatus } from "./services/settlement-status.ts";
 
 const SETTLEMENT_STATES: readonly SettlementState[] = ["off", "running", "standby", "waiting", "stopped"];
+const BATCH_STATES: readonly BatchState[] = ["closed", "included", "recorded"];
+const ENDS: readonly ("accepted" | Ending["state"])[] = [
+  "accepted",
+  "rejected",
+  "failed",
+  "declined",
+  "lost",
+  "cancelled",
+];
 
 /** Every metric of the coordinator, declared once; base units in names. */
 export class Metrics {
@@ -32,6 +43,13 @@ export class Metrics {
 
   #readSettlement: () => SettlementStatus = () => ({ state: "off", openBatches: 0 });
 
+  constructor() {
+    // An alert on a series that is not there stays silent, and one that begins at 1 has not increased.
+    for (const state of BATCH_STATES) this.batches.inc({ state }, 0);
+    for (const state of ENDS) this.assignmentsEnded.inc({ state }, 0);
+    for (const status of ["online", "suspect"]) this.nodes.set({ status }, 0);
+  }
+
   /** Adds the process's own metrics; apart from the constructor so that tests can do without. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry });
@@ -46,7 +64,8 @@ export class Metrics {
     const { state, openBatches, recorderBalance } = this.#readSettlement();
     for (const each of SETTLEMENT_STATES) this.settlement.set({ state: each }, Number(each === state));
     this.openBatches.set(openBatches);
-    if (recorderBalance !== undefined) this.recorderBalance.set(Number(recorderBalance));
+    if (recorderBalance === undefined) this.recorderBalance.remove();
+    else this.recorderBalance.set(Number(recorderBalance));
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
