@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { FsBlobs } from "./adapters/fs-blobs.ts";
@@ -24,7 +23,6 @@ export async function openStore(
   settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
   logger: Logger,
 ): Promise<OpenStore> {
-  mkdirSync(settings.DATA_DIR, { recursive: true, mode: 0o700 });
   if (settings.MONGODB_URI === undefined) {
     const store = new SqliteStore({ logger }, { path: sqlitePath(settings.DATA_DIR) });
     await store.start();

@@ -6,6 +6,8 @@ import { MIGRATIONS } from "./schema.ts";
 
 /** SQLite's primary result codes, as far as they are told apart (https://sqlite.org/rescode.html). */
 const SQLITE_BUSY = 5;
+const SQLITE_READONLY = 8;
+const SQLITE_CANTOPEN = 14;
 const SQLITE_CONSTRAINT = 19;
 
 /** How long the start waits for a predecessor that is just leaving, in milliseconds. */
@@ -53,12 +55,17 @@ export function openDatabase(path: string): DatabaseSync {
   } catch (cause) {
     database?.close();
     if (cause instanceof ComputeError) throw cause;
-    const message =
-      resultCode(cause) === SQLITE_BUSY
-        ? `another coordinator uses this data directory: ${dirname(path)}`
-        : `the store ${path} cannot be opened: ${(cause as Error).message}`;
-    throw new ComputeError("UNAVAILABLE", message, { cause });
+    throw new ComputeError("UNAVAILABLE", refusal(path, cause as Error), { cause });
   }
+}
+
+/** Why the file cannot be opened, and what to do about it. */
+function refusal(path: string, cause: Error): string {
+  const code = resultCode(cause);
+  if (code === SQLITE_BUSY) return `another coordinator uses this data directory: ${dirname(path)}`;
+  const isPlace = code === undefined || code === SQLITE_READONLY || code === SQLITE_CANTOPEN;
+  const remedy = isPlace ? "; DATA_DIR must name a folder that can be written" : "";
+  return `the store ${path} cannot be opened: ${cause.message}${remedy}`;
 }
 
 /** Never opens a file that is there: closing any descriptor of a file drops the process's POSIX locks on it. */
