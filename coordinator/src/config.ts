@@ -93,7 +93,7 @@ export const SETTINGS = {
       .min(1)
       .transform((path) => resolve(path)),
     ".data",
-    "SQLite database and outputs. One coordinator at a time uses it.",
+    "SQLite database and outputs; unused with MongoDB. One coordinator at a time uses it.",
   ),
   MONGODB_URI: setting(
     z
@@ -183,7 +183,11 @@ export const SETTINGS = {
   TRUST_PROXY: setting(flag, "false", "Believe X-Forwarded-* headers of the proxy in front."),
   HEARTBEAT_INTERVAL: setting(duration, "5s", "How often nodes report. 2.5 missed: suspect."),
   LEASE_TIME: setting(duration, "30s", "How long a silent node keeps its assignments."),
-  DRAIN_TIMEOUT: setting(duration, "10s", "How long SIGTERM waits for results in flight."),
+  DRAIN_TIMEOUT: setting(
+    duration,
+    "10s",
+    "How long SIGTERM waits for results in flight. A daemon reads the same variable.",
+  ),
   RECONNECT_SPREAD: setting(
     duration,
     "1s",
@@ -249,7 +253,7 @@ export function flagOf(name: string): string {
   return `--${name.toLowerCase().replaceAll("_", "-")}`;
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 

@@ -46,6 +46,11 @@ describe("settings", () => {
     expect(readConfig(["--coordinator", "three"])?.coordinators.map(({ address }) => address)).toEqual(["three:50051"]);
   });
 
+  test("take every level that a coordinator beside it takes from the same LOG_LEVEL", () => {
+    vi.stubEnv("LOG_LEVEL", "fatal");
+    expect(given().logLevel).toBe("fatal");
+  });
+
   test("name more than one coordinator, and how all are called", () => {
     const { coordinators } = given("--coordinator", "a:1", "--coordinator", "b", "--audience", "c:3");
     expect(coordinators.map(({ address, audience }) => [address, audience])).toEqual([

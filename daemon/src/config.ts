@@ -61,7 +61,7 @@ export const SETTINGS = [
     flag: "--drain-timeout <time>",
     env: "DRAIN_TIMEOUT",
     default: "30s",
-    description: "how long running tasks may take to finish after SIGTERM",
+    description: "how long running tasks may take to finish after SIGTERM; a coordinator reads the same variable",
   },
   {
     flag: "--rpc-url <url>",
@@ -74,7 +74,12 @@ export const SETTINGS = [
     default: "pretty",
     description: "pretty (a live view in a terminal) or json (for services)",
   },
-  { flag: "--log-level <level>", env: "LOG_LEVEL", default: "info", description: "error, warn, info, debug or trace" },
+  {
+    flag: "--log-level <level>",
+    env: "LOG_LEVEL",
+    default: "info",
+    description: "fatal, error, warn, info, debug or trace",
+  },
 ] as const satisfies readonly Setting[];
 
 interface Setting {
@@ -173,7 +178,7 @@ const SCHEMA = z.object({
   drainTimeout: time,
   rpcUrl: z.url({ protocol: /^https?$/, error: "is an http:// or https:// address" }).optional(),
   log: oneOf("pretty", "json"),
-  logLevel: oneOf("error", "warn", "info", "debug", "trace"),
+  logLevel: oneOf("fatal", "error", "warn", "info", "debug", "trace"),
 });
 
 /** The command line as commander knows it. */

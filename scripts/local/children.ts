@@ -31,7 +31,8 @@ export interface Program {
   readonly name: string;
   /** Arguments of node. */
   readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
+  /** Beside this process's environment; undefined takes a variable out of that. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** How long it may take to end well, in milliseconds. */
   readonly stopMs: number;
 }

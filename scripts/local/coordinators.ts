@@ -2,11 +2,26 @@ import { hostPort } from "../../coordinator/src/config.ts";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
 import { type Say, until } from "./network.ts";
-import { type Listener, requireFree } from "./ports.ts";
+import { dialled, type Listener, requireFree } from "./ports.ts";
 import { foldersOf, type LocalSettings } from "./settings.ts";
 
 /** Drains for 10 s at most, then closes. */
+const DRAIN_TIMEOUT = "10s";
 const STOP_MS = 15_000;
+
+/**
+ * What `.env` may say of a coordinator that others reach, through a proxy and under another name: it would keep this
+ * machine's hub and daemon out. Empty, because a coordinator takes what is missing from `.env` itself.
+ */
+const NOT_FOR_OTHERS = {
+  GRPC_AUDIENCES: "",
+  PUBLIC_GRPC_ADDRESS: "",
+  PUBLIC_ORIGINS: "",
+  REQUIRE_NODE_AUTHORIZATION: "",
+  TLS_CERT: "",
+  TLS_KEY: "",
+  TRUST_PROXY: "",
+};
 
 /** One coordinator, before and after it runs. */
 interface Place {
@@ -45,7 +60,7 @@ export class Coordinators {
 
   /** Where nodes connect: host:port of each. */
   get grpcAddresses(): string[] {
-    return this.#places.map(({ grpc }) => hostPort(grpc));
+    return this.#places.map(grpcAddressOf);
   }
 
   /** Where the first one's hub and REST facade are. */
@@ -70,7 +85,7 @@ export class Coordinators {
     const several = this.#places.length > 1;
     const lines = this.#places.map(
       (place) =>
-        `${several ? `${place.id}: ` : ""}nodes connect to ${hostPort(place.grpc)}, hub and REST are at ${originOf(place)}`,
+        `${several ? `${place.id}: ` : ""}nodes connect to ${grpcAddressOf(place)}, hub and REST are at ${originOf(place)}`,
     );
     this.#say(several ? "coordinators" : "coordinator", ...lines);
   }
@@ -93,12 +108,15 @@ export class Coordinators {
       name,
       args: ["coordinator/src/main.ts"],
       env: {
+        ...NOT_FOR_OTHERS,
         ...shared,
         COORDINATOR_ID: place.id,
+        PEER_ADDRESS: originOf(place),
         DATA_DIR: dataDir,
         MONGODB_URI: store.kind === "mongodb" ? store.uri : "",
         GRPC_ADDRESS: hostPort(place.grpc),
         HTTP_ADDRESS: hostPort(place.http),
+        DRAIN_TIMEOUT,
         LOG: "json",
       },
       stopMs: STOP_MS,
@@ -124,5 +142,9 @@ export class Coordinators {
 }
 
 function originOf({ http }: Place): string {
-  return `http://${hostPort(http)}`;
+  return `http://${hostPort(dialled(http))}`;
+}
+
+function grpcAddressOf({ grpc }: Place): string {
+  return hostPort(dialled(grpc));
 }

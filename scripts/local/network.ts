@@ -7,12 +7,13 @@ import {
   toXdcAddress,
 } from "@proof-of-compute/proto";
 import { Contract, JsonRpcProvider, type Wallet } from "ethers";
+import { hostPort } from "../../coordinator/src/config.ts";
 import type { NodeView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { deployProofOfCompute } from "../lib/deploy.ts";
-import { Child, LocalError } from "./children.ts";
+import { Child, LocalError, type Program } from "./children.ts";
 import { Coordinators } from "./coordinators.ts";
 import { keptWallet } from "./keys.ts";
-import { requireFree } from "./ports.ts";
+import { dialled, requireFree } from "./ports.ts";
 import { Requester } from "./requester.ts";
 import { foldersOf, type LocalSettings } from "./settings.ts";
 
@@ -92,7 +93,7 @@ export class LocalNetwork {
     await requireFree(chain);
     const child = this.#start("chain", ["scripts/local/chain.ts", chain.host, String(chain.port)], {});
     await child.message(signal);
-    const rpcUrl = `http://${chain.host}:${chain.port}`;
+    const rpcUrl = `http://${hostPort(dialled(chain))}`;
     const { keys } = foldersOf(this.#settings.dataDir);
     const recorderFile = `${keys}/recorder.key`;
     const recorder = keptWallet(recorderFile);
@@ -126,7 +127,7 @@ export class LocalNetwork {
     const env = {
       XDC_RPC_URL: chain.rpcUrl,
       PROOF_OF_COMPUTE_ADDRESS: chain.address,
-      ...(chain.isLocal && { BATCH_MAX_WAIT: "2s", CHAIN_POLL_INTERVAL: "500ms" }),
+      ...(chain.isLocal && { BATCH_MAX_WAIT: "2s", CHAIN_POLL_INTERVAL: "500ms", PUBLIC_RPC_URL: "" }),
       ...chain.recorderEnv,
     };
     await this.#coordinators.start(env, signal);
@@ -142,10 +143,13 @@ export class LocalNetwork {
         ...["--wallet-address", address],
         ...["--coordinator", this.#coordinators.grpcAddresses.join(",")],
         ...["--data-dir", foldersOf(this.#settings.dataDir).daemon],
-        ...["--rpc-url", chain.rpcUrl],
+        ...["--drain-timeout", "10s"],
         ...["--log", "json"],
+        // The coordinators here have no certificate, whatever address they were given.
+        "--insecure",
       ],
-      {},
+      // What a daemon of a coordinator elsewhere may have been told is taken out; an RPC's URL is a secret.
+      { RPC_URL: chain.rpcUrl, AUDIENCE: undefined, NODE_AUTHORIZATION: undefined, TLS_CA: undefined },
     );
     const requester = new Requester(this.origin);
     const ask = async () => (await requester.nodes(address, signal)).find(({ status }) => status === "online");
@@ -207,7 +211,7 @@ export class LocalNetwork {
     return this.#rpc;
   }
 
-  #start(name: keyof typeof STOP_MS, args: readonly string[], env: Readonly<Record<string, string>>): Child {
+  #start(name: keyof typeof STOP_MS, args: readonly string[], env: Program["env"]): Child {
     const { logs } = foldersOf(this.#settings.dataDir);
     const child = new Child({ name, args, env, stopMs: STOP_MS[name] }, { root: this.#root, logs });
     child.failed.catch(this.#onFailure);

@@ -1,12 +1,11 @@
 import { createServer } from "node:net";
+import type { HostPort } from "../../coordinator/src/config.ts";
 import { LocalError } from "./children.ts";
 
 /** A place to listen, and how to choose another. */
-export interface Listener {
+export interface Listener extends HostPort {
   readonly what: string;
   readonly flag: string;
-  readonly host: string;
-  readonly port: number;
 }
 
 /** Reads `host:port`. */
@@ -17,6 +16,12 @@ export function readAddress(text: string, what: string, flag: string): Listener 
     throw new LocalError(`${flag} is "${text}"; it takes host:port, for example 127.0.0.1:3001`);
   }
   return { what, flag, host: match[1]!.replace(/^\[|\]$/g, ""), port };
+}
+
+/** Where this machine reaches it. */
+export function dialled({ host, port }: HostPort): HostPort {
+  if (host === "0.0.0.0") return { host: "127.0.0.1", port };
+  return { host: host === "::" ? "::1" : host, port };
 }
 
 /** Throws, naming the flag that helps, when another program listens there already. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { LocalError } from "./children.ts";
+import { Coordinators } from "./coordinators.ts";
 import { readLocalSettings } from "./settings.ts";
 
 test.each([
@@ -25,4 +26,24 @@ test("several coordinators need MONGODB_URI, one does not", () => {
   expect(() => readLocalSettings(["--coordinators", "2"], {})).toThrow(/set MONGODB_URI.*docker run/s);
   const uri = "mongodb://127.0.0.1:27017";
   expect(readLocalSettings(["--coordinators", "2"], { MONGODB_URI: uri }).coordinators).toBe(2);
+});
+
+test("addresses of the environment say a port, those of flags where to listen too", () => {
+  const env = { HTTP_ADDRESS: "0.0.0.0:8080", GRPC_ADDRESS: "[::1]:9090" };
+  expect(readLocalSettings([], env)).toMatchObject({
+    http: { host: "127.0.0.1", port: 8080 },
+    grpc: { host: "::1", port: 9090 },
+  });
+  expect(readLocalSettings(["--http-address", "0.0.0.0:80"], env).http).toMatchObject({ host: "0.0.0.0", port: 80 });
+});
+
+test.each([
+  ["0.0.0.0:50051", "127.0.0.1:50051", "127.0.0.1:50052"],
+  ["[::]:50051", "[::1]:50051", "[::1]:50052"],
+  ["10.0.0.11:50051", "10.0.0.11:50051", "10.0.0.11:50052"],
+])("coordinators that listen at %s are dialled at %s", (address, ...dialled) => {
+  const uri = "mongodb://127.0.0.1:27017";
+  const settings = readLocalSettings(["--coordinators", "2", "--grpc-address", address], { MONGODB_URI: uri });
+  const coordinators = new Coordinators({ say: () => {}, onFailure: () => {} }, { settings, root: "." });
+  expect(coordinators.grpcAddresses).toEqual(dialled);
 });

@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { NETWORKS } from "@proof-of-compute/proto";
 import { Command, InvalidArgumentError } from "commander";
+import { isLoopback } from "../../coordinator/src/config.ts";
 import { LocalError, shortPath } from "./children.ts";
 import { type Listener, readAddress } from "./ports.ts";
 
@@ -33,7 +34,7 @@ const LOCAL_CHAIN = new URL(NETWORKS.find(({ name }) => name === "local")!.rpcUr
 
 /** Reads flags over the environment. Exits, as commander does, on --help and on a flag that it does not know. */
 export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEnv): LocalSettings {
-  const options = new Command("npm start --")
+  const command = new Command("npm start --")
     .description(
       "The whole network on this machine: a chain, the contract, coordinators with the hub, and one daemon. Asks for one " +
         "task, shows the evidence of every step, and stays up until Ctrl-C.",
@@ -48,27 +49,34 @@ export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEn
       "after",
       "\nWith MONGODB_URI set that MongoDB is the store (else SQLite), and --coordinators 3 runs three on it, at the ports" +
         "\nfrom --http-address and --grpc-address on. A coordinator that dies is started again; Ctrl-C ends all." +
+        "\n\nIt is for this machine: of HTTP_ADDRESS and GRPC_ADDRESS the ports count, and what .env says of certificates and" +
+        "\npublic names is left to `npm run coordinator`. Only a flag makes it listen beyond loopback, with INSECURE=true." +
         "\n\nWith XDC_RPC_URL set that chain is used instead of a local one; PROOF_OF_COMPUTE_ADDRESS and RECORDER_KEYSTORE (or" +
         "\nRECORDER_PRIVATE_KEY) must name a deployed contract and the wallet that records (`npm run deploy`).",
     )
-    .parse(["node", "npm-start", ...argv])
-    .opts<{
-      dataDir: string;
-      coordinators: number;
-      httpAddress: string;
-      grpcAddress: string;
-      chainAddress: string;
-      task: boolean;
-    }>();
+    .parse(["node", "npm-start", ...argv]);
+  const options = command.opts<{
+    dataDir: string;
+    coordinators: number;
+    httpAddress: string;
+    grpcAddress: string;
+    chainAddress: string;
+    task: boolean;
+  }>();
   const dataDir = resolve(options.dataDir);
   const store = readStore(env.MONGODB_URI, dataDir);
   if (options.coordinators > 1 && store.kind === "sqlite") throw new LocalError(SEVERAL_NEED_MONGODB);
+  const here = (name: "grpcAddress" | "httpAddress", what: string, flag: string): Listener => {
+    const listener = readAddress(options[name], what, flag);
+    const asAsked = command.getOptionValueSource(name) === "cli" || isLoopback(listener.host);
+    return asAsked ? listener : { ...listener, host: "127.0.0.1" };
+  };
   return {
     dataDir,
     store,
     coordinators: options.coordinators,
-    grpc: readAddress(options.grpcAddress, "the coordinator's node stream", "--grpc-address"),
-    http: readAddress(options.httpAddress, "the hub", "--http-address"),
+    grpc: here("grpcAddress", "the coordinator's node stream", "--grpc-address"),
+    http: here("httpAddress", "the hub", "--http-address"),
     chain: env.XDC_RPC_URL
       ? { rpcUrl: env.XDC_RPC_URL, contract: env.PROOF_OF_COMPUTE_ADDRESS || undefined }
       : readAddress(options.chainAddress, "the local chain", "--chain-address"),

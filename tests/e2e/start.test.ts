@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Wallet } from "ethers";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
 import { type MongoServer, mongoOrSkip, startMongo } from "../support/mongo.ts";
 
@@ -65,10 +65,27 @@ async function allFree(): Promise<boolean> {
 }
 
 /** Starts the network; `output` gives what it has printed so far. */
-function start(options: string[] = [], { mongodbUri = "", folder = dataDir } = {}) {
+function start(
+  options: string[] = [],
+  {
+    mongodbUri = "",
+    folder = dataDir,
+    more = {},
+  }: { mongodbUri?: string; folder?: string; more?: NodeJS.ProcessEnv } = {},
+) {
   const [http, grpc, chain] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string];
-  const flags = ["--data-dir", folder, "--http-address", http, "--grpc-address", grpc, "--chain-address", chain];
-  const env = { ...process.env, MONGODB_URI: mongodbUri, XDC_RPC_URL: "", PROOF_OF_COMPUTE_ADDRESS: "" };
+  const flags = ["--data-dir", folder, "--chain-address", chain];
+  const env = {
+    ...process.env,
+    ...{
+      HTTP_ADDRESS: http,
+      GRPC_ADDRESS: grpc,
+      MONGODB_URI: mongodbUri,
+      XDC_RPC_URL: "",
+      PROOF_OF_COMPUTE_ADDRESS: "",
+    },
+    ...more,
+  };
   child = spawn(process.execPath, [SCRIPT, ...flags, ...options], { env, stdio: ["ignore", "pipe", "pipe"] });
   let text = "";
   const keep = (chunk: Buffer) => {
@@ -110,6 +127,31 @@ describe("npm start", () => {
     network.process.kill("SIGKILL");
     await network.exit;
     await expect.poll(allFree, TIMEOUT).toBe(true);
+  });
+
+  test("is not misled by what stands in .env for the world: of a coordinator behind a proxy, and of its providers", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "proof-of-compute-start-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+    const [http, grpc, chain] = ports;
+    const name = "compute.example.org:50051";
+    const network = start([], {
+      folder,
+      more: {
+        ...{ HTTP_ADDRESS: `0.0.0.0:${http}`, PUBLIC_ORIGINS: "https://compute.example.org", TRUST_PROXY: "true" },
+        ...{ GRPC_ADDRESS: `0.0.0.0:${grpc}`, GRPC_AUDIENCES: name, PUBLIC_GRPC_ADDRESS: name },
+        ...{ TLS_CERT: "/nowhere/chain.pem", TLS_KEY: "/nowhere/key.pem", REQUIRE_NODE_AUTHORIZATION: "true" },
+        ...{ COORDINATOR_ID: "a", PEER_ADDRESS: "http://10.0.0.11:3000", PUBLIC_RPC_URL: "https://rpc.example" },
+        ...{ LOG_LEVEL: "fatal", DRAIN_TIMEOUT: "1d" },
+        ...{ COORDINATOR: name, AUDIENCE: name, TLS_CA: "/nowhere/ca.pem", NODE_AUTHORIZATION: "/nowhere/node.json" },
+      },
+    });
+    await untilUp(network);
+    expect(network.output()).toMatch(/computeUnits +16,384, read from the contract/);
+    const config = await (await fetch(`http://127.0.0.1:${http}/api/config`)).json();
+    expect(config).toMatchObject({ rpcUrl: `http://127.0.0.1:${chain}`, grpcAddress: `127.0.0.1:${grpc}` });
+
+    network.process.kill("SIGINT");
+    expect(await network.exit).toEqual([0, null]);
   });
 
   test("says which flag helps when a port is taken", async () => {
