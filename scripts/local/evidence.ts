@@ -3,10 +3,12 @@ import type { Hex } from "@proof-of-compute/proto";
 import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { JsonRpcProvider } from "ethers";
+import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
 import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
-import { type ChainFacts, type LocalNetwork, type Say, until } from "./network.ts";
+import type { ChainFacts, LocalNetwork, Say } from "./network.ts";
 import { Requester } from "./requester.ts";
+import { untilRestored } from "./restored.ts";
 
 /** What the showcase asks for: about a second of work for one core. */
 const SHOWCASE = { n: 1024, k: 5 };
@@ -25,10 +27,14 @@ export async function showRestored(
   { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
   signal: AbortSignal,
 ): Promise<void> {
-  const last = await new Requester(network.origin).lastBatch(signal);
+  const requester = new Requester(network.origin);
+  const last = await requester.lastBatch(signal);
   if (last === undefined) return;
-  const ask = async () => ((await chain.contract.getFunction("nextBatchId")()) > last.id ? true : undefined);
-  await until(ask, `batch ${last.id} of an earlier run did not come back on the chain`, signal);
+  const look = async () => ({
+    back: Number(await chain.contract.getFunction("nextBatchId")()) - 1,
+    recordedUnits: await requester.recordedUnits(signal),
+  });
+  await untilRestored({ look, clock: systemClock, say }, last.id, signal);
   const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
   say(
     "restored",

@@ -18,7 +18,8 @@ import { Requester } from "./requester.ts";
 import { foldersOf, type LocalSettings } from "./settings.ts";
 
 const STOP_MS = { chain: 3_000, daemon: 15_000 };
-const START_MS = 60_000;
+/** How long something may take to come up. */
+export const START_MS = 60_000;
 const POLL_MS = 100;
 
 /** Tells the person at the terminal: what, and the evidence for it. */

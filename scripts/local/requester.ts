@@ -35,6 +35,11 @@ export class Requester {
     return (await this.#json<{ items: BatchSummary[] }>("/api/batches?limit=1", signal)).items[0];
   }
 
+  /** Units that the store takes for recorded; the sum may be two seconds old. */
+  async recordedUnits(signal: AbortSignal): Promise<string> {
+    return (await this.#json<{ units: { recorded: string } }>("/api/network", signal)).units.recorded;
+  }
+
   /** The receipt's file, as anybody gets it. */
   async receipt(id: Hex, signal: AbortSignal): Promise<string> {
     return (await this.#fetch(`/api/receipts/${id}`, signal)).text();

@@ -1,0 +1,52 @@
+import type { Clock } from "../../coordinator/src/ports/clock.ts";
+import { LocalError } from "./children.ts";
+import { type Say, START_MS } from "./network.ts";
+
+const POLL_MS = 100;
+/** How often people hear how far it is. */
+const TELL_MS = 10_000;
+
+const number = new Intl.NumberFormat("en");
+
+/** What shows that batches come back: the store first takes each of them back, then the chain gets it again. */
+export interface Restoring {
+  /** Batches on the new chain. */
+  readonly back: number;
+  /** Units that the store takes for recorded. */
+  readonly recordedUnits: string;
+}
+
+/** Waits until the new chain holds `total` batches. Rejects when nothing has moved for as long as a start may take. */
+export async function untilRestored(
+  { look, clock, say }: { look: () => Promise<Restoring>; clock: Clock; say: Say },
+  total: number,
+  signal: AbortSignal,
+): Promise<void> {
+  let seen: Restoring = { back: 0, recordedUnits: "" };
+  let failure: unknown;
+  let movedAt = clock.monotonic();
+  let toldAt = movedAt;
+  for (;;) {
+    const now = await look().catch((error: unknown) => {
+      failure = error;
+      return seen;
+    });
+    if (now.back >= total) return;
+    signal.throwIfAborted();
+    const time = clock.monotonic();
+    if (now.back !== seen.back || now.recordedUnits !== seen.recordedUnits) movedAt = time;
+    seen = now;
+    if (time - movedAt >= START_MS) {
+      const problem = `batch ${seen.back + 1} of ${total} of earlier runs did not come back on the chain`;
+      throw new LocalError(`${problem} within ${START_MS / 1000} s`, { cause: failure });
+    }
+    if (time - toldAt >= TELL_MS) {
+      toldAt = time;
+      say(
+        "restoring",
+        `${number.format(seen.back)} of ${number.format(total)} batches of earlier runs are on the chain`,
+      );
+    }
+    await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
+  }
+}
