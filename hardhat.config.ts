@@ -1,10 +1,16 @@
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { parseEnv } from "node:util";
 import hardhatVerify from "@nomicfoundation/hardhat-verify";
 import { configVariable, defineConfig } from "hardhat/config";
 import { NETWORKS } from "./proto/src/networks.ts";
 
 const require = createRequire(import.meta.url);
 const remote = NETWORKS.filter((network) => network.name !== "local");
+
+// Of .env nothing but this, because tests and the local chain load this file too.
+const dotenv = existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+const apiKey = (!process.env.ETHERSCAN_API_KEY && dotenv.ETHERSCAN_API_KEY) || configVariable("ETHERSCAN_API_KEY");
 
 export default defineConfig({
   plugins: [hardhatVerify],
@@ -31,5 +37,5 @@ export default defineConfig({
       { name: title, blockExplorers: { etherscan: { name: "XDCScan", url: explorerUrl! } } },
     ]),
   ),
-  verify: { etherscan: { apiKey: configVariable("ETHERSCAN_API_KEY") } },
+  verify: { etherscan: { apiKey } },
 });
