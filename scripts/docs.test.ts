@@ -39,6 +39,15 @@ test("every setting and error code that operations.md names exists", () => {
   expect(named.filter((name) => !known.has(name))).toEqual([]);
 });
 
+test("a coordinator on Apothem is shown with a data folder of its own: npm start has bound the default one", () => {
+  const section = readFileSync(join(ROOT, "README.md"), "utf8")
+    .split("## Deploy to XDC Apothem")[1]!
+    .split("\n## ")[0]!;
+  const [, folder] = /`DATA_DIR=(\S+)`/.exec(section) ?? [];
+  expect(folder).not.toBe(SETTINGS.DATA_DIR.default);
+  expect(readFileSync(join(ROOT, ".env.example"), "utf8")).toContain(`\n#DATA_DIR=${folder}\n`);
+});
+
 test("every page that a page links to exists", () => {
   const inDocs = readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" }).map((path) =>
     join("docs", path),
