@@ -1,41 +1,24 @@
 import type { Address } from "@proof-of-compute/proto";
-import { pino } from "pino";
 import { expect, test } from "vitest";
 import { aBatch, aTask } from "../../../tests/conformance/fixtures.ts";
 import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
-import { ManualClock } from "../../../tests/support/manual-clock.ts";
-import { ComputeError } from "../domain/errors.ts";
-import type { Chain } from "../ports/chain.ts";
-import type { ReceiptTrees } from "./receipt-trees.ts";
-import { Settlement } from "./settlement.ts";
+import { bindStore } from "./settlement-bind.ts";
 
 const OURS = `0x${"11".repeat(20)}` as Address;
 const ANOTHER = `0x${"22".repeat(20)}` as Address;
-const self = { coordinatorId: "a", incarnation: `0x${"33".repeat(16)}` } as const;
 
-/** Whether a settlement starts on a store that was used with `bound` before. */
-async function starts(
-  bound: { chainId: number; address: Address },
-  { chainId, address, rebind = false }: { chainId: number; address: Address; rebind?: boolean },
+type Bound = { readonly chainId: number; readonly address: Address };
+
+/** Whether a store that was used with `bound` before is taken for another contract. */
+async function binds(
+  bound: Bound,
+  { chainId, address, rebind = false }: Bound & { readonly rebind?: boolean },
   store = new MemoryStore(),
 ): Promise<true> {
   await store.start();
   await store.bind(bound, false);
-  const away = () => Promise.reject(new ComputeError("UNAVAILABLE"));
-  const settlement = new Settlement(
-    {
-      store,
-      chain: { chainId, contract: address, identify: away, nextBatchId: away } as unknown as Chain,
-      peers: { self, isAlive: () => true },
-      clock: new ManualClock(),
-      logger: pino({ level: "silent" }),
-      trees: {} as ReceiptTrees,
-    },
-    { maxReceipts: 1, maxProviders: 1, maxWaitMs: 1, pollMs: 1, resendMs: 1, rebind },
-  );
-  await settlement.start();
+  await bindStore({ store, chain: { chainId, contract: address } }, { rebind });
   expect(await store.boundTo()).toEqual({ chainId, address });
-  await settlement.stop();
   return true;
 }
 
@@ -43,8 +26,8 @@ const LOCAL = { chainId: 31_337, address: ANOTHER };
 
 test.each([50, 51])("a store of chain %d is refused to the local chain, unless somebody insists", async (chainId) => {
   const bound = { chainId, address: OURS };
-  await expect(starts(bound, LOCAL)).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
-  expect(await starts(bound, { ...LOCAL, rebind: true })).toBe(true);
+  await expect(binds(bound, LOCAL)).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
+  expect(await binds(bound, { ...LOCAL, rebind: true })).toBe(true);
 });
 
 test.each([
@@ -54,10 +37,10 @@ test.each([
   const store = new MemoryStore();
   await store.start();
   await fill(store);
-  const moved = starts({ chainId: 31_337, address: OURS }, { chainId: 50, address: ANOTHER, rebind: true }, store);
+  const moved = binds({ chainId: 31_337, address: OURS }, { chainId: 50, address: ANOTHER, rebind: true }, store);
   await expect(moved).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
 });
 
 test("a store of the local chain follows its contracts", async () => {
-  expect(await starts({ chainId: 31_337, address: OURS }, LOCAL)).toBe(true);
+  expect(await binds({ chainId: 31_337, address: OURS }, LOCAL)).toBe(true);
 });

@@ -4,15 +4,13 @@ import type { Batch, BatchState } from "../domain/batch.ts";
 import { ComputeError } from "../domain/errors.ts";
 import type { Owner } from "../domain/owner.ts";
 import { type BlockTag, ContractRefusal, type SentTransaction } from "../ports/chain.ts";
-import type { Store } from "../ports/store.ts";
 import { abortable } from "./abortable.ts";
 import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
+import { type BindInit, bindStore } from "./settlement-bind.ts";
 import { SettlementLock, type SettlementPeers } from "./settlement-lock.ts";
 import type { SettlementState, SettlementStatus } from "./settlement-status.ts";
 import { readSettlementView, type SettlementView } from "./settlement-view.ts";
 
-/** The chain whose state is gone when it stops: a store of it may be bound to one of its contracts after the other. */
-const LOCAL_CHAIN_ID = 31337;
 /** Failures in a row lengthen the pause up to this, in milliseconds. */
 const MAX_PAUSE_MS = 30_000;
 /** Polls between looks at the chain while nothing waits; a receipt ends that at once. */
@@ -32,13 +30,11 @@ export interface SettlementComponents extends CloserComponents {
 }
 
 /** When batches close, and how often the chain is looked at. */
-export interface SettlementInit extends CloserInit {
+export interface SettlementInit extends CloserInit, BindInit {
   /** Milliseconds between looks at the chain while something is on its way. */
   readonly pollMs: number;
   /** A transaction that is not included after so many milliseconds is replaced. */
   readonly resendMs: number;
-  /** Accept a store that belongs to another contract, while nothing in it names that one. */
-  readonly rebind?: boolean;
 }
 
 /** Nothing goes on until the contract's owner or whoever runs the coordinator does something, and then it does by itself. */
@@ -86,11 +82,7 @@ export class Settlement {
   /** Binds the store to the contract and begins. Throws STORE_BOUND_ELSEWHERE. */
   async start(): Promise<void> {
     if (this.#loop) return;
-    const { chainId, contract } = this.#components.chain;
-    const { store } = this.#components;
-    const isLocal = async () => chainId === LOCAL_CHAIN_ID && (await store.boundTo())?.chainId === LOCAL_CHAIN_ID;
-    const rebind = (await isLocal()) || (this.#init.rebind === true && (await isUnused(store)));
-    await store.bind({ chainId, address: contract }, rebind);
+    await bindStore(this.#components, this.#init);
     this.#abort = new AbortController();
     this.#loop = this.#run(this.#abort.signal);
   }
@@ -326,11 +318,4 @@ function messageOf(error: unknown): string {
 
 function stopped(reason: string): ComputeError {
   return new ComputeError("SETTLEMENT_STOPPED", `${reason}: see npm run reconcile`);
-}
-
-/** Whether it holds nothing that was made for a contract: specs name theirs, so what they led to proves nothing elsewhere. */
-async function isUnused(store: Pick<Store, "totals" | "batches">): Promise<boolean> {
-  const { tasks, receipts } = await store.totals();
-  const { items } = await store.batches({ limit: 1 });
-  return receipts + items.length + Object.values(tasks).reduce((sum, count) => sum + count, 0) === 0;
 }
