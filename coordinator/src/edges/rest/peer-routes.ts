@@ -7,7 +7,7 @@ import type { RestApp, RestContext } from "./context.ts";
 
 /** Whether the request is for the routes between coordinators. */
 export function isInternal(request: FastifyRequest): boolean {
-  return request.url.startsWith("/internal/");
+  return request.routeOptions.url?.startsWith("/internal/") === true;
 }
 
 /** Tells a coordinator of this network by its token; nobody when there is no secret. */

@@ -31,6 +31,8 @@ import { TaskStreams } from "./task-streams.ts";
 
 /** Addresses of one proxy or client kept by the rate limits. */
 const RATE_LIMIT_CACHE = 10_000;
+/** Routes that the rate limits are for; the others are files of the hub and what probes ask. */
+const COUNTED = /^\/(api|internal)\//;
 const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 /** Hosts to listen on that a browser on this machine reaches by any of its local names. */
 const LOCAL = new Set(["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"]);
@@ -118,7 +120,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
       // The hub brings its own policy in its pages; this one only adds what a page cannot say itself.
       "content-security-policy": "frame-ancestors 'none'",
       "cross-origin-opener-policy": "same-origin-allow-popups",
-      ...(request.url.startsWith("/api/") && { "cache-control": "no-store" }),
+      ...(request.routeOptions.url?.startsWith("/api/") && { "cache-control": "no-store" }),
     });
     // What goes by a token is nothing that a browser sends unasked.
     if (!isInternal(request)) checkSameSite(request, origins());
@@ -138,10 +140,14 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   app.addHook("onClose", async () => proofs.stop());
 
   await app.register(fastifyCookie, { secret: Buffer.from(init.sessionSecret) });
+  // By route, because a path can be written in many ways; what has none counts where it is answered.
+  app.addHook("onRoute", (route) => {
+    if (!COUNTED.test(route.url)) route.config = { ...route.config, rateLimit: false };
+  });
   await app.register(fastifyRateLimit, {
     max: limits.requestsPerMinute,
     cache: RATE_LIMIT_CACHE,
-    allowList: (request) => (isInternal(request) ? isPeer(request) : !request.url.startsWith("/api/")),
+    allowList: (request) => isInternal(request) && isPeer(request),
     errorResponseBuilder: (_request, { after }) => new ComputeError("RATE_LIMITED", `try again in ${after}`),
   });
   await describeApi(app, init);

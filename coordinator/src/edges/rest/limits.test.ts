@@ -1,0 +1,61 @@
+import { expect, onTestFinished, test } from "vitest";
+import { PEER_PATHS } from "../../peer-messages.ts";
+import type { RestLimits } from "./components.ts";
+import { type RestChange, type RestHarness, startRest } from "./harness.ts";
+
+async function start(limits: Partial<RestLimits> = {}, init: RestChange["init"] = {}): Promise<RestHarness> {
+  const rest = await startRest({ init: { ...init, limits } });
+  onTestFinished(() => rest.stop());
+  return rest;
+}
+
+/** The statuses of requests one after the other, from one address. */
+async function statuses(rest: RestHarness, urls: readonly string[], remoteAddress = "192.0.2.1"): Promise<number[]> {
+  const seen: number[] = [];
+  for (const url of urls) seen.push((await rest.app.inject({ url, remoteAddress })).statusCode);
+  return seen;
+}
+
+test("too many requests of one address are refused until the minute is over", async () => {
+  const rest = await start({ requestsPerMinute: 3, signInsPerMinute: 2 });
+  for (let i = 0; i < 3; i++) expect((await rest.get("/api/config")).statusCode).toBe(200);
+  const refused = await rest.get("/api/config");
+  expect(refused.json()).toMatchObject({ status: 429, code: "RATE_LIMITED" });
+  expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+  expect(await statuses(rest, ["/api/config"], "192.0.2.7")).toEqual([200]);
+  expect((await rest.get("/healthz")).statusCode).toBe(200);
+  for (let i = 0; i < 2; i++) expect((await rest.get("/api/auth/nonce")).statusCode).toBe(200);
+  expect((await rest.get("/api/auth/nonce")).statusCode).toBe(429);
+});
+
+test("a path counts however it is written", async () => {
+  const rest = await start({ requestsPerMinute: 2 });
+  expect(await statuses(rest, ["/%61pi/config", "/ap%69/config", "/%61%70%69/config"])).toEqual([200, 200, 429]);
+  const guess = () => rest.app.inject({ method: "POST", url: PEER_PATHS.nudge.replace("i", "%69"), payload: {} });
+  expect((await guess()).statusCode).toBe(401);
+  expect((await guess()).statusCode).toBe(401);
+  expect((await guess()).statusCode).toBe(429);
+});
+
+test("guessing paths counts as well, files of the hub do not", async () => {
+  const rest = await start({ requestsPerMinute: 2 });
+  expect(await statuses(rest, ["/api/a", "/api/b", "/api/c"])).toEqual([404, 404, 429]);
+  expect(await statuses(rest, ["/%61pi/a", "/nothing", "/c.js"], "192.0.2.2")).toEqual([503, 503, 429]);
+  expect(await statuses(rest, ["/healthz", "/healthz", "/healthz", "/readyz"], "192.0.2.3")).not.toContain(429);
+});
+
+test("too many tasks of one wallet are refused, another wallet's are not", async () => {
+  const rest = await start({ dispatchesPerMinute: 2 });
+  const [eager, other] = [await rest.signIn(), await rest.signIn()];
+  const seen = [];
+  for (let i = 0; i < 3; i++) seen.push((await rest.dispatch(eager.cookie)).statusCode);
+  expect(seen).toEqual([202, 202, 429]);
+  expect((await rest.dispatch(other.cookie)).statusCode).toBe(202);
+});
+
+test("answers of the API are not stored by anybody, and every one has an id", async () => {
+  const rest = await start();
+  const responses = [await rest.get("/api/config"), await rest.get("/%61pi/config")];
+  for (const { headers } of responses) expect(headers["cache-control"]).toBe("no-store");
+  expect(responses[0]!.headers["x-request-id"]).not.toBe(responses[1]!.headers["x-request-id"]);
+});
