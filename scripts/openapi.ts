@@ -20,7 +20,7 @@ async function describe(): Promise<OpenAPI3> {
   const components = { logger: pino({ level: "silent" }), clock: systemClock } as unknown as RestComponents;
   const app = await createRest(components, {
     address: { host: "127.0.0.1", port: 3000 },
-    trustProxy: false,
+    trustProxy: 0,
     publicOrigins: [],
     sessionSecret: Buffer.alloc(32),
     hubDirectory: path.join(ROOT, "hub/build"),

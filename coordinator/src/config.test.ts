@@ -37,6 +37,10 @@ describe("settings", () => {
     ["PUBLIC_GRPC_ADDRESS", "nodes.example:443", "nodes.example:443"],
     ["PUBLIC_ORIGINS", "https://Hub.Example/, http://127.0.0.1:80", ["https://hub.example", "http://127.0.0.1"]],
     ["ALLOW_SELF_TASKS", "false", false],
+    ["TRUST_PROXY", "false", 0],
+    ["TRUST_PROXY", "true", 1],
+    ["TRUST_PROXY", "2", 2],
+    ["TRUST_PROXY", "10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]],
     ["MAX_ATTEMPTS", "5", 5],
   ] as const)("%s takes %j", (name, text, value) => {
     expect(resolveSettings({ [name]: text })[name]).toEqual(value);
@@ -65,6 +69,11 @@ describe("settings", () => {
     ["MAX_NODES", "many", "a whole number from 1 to 100000"],
     ["BATCH_MAX_PROVIDERS", "501", "a whole number from 1 to 500"],
     ["INSECURE", "yes", "true or false"],
+    ["TRUST_PROXY", "proxy.example", "true, false, how many proxies"],
+    ["TRUST_PROXY", "0.0.0.0/0", "true, false, how many proxies"],
+    ["TRUST_PROXY", "::/0", "true, false, how many proxies"],
+    ["TRUST_PROXY", "10.0.0.1/33", "true, false, how many proxies"],
+    ["TRUST_PROXY", "-1", "true, false, how many proxies"],
     ["PROOF_OF_COMPUTE_ADDRESS", CONTRACT.replace("F", "f"), ""],
     ["LOG_LEVEL", "loud", ""],
   ])("%s refuses %j in one line that names its flag", (name, text, expected) => {

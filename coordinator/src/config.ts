@@ -56,6 +56,17 @@ const list = <T extends z.ZodType<unknown, string>>(item: T) =>
     .string()
     .transform((text) => text.split(",").flatMap((part) => part.trim() || []))
     .pipe(z.array(item));
+const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
+/** Proxies in front: how many, or whose addresses. Not all addresses: then a client would choose its own. */
+const proxies = z.string().transform((text, context): number | string[] => {
+  if (text === "true" || text === "false") return text === "true" ? 1 : 0;
+  if (/^\d{1,2}$/.test(text)) return Number(text);
+  const addresses = text.split(",").map((part) => part.trim());
+  if (addresses.every((part) => network.safeParse(part).success && !part.endsWith("/0"))) return addresses;
+  const message = 'true, false, how many proxies, or their addresses such as "10.0.0.0/8, ::1"';
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
 const url = z.url({ protocol: /^https?$/, error: 'a URL such as "https://rpc.example"' });
 /** Scheme, host and port as browsers write them. */
 const origin = z.string().transform((text, context) => {
@@ -180,7 +191,11 @@ export const SETTINGS = {
   TLS_CERT: setting(z.string().optional(), undefined, "PEM certificate chain for the node stream."),
   TLS_KEY: setting(z.string().optional(), undefined, "PEM key of TLS_CERT; mode 0600."),
   INSECURE: setting(flag, "false", "Allow listening beyond loopback without TLS (behind a proxy that has it)."),
-  TRUST_PROXY: setting(flag, "false", "Believe X-Forwarded-* headers of the proxy in front."),
+  TRUST_PROXY: setting(
+    proxies,
+    "false",
+    "Whose X-Forwarded-* headers are believed: true (one proxy in front), how many in a row, or their addresses (CIDR too, comma-separated).",
+  ),
   HEARTBEAT_INTERVAL: setting(duration, "5s", "How often nodes report. 2.5 missed: suspect."),
   LEASE_TIME: setting(duration, "30s", "How long a silent node keeps its assignments."),
   DRAIN_TIMEOUT: setting(

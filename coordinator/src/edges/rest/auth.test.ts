@@ -29,7 +29,7 @@ test("the session cookie is out of reach of scripts and other sites, and Secure 
   const [session] = [response.headers["set-cookie"] ?? []].flat();
   expect(session).toMatch(/^poc_session=.*; Max-Age=86400; Path=\/; HttpOnly; SameSite=Strict$/);
 
-  const proxied = await startRest({ init: { trustProxy: true } });
+  const proxied = await startRest({ init: { trustProxy: 1 } });
   try {
     const headers = { "x-forwarded-proto": "https" };
     const { headers: answer } = await proxied.app.inject({ url: "/api/auth/nonce", headers });

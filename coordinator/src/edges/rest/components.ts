@@ -128,8 +128,8 @@ export const REST_LIMITS: RestLimits = {
 export interface RestInit {
   /** Where it is going to listen; `createRest` itself does not listen. */
   readonly address: { readonly host: string; readonly port: number };
-  /** Fastify's trustProxy: whose X-Forwarded-* headers are believed. */
-  readonly trustProxy: boolean | string | readonly string[];
+  /** Proxies whose X-Forwarded-* headers are believed: how many in a row, or their addresses and CIDRs. */
+  readonly trustProxy: number | readonly string[];
   /** Origins under which browsers reach the hub; empty: those of `address` (of localhost too when it is loopback). */
   readonly publicOrigins: readonly string[];
   /** At least 32 bytes, the same at every coordinator; signs session cookies, so that all of them take each other's. */

@@ -100,7 +100,7 @@ export async function startRest(change: RestChange = {}) {
     },
     {
       address: { host: "127.0.0.1", port: 0 },
-      trustProxy: false,
+      trustProxy: 0,
       // As an operator may write it.
       publicOrigins: [`${ORIGIN.toUpperCase()}/`],
       sessionSecret,

@@ -44,6 +44,36 @@ test("guessing paths counts as well, files of the hub do not", async () => {
   expect(await statuses(rest, ["/healthz", "/healthz", "/healthz", "/readyz"], "192.0.2.3")).not.toContain(429);
 });
 
+test.each<[string, number | readonly string[], string, readonly number[]]>([
+  ["no proxy", 0, "192.0.2.1", [200, 429]],
+  ["one proxy", 1, "192.0.2.1", [200, 429]],
+  ["a second one, which is not ours", 1, "192.0.2.1, 198.51.100.1", [200, 429]],
+  ["two proxies", 2, "192.0.2.1, 10.0.0.2", [200, 429]],
+  ["proxies by their addresses", ["10.0.0.0/8"], "192.0.2.1, 10.0.0.2", [200, 429]],
+])("behind %s a client cannot choose the address that is counted", async (_name, trustProxy, forwarded, expected) => {
+  const rest = await start({ requestsPerMinute: 1 }, { trustProxy });
+  const seen: number[] = [];
+  for (const claimed of ["203.0.113.1", "203.0.113.2"]) {
+    const headers = { "x-forwarded-for": `${claimed}, ${forwarded}` };
+    seen.push((await rest.app.inject({ url: "/api/config", headers, remoteAddress: "10.0.0.1" })).statusCode);
+  }
+  expect(seen).toEqual(expected);
+});
+
+test.each<[string, number | readonly string[], string, readonly number[]]>([
+  ["one proxy", 1, "10.0.0.1", [200, 200]],
+  ["a proxy by its address", ["10.0.0.1"], "10.0.0.1", [200, 200]],
+  ["a proxy by its address, going past it", ["10.0.0.1"], "10.0.0.9", [200, 429]],
+])("behind %s every client is counted by itself", async (_name, trustProxy, remoteAddress, expected) => {
+  const rest = await start({ requestsPerMinute: 1 }, { trustProxy });
+  const seen: number[] = [];
+  for (const client of ["192.0.2.1", "192.0.2.2"]) {
+    const headers = { "x-forwarded-for": client };
+    seen.push((await rest.app.inject({ url: "/api/config", headers, remoteAddress })).statusCode);
+  }
+  expect(seen).toEqual(expected);
+});
+
 test("too many tasks of one wallet are refused, another wallet's are not", async () => {
   const rest = await start({ dispatchesPerMinute: 2 });
   const [eager, other] = [await rest.signIn(), await rest.signIn()];

@@ -37,6 +37,11 @@ const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 /** Hosts to listen on that a browser on this machine reaches by any of its local names. */
 const LOCAL = new Set(["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"]);
 
+/** Fastify's own `true` believes the first address of all, which is the client's text where proxies append theirs. */
+function trustOf(proxies: RestInit["trustProxy"]): string[] | ((address: string, hop: number) => boolean) {
+  return typeof proxies === "number" ? (_address, hop) => hop < proxies : [...proxies];
+}
+
 /** Origins of the address that it listens on, for when none were given. */
 function listeningOrigins(app: FastifyInstance, { host, port }: RestInit["address"]): readonly string[] {
   const listening = app.server.address();
@@ -78,7 +83,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     loggerInstance: components.logger,
     // Requests are logged once, when they were answered, by a hook below.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
-    trustProxy: typeof init.trustProxy === "object" ? [...init.trustProxy] : init.trustProxy,
+    trustProxy: trustOf(init.trustProxy),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     http: { maxHeaderSize: limits.headerBytes },
