@@ -106,9 +106,9 @@ export interface RestLimits {
   readonly headerBytes: number;
   /** How long a client may take to send its request, in milliseconds. */
   readonly requestTimeoutMs: number;
-  /** Event streams open at once, altogether and for one session. */
+  /** Event streams open at once, altogether and for one wallet. */
   readonly streams: number;
-  readonly streamsPerSession: number;
+  readonly streamsPerWallet: number;
 }
 
 /** What holds unless the configuration says otherwise: room for an eager person, none for a flood. */
@@ -121,7 +121,7 @@ export const REST_LIMITS: RestLimits = {
   headerBytes: 16 * 1024,
   requestTimeoutMs: 15_000,
   streams: 2000,
-  streamsPerSession: 16,
+  streamsPerWallet: 16,
 };
 
 /** Settings of the facade. */

@@ -1,4 +1,6 @@
 import { randomBytes } from "node:crypto";
+import { get } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../domain/errors.ts";
@@ -8,7 +10,7 @@ import { type RestHarness, startRest } from "./harness.ts";
 let rest: RestHarness;
 const open: EventReader[] = [];
 beforeEach(async () => {
-  rest = await startRest({ init: { limits: { streamsPerSession: 3 } } });
+  rest = await startRest({ init: { limits: { streamsPerWallet: 3 } } });
   await rest.listen();
 });
 afterEach(async () => {
@@ -36,9 +38,9 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 async function newTask() {
-  const { cookie } = await rest.signIn();
+  const { wallet, cookie } = await rest.signIn();
   const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
-  return { cookie, id };
+  return { wallet, cookie, id };
 }
 
 test("a stream shows the present state, then every state up to recorded, and ends", async () => {
@@ -154,14 +156,56 @@ test("a stream ends with its session", async () => {
   await until(() => reader.ended);
 });
 
-test("a session has a bounded number of streams, and a closed one makes room", async () => {
-  const { cookie, id } = await newTask();
-  const readers = [await follow(id, cookie), await follow(id, cookie), await follow(id, cookie)];
-  const refused = await follow(id, cookie);
-  expect(refused.response.statusCode).toBe(429);
-  expect(refused.response.headers["retry-after"]).toBe("2");
+test("a wallet has a bounded number of streams in all its sessions, and a closed one makes room", async () => {
+  const { wallet, cookie, id } = await newTask();
+  const { cookie: elsewhere } = await rest.signIn(wallet);
+  const readers = [await follow(id, cookie), await follow(id, cookie), await follow(id, elsewhere)];
+  for (const session of [cookie, elsewhere]) {
+    const refused = await follow(id, session);
+    expect(refused.response.statusCode).toBe(429);
+    expect(refused.response.headers["retry-after"]).toBe("2");
+  }
+  const other = await newTask();
+  expect((await follow(other.id, other.cookie)).response.statusCode).toBe(200);
   readers[0]!.close();
-  await expect.poll(async () => (await follow(id, cookie)).response.statusCode).toBe(200);
+  await expect.poll(async () => (await follow(id, elsewhere)).response.statusCode).toBe(200);
+});
+
+/** Makes the store wait with its answers until it is told; `count` is how many it was asked for. */
+function holdTasks() {
+  const task = rest.store.task.bind(rest.store);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const asked = { count: 0, answer: resolve };
+  rest.store.task = async (id) => {
+    asked.count++;
+    await promise;
+    return task(id);
+  };
+  return asked;
+}
+
+test("streams that open at once are as bounded as those that open one after the other", async () => {
+  const { cookie, id } = await newTask();
+  const store = holdTasks();
+  const opening = Promise.all(Array.from({ length: 6 }, () => follow(id, cookie)));
+  await expect.poll(() => store.count).toBe(6);
+  store.answer();
+  const statuses = (await opening).map(({ response }) => response.statusCode);
+  expect(statuses.sort()).toEqual([200, 200, 200, 429, 429, 429]);
+});
+
+test("a reader that leaves while its stream opens leaves nothing behind", async () => {
+  const { cookie, id } = await newTask();
+  const { port } = rest.app.server.address() as AddressInfo;
+  const store = holdTasks();
+  const left = new Promise((resolve) => rest.app.server.once("connection", (socket) => socket.once("close", resolve)));
+  const reader = get({ port, path: `/api/tasks/${id}/events`, headers: { cookie } }).on("error", () => {});
+  await expect.poll(() => store.count).toBe(1);
+  reader.destroy();
+  await left;
+  store.answer();
+  const after = [await follow(id, cookie), await follow(id, cookie), await follow(id, cookie)];
+  expect(after.map(({ response }) => response.statusCode)).toEqual([200, 200, 200]);
 });
 
 test("a reader that does not read costs one pending event, not a queue of them", async () => {

@@ -42,12 +42,12 @@ interface Snapshot {
  */
 export class TaskStreams {
   readonly #components: TaskStreamsComponents;
-  readonly #limits: { readonly streams: number; readonly streamsPerSession: number };
+  readonly #limits: { readonly streams: number; readonly streamsPerWallet: number };
   readonly #open = new Set<TaskStream>();
 
   constructor(
     components: TaskStreamsComponents,
-    limits: { readonly streams: number; readonly streamsPerSession: number },
+    limits: { readonly streams: number; readonly streamsPerWallet: number },
   ) {
     this.#components = components;
     this.#limits = limits;
@@ -68,13 +68,14 @@ export class TaskStreams {
     session: Session,
     lastEventId: string | undefined,
   ): Promise<FastifyReply> {
-    const ofSession = [...this.#open].filter((stream) => stream.session.id === session.id).length;
-    if (this.#open.size >= this.#limits.streams || ofSession >= this.#limits.streamsPerSession) {
+    const first = await snapshot(this.#components, task);
+    if (first.settled && first.id === lastEventId) return reply.code(204).send();
+    // From here on without a wait, so that streams that open at once see each other.
+    const ofWallet = [...this.#open].filter((stream) => stream.session.wallet === session.wallet).length;
+    if (this.#open.size >= this.#limits.streams || ofWallet >= this.#limits.streamsPerWallet) {
       reply.header("retry-after", Math.ceil(RETRY_MS / 1000));
       throw new ComputeError("RATE_LIMITED", "too many event streams are open; close some");
     }
-    const first = await snapshot(this.#components, task);
-    if (first.settled && first.id === lastEventId) return reply.code(204).send();
     const stream = new TaskStream(this.#components, { reply, taskId: task.id, session }, () =>
       this.#open.delete(stream),
     );
@@ -125,6 +126,11 @@ class TaskStream {
     const { clock, events } = this.#components;
     this.#reply.hijack();
     const raw = this.#reply.raw;
+    // A reader that left meanwhile has closed the answer, and closes it no more.
+    if (raw.destroyed) {
+      this.stop();
+      return;
+    }
     raw.writeHead(200, {
       ...(this.#reply.getHeaders() as Record<string, string>),
       "content-type": "text/event-stream; charset=utf-8",
