@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { PEER_PATHS } from "../../peer-messages.ts";
 import type { RestLimits } from "./components.ts";
-import { type RestChange, type RestHarness, startRest } from "./harness.ts";
+import { ORIGIN, type RestChange, type RestHarness, startRest } from "./harness.ts";
 
 async function start(limits: Partial<RestLimits> = {}, init: RestChange["init"] = {}): Promise<RestHarness> {
   const rest = await startRest({ init: { ...init, limits } });
@@ -78,9 +78,25 @@ test("too many tasks of one wallet are refused, another wallet's are not", async
   const rest = await start({ dispatchesPerMinute: 2 });
   const [eager, other] = [await rest.signIn(), await rest.signIn()];
   const seen = [];
-  for (let i = 0; i < 3; i++) seen.push((await rest.dispatch(eager.cookie)).statusCode);
-  expect(seen).toEqual([202, 202, 429]);
+  for (let i = 0; i < 2; i++) seen.push((await rest.dispatch(eager.cookie)).statusCode);
+  const refused = await rest.dispatch(eager.cookie);
+  expect([...seen, refused.json()]).toMatchObject([202, 202, { status: 429, code: "RATE_LIMITED" }]);
+  expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
   expect((await rest.dispatch(other.cookie)).statusCode).toBe(202);
+});
+
+test("the tasks of one address count however many wallets ask for them", async () => {
+  const rest = await start({ requestsPerMinute: 3, dispatchesPerMinute: 2 });
+  const wallets = [await rest.signIn(), await rest.signIn(), await rest.signIn(), await rest.signIn()];
+  const dispatch = async (cookie: string, remoteAddress: string) => {
+    const headers = { cookie, origin: ORIGIN };
+    const url = "/api/node/dispatch-task";
+    return (await rest.app.inject({ method: "POST", url, headers, remoteAddress })).statusCode;
+  };
+  const seen: number[] = [];
+  for (const { cookie } of wallets) seen.push(await dispatch(cookie, "192.0.2.1"));
+  expect(seen).toEqual([202, 202, 202, 429]);
+  expect(await dispatch(wallets[3]!.cookie, "192.0.2.2")).toBe(202);
 });
 
 test("answers of the API are not stored by anybody, and every one has an id", async () => {

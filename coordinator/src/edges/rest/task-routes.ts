@@ -34,6 +34,11 @@ function idempotency(session: Session, key: string, body: DispatchRequest): { id
 export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStreams): void {
   const { components, sessions, limits, init } = context;
   const { store, scheduler } = components;
+  // Beside the limit of the address: a route's own would take that one's place, and wallets cost nothing.
+  const countDispatch = app.createRateLimit({
+    max: limits.dispatchesPerMinute,
+    keyGenerator: (request) => sessions.require(request).wallet,
+  });
 
   async function ownTask(id: Hex, session: Session): Promise<Task> {
     const task = await store.task(id);
@@ -65,12 +70,11 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
       preValidation: async (request: FastifyRequest) => {
         request.body ??= {};
       },
-      config: {
-        rateLimit: {
-          hook: "preHandler",
-          max: limits.dispatchesPerMinute,
-          keyGenerator: (request) => sessions.current(request)?.wallet ?? request.ip,
-        },
+      preHandler: async (request, reply) => {
+        const counted = await countDispatch(request);
+        if (counted.isAllowed || !counted.isExceeded) return;
+        reply.header("retry-after", counted.ttlInSeconds);
+        throw new ComputeError("RATE_LIMITED", `your wallet asks too often; try again in ${counted.ttlInSeconds} s`);
       },
     },
     async (request, reply) => {
