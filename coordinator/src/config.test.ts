@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { ConfigError, localForms, publicRpcUrl, readSettings, resolveSettings, SETTINGS } from "./config.ts";
+import {
+  ConfigError,
+  localForms,
+  publicGrpcAddress,
+  publicRpcUrl,
+  readSettings,
+  resolveSettings,
+  SETTINGS,
+} from "./config.ts";
 
 const KEY = `0x${"5e".repeat(32)}`;
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -136,6 +144,20 @@ describe("what others are told", () => {
   it("is every local name of a listener on this machine", () => {
     expect(localForms({ host: "0.0.0.0", port: 1 })).toEqual(["0.0.0.0:1", "127.0.0.1:1", "localhost:1", "[::1]:1"]);
     expect(localForms({ host: "10.0.0.7", port: 1 })).toEqual(["10.0.0.7:1"]);
+  });
+
+  it("is a node stream's address that a daemon can dial, or PUBLIC_GRPC_ADDRESS is wanted", () => {
+    const settings = (GRPC_ADDRESS: string, rest = {}) => resolveSettings({ GRPC_ADDRESS, INSECURE: "true", ...rest });
+    expect(publicGrpcAddress(settings("[::1]:0"), 7)).toEqual({ address: "[::1]:7", wanted: false });
+    expect(publicGrpcAddress(settings("10.0.0.7:0"), 7)).toEqual({ address: "10.0.0.7:7", wanted: false });
+    for (const anywhere of ["0.0.0.0", "[::]"]) {
+      expect(publicGrpcAddress(settings(`${anywhere}:0`), 7)).toEqual({ address: `${anywhere}:7`, wanted: true });
+      const named = { PUBLIC_GRPC_ADDRESS: "nodes.example:443" };
+      expect(publicGrpcAddress(settings(`${anywhere}:0`, named), 7)).toEqual({
+        address: "nodes.example:443",
+        wanted: false,
+      });
+    }
   });
 
   it("is never the RPC of a public chain that this coordinator uses, which may carry a key", () => {

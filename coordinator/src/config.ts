@@ -181,7 +181,7 @@ export const SETTINGS = {
   PUBLIC_GRPC_ADDRESS: setting(
     listener.transform(hostPort).optional(),
     undefined,
-    "host:port that providers are told to dial. Default: GRPC_ADDRESS.",
+    "host:port that providers are told to dial. Default: GRPC_ADDRESS, which nobody can dial from elsewhere if it is 0.0.0.0 or [::].",
   ),
   PUBLIC_ORIGINS: setting(
     list(origin).optional(),
@@ -351,6 +351,21 @@ export function localForms({ host, port }: HostPort): string[] {
   const bare = hostPort({ host, port });
   const anywhere = host === "0.0.0.0" || host === "::";
   return isLoopback(host) || anywhere ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`] : [bare];
+}
+
+/**
+ * host:port that providers are told to dial; `wanted`: PUBLIC_GRPC_ADDRESS is, since other machines cannot dial that.
+ * `port` is the bound one.
+ */
+export function publicGrpcAddress(
+  { PUBLIC_GRPC_ADDRESS, GRPC_ADDRESS: { host } }: Settings,
+  port: number,
+): { readonly address: string; readonly wanted: boolean } {
+  const anywhere = host === "0.0.0.0" || host === "::";
+  return {
+    address: PUBLIC_GRPC_ADDRESS ?? hostPort({ host, port }),
+    wanted: anywhere && PUBLIC_GRPC_ADDRESS === undefined,
+  };
 }
 
 /** The RPC that may be told to browsers: never XDC_RPC_URL of a public chain, which may carry an API key. */

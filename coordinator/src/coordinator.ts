@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import { EthersChain } from "./adapters/ethers-chain.ts";
 import { HttpPeers } from "./adapters/http-peers.ts";
 import { systemClock } from "./adapters/system-clock.ts";
-import { hostPort, localForms, publicRpcUrl, type Settings } from "./config.ts";
+import { hostPort, localForms, publicGrpcAddress, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
 import type { ComputeError } from "./domain/errors.ts";
 import type { Owner } from "./domain/owner.ts";
@@ -250,6 +250,13 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     }
 
     async function openRest() {
+      const publicGrpc = publicGrpcAddress(settings, grpc.port);
+      if (publicGrpc.wanted) {
+        logger.warn(
+          { address: publicGrpc.address },
+          "providers are told what they cannot dial: set PUBLIC_GRPC_ADDRESS",
+        );
+      }
       const chainId = contract?.chainId;
       const network = chainId === undefined ? undefined : networkByChainId(chainId);
       const instance = await createRest(
@@ -281,7 +288,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
             contractAddress: contract?.address,
             explorerUrl: network?.explorerUrl,
           },
-          grpcAddress: settings.PUBLIC_GRPC_ADDRESS ?? `${settings.GRPC_ADDRESS.host}:${grpc.port}`,
+          grpcAddress: publicGrpc.address,
           version: VERSION,
           localWallet: network?.name === "local",
           metricsToken: settings.METRICS_TOKEN,
