@@ -98,14 +98,22 @@ export interface RestLimits {
   readonly signInsPerMinute: number;
   /** Tasks a minute from one wallet. */
   readonly dispatchesPerMinute: number;
-  /** Results and exports a minute from one address. */
+  /** Public results, exports and batches' receipts a minute from one address, of each. */
   readonly downloadsPerMinute: number;
+  /** Bytes of results that are being sent at once, altogether and to one address; one has 16 MiB at most. */
+  readonly resultBytes: number;
+  readonly resultBytesPerAddress: number;
+  /** Exports and batches' receipts that are being written at once, altogether and for one address. */
+  readonly exports: number;
+  readonly exportsPerAddress: number;
   /** Longest body in bytes. */
   readonly bodyBytes: number;
   /** Longest request line and headers in bytes. */
   readonly headerBytes: number;
   /** How long a client may take to send its request, in milliseconds. */
   readonly requestTimeoutMs: number;
+  /** After so many milliseconds in which nothing moves, twice that for a reader, a connection is cut off. */
+  readonly connectionTimeoutMs: number;
   /** Event streams open at once, altogether and for one wallet. */
   readonly streams: number;
   readonly streamsPerWallet: number;
@@ -117,9 +125,14 @@ export const REST_LIMITS: RestLimits = {
   signInsPerMinute: 60,
   dispatchesPerMinute: 240,
   downloadsPerMinute: 120,
+  resultBytes: 256 * 2 ** 20,
+  resultBytesPerAddress: 64 * 2 ** 20,
+  exports: 16,
+  exportsPerAddress: 4,
   bodyBytes: 64 * 1024,
   headerBytes: 16 * 1024,
   requestTimeoutMs: 15_000,
+  connectionTimeoutMs: 60_000,
   streams: 2000,
   streamsPerWallet: 16,
 };

@@ -4,6 +4,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Task } from "../../domain/task.ts";
 import type { BatchLookup } from "./batch-lookup.ts";
 import type { RestComponents, RestInit, RestLimits } from "./components.ts";
+import type { DownloadBudget } from "./download-budget.ts";
 import { PROBLEM_JSON } from "./problems.ts";
 import type { ReceiptFiles } from "./receipt-files.ts";
 import { Problem, type TaskView } from "./schemas.ts";
@@ -27,6 +28,10 @@ export interface RestContext {
   readonly sessions: Sessions;
   readonly batches: BatchLookup;
   readonly receiptFiles: ReceiptFiles;
+  /** Counts bytes. */
+  readonly resultBudget: DownloadBudget;
+  /** Counts answers. */
+  readonly exportBudget: DownloadBudget;
 }
 
 /** The `default` response of every route. */

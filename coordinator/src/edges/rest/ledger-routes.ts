@@ -24,20 +24,12 @@ import { batchSummary, batchView, receiptView } from "./views.ts";
 /** Any site may read what is public anyway, so that receipts can be checked by whoever shows them. */
 const PUBLIC = ["access-control-allow-origin", "*"] as const;
 
-/** Receipts written at once, each of which takes a task, and for an export a proof, to be read: some milliseconds. */
+/** Receipts read at once, each of which takes a task to be read: some milliseconds. */
 const WRITTEN_PAGE = 50;
-
-/** A text a line, of a page of receipts at a time. */
-async function* jsonLines(
-  pages: AsyncIterable<readonly Receipt[]>,
-  write: (page: readonly Receipt[]) => Promise<readonly string[]>,
-): AsyncGenerator<string> {
-  for await (const page of pages) yield (await write(page)).map((line) => `${line}\n`).join("");
-}
 
 /** What was credited and why: public, so that anybody can check any unit, from any site. */
 export function ledgerRoutes(app: RestApp, context: RestContext): void {
-  const { components, receiptFiles, init, limits } = context;
+  const { components, receiptFiles, init, limits, exportBudget } = context;
   const { store } = components;
   const { network } = init;
 
@@ -88,13 +80,15 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       const receipt = await requireReceipt(request.params.id);
       if (!isPublic(receipt)) throw new ComputeError("FORBIDDEN", "only proven results are public");
       reply.header(...PUBLIC).header("cache-control", "public, no-cache");
-      return sendResult(components, receipt, request, reply);
+      return sendResult(context, receipt, request, reply);
     },
   );
 
   app.get(
     "/api/receipts/export",
     {
+      // HEAD would write all of it for nobody.
+      exposeHeadRoute: false,
       schema: {
         summary: "Every receipt of a wallet, with all that is needed to check it (JSON Lines)",
         description: "One ReceiptFile a line, by receipt id. `npm run verify-receipt` checks such a file.",
@@ -106,11 +100,10 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
     },
     async (request, reply) => {
       const provider = readWallet(request.query.provider);
+      exportBudget.open(reply, 1);
       const pages = receiptPages(store, { provider }, WRITTEN_PAGE);
       reply.header("content-disposition", `attachment; filename="receipts-${provider}.jsonl"`);
-      return reply
-        .type("application/jsonl")
-        .send(Readable.from(jsonLines(pages, (page) => receiptFiles.writeAll(page))));
+      return reply.type("application/jsonl").send(Readable.from(receiptFiles.writeAll(pages)));
     },
   );
 
@@ -175,6 +168,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
   app.get(
     "/api/batches/:id/receipts",
     {
+      exposeHeadRoute: false,
       schema: {
         summary: "Every receipt of a batch (JSON Lines)",
         description:
@@ -184,16 +178,16 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
         params: BatchParams,
         response: { 200: JsonLines, ...PROBLEMS },
       },
+      config: { rateLimit: { max: limits.downloadsPerMinute } },
     },
     async (request, reply) => {
       const batch = await requireBatch(request.params.id);
       const etag = `"${batch.root.slice(2)}"`;
       reply.header("etag", etag).header("cache-control", "no-cache");
       if (request.headers["if-none-match"] === etag) return reply.code(304).send();
+      exportBudget.open(reply, 1);
       const pages = receiptPages(store, { batchId: batch.id }, WRITTEN_PAGE);
-      return reply
-        .type("application/jsonl")
-        .send(Readable.from(jsonLines(pages, async (page) => receiptFiles.lines(page))));
+      return reply.type("application/jsonl").send(Readable.from(receiptFiles.lines(pages)));
     },
   );
 }

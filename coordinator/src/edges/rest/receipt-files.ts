@@ -30,6 +30,12 @@ function signatureOf({ proof: { signature, index, size, path } }: Receipt): Rece
   return { signature, index, size, path: [...path] };
 }
 
+function batchLine(receipt: Receipt): string {
+  const { batchId, spec } = receipt;
+  const line: BatchLine = { ...fieldsOf(receipt), batchId: batchId!, signature: signatureOf(receipt), spec };
+  return JSON.stringify(line);
+}
+
 /** Writes receipts so that whoever holds the text needs nothing more from this coordinator. */
 export class ReceiptFiles {
   readonly #components: Components;
@@ -57,24 +63,17 @@ export class ReceiptFiles {
     });
   }
 
-  /** Receipts one after the other: the worker that makes proofs keeps few trees, and a page may be of many batches. */
-  async writeAll(receipts: readonly Receipt[]): Promise<string[]> {
-    const texts: string[] = [];
-    for (const receipt of receipts) texts.push(await this.write(receipt));
-    return texts;
+  /**
+   * A text a line, one after the other: the worker that makes proofs keeps few trees, and a page may be of many batches.
+   * Each as soon as it is written: a page may take a minute, after which a silent answer is cut off.
+   */
+  async *writeAll(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
+    for await (const page of pages) for (const receipt of page) yield `${await this.write(receipt)}\n`;
   }
 
-  /** Receipts as lines of their batch's list. */
-  lines(receipts: readonly Receipt[]): string[] {
-    return receipts.map((receipt) => {
-      const line: BatchLine = {
-        ...fieldsOf(receipt),
-        batchId: receipt.batchId!,
-        signature: signatureOf(receipt),
-        spec: receipt.spec,
-      };
-      return JSON.stringify(line);
-    });
+  /** Receipts as lines of their batch's list, a page at a time. */
+  async *lines(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
+    for await (const page of pages) yield page.map((receipt) => `${batchLine(receipt)}\n`).join("");
   }
 
   async #batch({ receiptId, batchId }: Receipt): Promise<ReceiptFile["batch"]> {

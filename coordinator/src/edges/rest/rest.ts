@@ -18,6 +18,7 @@ import { BatchLookup } from "./batch-lookup.ts";
 import { BatchProofs } from "./batch-proofs.ts";
 import { REST_LIMITS, type RestComponents, type RestInit } from "./components.ts";
 import { type RestApp, type RestContext, renderTask } from "./context.ts";
+import { DownloadBudget } from "./download-budget.ts";
 import { serveHub } from "./hub.ts";
 import { ledgerRoutes } from "./ledger-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
@@ -86,6 +87,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     trustProxy: trustOf(init.trustProxy),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
+    connectionTimeout: limits.connectionTimeoutMs,
     http: { maxHeaderSize: limits.headerBytes },
     routerOptions: { maxParamLength: 128 },
     requestIdHeader: false,
@@ -113,7 +115,16 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     { ...components, batches, proofs },
     { network: init.network, origin: () => origins()[0]! },
   );
-  const context: RestContext = { components, init, limits, sessions, batches, receiptFiles };
+  const context: RestContext = {
+    components,
+    init,
+    limits,
+    sessions,
+    batches,
+    receiptFiles,
+    resultBudget: new DownloadBudget({ total: limits.resultBytes, perAddress: limits.resultBytesPerAddress }),
+    exportBudget: new DownloadBudget({ total: limits.exports, perAddress: limits.exportsPerAddress }),
+  };
   const streams = new TaskStreams({ ...components, sessions, render: (task) => renderTask(context, task) }, limits);
 
   app.addHook("onRequest", async (request, reply) => {

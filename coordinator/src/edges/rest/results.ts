@@ -1,8 +1,10 @@
-import type { Hex } from "@proof-of-compute/proto";
+import { fromHex, type Hex } from "@proof-of-compute/proto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Receipt } from "../../domain/receipt.ts";
+import { matmulOf } from "../../services/matmul-spec.ts";
 import type { RestComponents } from "./components.ts";
+import type { RestContext } from "./context.ts";
 
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
@@ -17,16 +19,21 @@ export async function isResultKept({ store, blobs }: Kept, { taskId, resultDiges
   return (await blobs.has(resultDigest)) || (await store.output(taskId)) !== null;
 }
 
-/** Answers with a result's bytes, or 304 to who has them. Throws NO_RESULT when they are kept no longer. */
+/**
+ * Answers with a result's bytes, or 304 to who has them. Throws NO_RESULT when they are kept no longer, and RATE_LIMITED
+ * when too many bytes are being sent.
+ */
 export async function sendResult(
-  { store, blobs }: Kept,
-  { taskId, resultDigest }: Result,
+  { components: { store, blobs }, resultBudget }: Pick<RestContext, "components" | "resultBudget">,
+  { taskId, resultDigest, spec }: Result & Pick<Receipt, "spec">,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const etag = `"${resultDigest.slice(2)}"`;
   reply.header("etag", etag);
   if (request.headers["if-none-match"] === etag) return reply.code(304).send();
+  const { n } = matmulOf(fromHex(spec));
+  resultBudget.open(reply, n * n);
   const output = (await store.output(taskId)) ?? (await blobs.get(resultDigest));
   if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
   return reply

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../domain/errors.ts";
+import { REST_LIMITS } from "./components.ts";
 import { type EventReader, followTask } from "./event-reader.ts";
 import { type RestHarness, startRest } from "./harness.ts";
 
@@ -126,6 +127,14 @@ test("a silent stream is pinged, and shows what no event announced", async () =>
   await rest.store.saveTask({ ...task, version: task.version + 1, attempts: 1 });
   await rest.clock.run(15_000);
   await until(() => reader.comments === 1 && reader.last?.attempts === 1);
+});
+
+test("a stream is pinged well within the time after which a silent connection is cut off", async () => {
+  const { cookie, id } = await newTask();
+  const reader = await follow(id, cookie);
+  await until(() => reader.events.length === 1);
+  await rest.clock.run(REST_LIMITS.connectionTimeoutMs / 2, 1_000);
+  await expect.poll(() => reader.comments).toBeGreaterThan(0);
 });
 
 test("a stream outlasts the store's absence, and then shows what became of the task", async () => {

@@ -166,7 +166,7 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
       const receipt = acceptedReceipt(task);
       if (!receipt) throw new ComputeError("NO_RESULT", `the task is ${task.state}`);
       reply.header("cache-control", "private, no-cache");
-      return sendResult(components, receipt, request, reply);
+      return sendResult(context, receipt, request, reply);
     },
   );
 
