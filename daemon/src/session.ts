@@ -136,7 +136,11 @@ export class Session implements Link {
   }
 
   send(message: NodeMessage): boolean {
-    return this.#open && !this.#closing ? this.#stream.write({ message }) : true;
+    if (!this.open) return true;
+    // Nothing answers a chunk, but a peer that stands still soon takes none; small frames it takes for long.
+    return message.$case === "outputChunk"
+      ? this.#stream.write({ message }, this.#heard)
+      : this.#stream.write({ message });
   }
 
   writable(): Promise<void> {
@@ -154,8 +158,12 @@ export class Session implements Link {
     this.#deadline = setTimeout(() => this.#abandon("closed by this node"), this.#welcome ? GOODBYE_MS : 0);
   }
 
-  #receive({ message }: CoordinatorFrame): void {
+  readonly #heard = () => {
     this.#lastHeard = performance.now();
+  };
+
+  #receive({ message }: CoordinatorFrame): void {
+    this.#heard();
     switch (message?.$case) {
       case "challenge":
         this.#hello(message.value.nonce).catch((error) => this.#abandon(`cannot answer the challenge: ${error}`));

@@ -185,6 +185,15 @@ export class ScriptedSession {
     return this.#received.map((message) => message.$case);
   }
 
+  /** Reads nothing more until {@link resume}; what is on its way fills the buffers between. */
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
   /** Closes the stream with a status. */
   end(how: { readonly code: status; readonly error?: string; readonly details: string }): void {
     const metadata = new Metadata();
