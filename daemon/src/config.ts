@@ -20,7 +20,7 @@ export const SETTINGS = [
     flag: "--coordinator <host:port>",
     env: "COORDINATOR",
     default: "127.0.0.1:50051",
-    description: "coordinator to dial; repeat it, or separate by commas, for more than one",
+    description: "coordinator to dial; repeat it, or separate by commas, for more than one of the same network",
   },
   { flag: "--insecure", env: "DAEMON_INSECURE", description: "dial without TLS beyond this machine too" },
   { flag: "--tls-ca <file>", env: "TLS_CA", description: "PEM file of the authority of the coordinator's certificate" },

@@ -55,6 +55,7 @@ async function courier() {
       specDigest: randomBytes(32),
       outputDigest: createHash("sha256").update(output).digest(),
       outputBytes: bytes,
+      network: randomBytes(28),
       output,
     };
     kept.set(toHex(finished.assignmentId), output);

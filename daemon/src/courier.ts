@@ -27,7 +27,7 @@ export class Courier {
   readonly #onError: (error: unknown) => void;
   /** What may go into the next frame; without `output` it is still to be read from the outbox. */
   #ready: (ResultHead & { readonly output?: Uint8Array })[] = [];
-  #uploads: ResultHead[] = [];
+  #uploads: (ResultHead & { readonly output?: Uint8Array })[] = [];
   #flushing = false;
   #uploading = false;
 
@@ -108,8 +108,8 @@ export class Courier {
     try {
       for (let result = this.#uploads.shift(); result && this.#link.open; result = this.#uploads.shift()) {
         if (!(await this.#sendChunks(result))) continue;
-        const { assignmentId, taskId, specDigest, outputDigest, outputBytes } = result;
-        this.#ready.push({ assignmentId, taskId, specDigest, outputDigest, outputBytes });
+        const { output: _, ...head } = result;
+        this.#ready.push(head);
         this.#flushSoon();
       }
     } catch (error) {

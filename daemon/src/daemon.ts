@@ -20,7 +20,7 @@ const CANCEL_MS = 1_000;
 export interface DaemonInit {
   /** Who earns. */
   readonly wallet: Address;
-  /** Tried in turn. */
+  /** All of one network; tried in turn. */
   readonly coordinators: readonly Endpoint[];
   /** Assignments at once, 1 to 1024. */
   readonly slots: number;
@@ -154,9 +154,9 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     await this.#outbox.stop();
   }
 
-  /** Without a coordinator there is nobody to wait for. */
+  /** Without a coordinator, or with one of another network, there is nobody to wait for. */
   readonly #isDone = () =>
-    this.#runner.running === 0 && (this.#outbox.size === 0 || this.connection.phase !== "online");
+    this.#runner.running === 0 && (this.#runner.unacknowledged === 0 || this.connection.phase !== "online");
 
   #until(condition: () => boolean, timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {

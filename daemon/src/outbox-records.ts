@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
 
 /** A finished assignment, without its output. */
 export interface ResultHead {
@@ -11,6 +12,8 @@ export interface ResultHead {
   /** 32 bytes. */
   readonly outputDigest: Buffer;
   readonly outputBytes: number;
+  /** Of the coordinator that assigned it; see `networkOf`. */
+  readonly network: Buffer;
 }
 
 /** What a segment of the outbox holds. */
@@ -25,17 +28,22 @@ export type OutboxRecord =
 // A record: uint32le length of the body, uint32le CRC-32 of the body, body. A body: type, then the fields in order.
 const FRAME_BYTES = 8;
 const ID_BYTES = 16;
-const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4;
-const INLINE = 1;
-const FILE = 2;
+const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4 + NETWORK_BYTES;
+// Written before results knew their network; only read.
+const OLD_HEAD_BYTES = HEAD_BYTES - NETWORK_BYTES;
+const OLD_INLINE = 1;
+const OLD_FILE = 2;
 const SETTLED = 3;
+const INLINE = 4;
+const FILE = 5;
 
 /** Writes a result, with its output unless that is null and stands in a file. Buffers to be written one after the other. */
 export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8Array[] {
   const start = Buffer.allocUnsafe(FRAME_BYTES + HEAD_BYTES);
   let at = start.writeUInt8(output ? INLINE : FILE, FRAME_BYTES);
   for (const field of [head.assignmentId, head.taskId, head.specDigest, head.outputDigest]) at += field.copy(start, at);
-  start.writeUInt32LE(head.outputBytes, at);
+  at = start.writeUInt32LE(head.outputBytes, at);
+  head.network.copy(start, at);
   const parts = output ? [start, output] : [start];
   return frame(start, parts);
 }
@@ -85,7 +93,9 @@ function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
       assignmentIds.push(Buffer.from(body.subarray(at, at + ID_BYTES)));
     return { type: "settled", assignmentIds };
   }
-  if (body.length < HEAD_BYTES) return null;
+  const old = type === OLD_INLINE || type === OLD_FILE;
+  const headBytes = old ? OLD_HEAD_BYTES : HEAD_BYTES;
+  if (body.length < headBytes) return null;
   // Copies, because a view would keep the whole segment in memory.
   const field = (from: number, length: number) => Buffer.from(body.subarray(from, from + length));
   const head: ResultHead = {
@@ -94,10 +104,11 @@ function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
     specDigest: field(33, 32),
     outputDigest: field(65, 32),
     outputBytes: body.readUInt32LE(97),
+    network: old ? NO_NETWORK : field(101, NETWORK_BYTES),
   };
-  if (type === FILE && body.length === HEAD_BYTES) return { type: "file", head };
-  if (type === INLINE && body.length === HEAD_BYTES + head.outputBytes) {
-    return { type: "inline", head, offset: bodyAt + HEAD_BYTES };
+  if ((type === FILE || type === OLD_FILE) && body.length === headBytes) return { type: "file", head };
+  if ((type === INLINE || type === OLD_INLINE) && body.length === headBytes + head.outputBytes) {
+    return { type: "inline", head, offset: bodyAt + headBytes };
   }
   return null;
 }

@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import { appendFile, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
 import { type Finished, Outbox } from "./outbox.ts";
 import { decodeRecords, encodeResult, encodeSettled } from "./outbox-records.ts";
 import { recordingLogger, temporaryFolder } from "./testing/support.ts";
@@ -18,6 +20,7 @@ function finished(bytes: number): Finished {
     specDigest: randomBytes(32),
     outputDigest: createHash("sha256").update(output).digest(),
     outputBytes: bytes,
+    network: randomBytes(28),
     output,
   };
 }
@@ -162,7 +165,13 @@ describe("records", () => {
   const bytes = (length: number) =>
     fc.uint8Array({ minLength: length, maxLength: length }).map((each) => Buffer.from(each));
   const result = fc.record({
-    head: fc.record({ assignmentId: bytes(16), taskId: bytes(16), specDigest: bytes(32), outputDigest: bytes(32) }),
+    head: fc.record({
+      assignmentId: bytes(16),
+      taskId: bytes(16),
+      specDigest: bytes(32),
+      outputDigest: bytes(32),
+      network: bytes(28),
+    }),
     output: fc.option(fc.uint8Array({ maxLength: 100 }).map((each) => Buffer.from(each))),
   });
   const record = fc.oneof(
@@ -186,6 +195,28 @@ describe("records", () => {
         }
       }),
     );
+  });
+
+  test.each([
+    ["inline", 1],
+    ["file", 2],
+  ] as const)("from before results named their network are read: %s", (type, code) => {
+    const result = finished(100);
+    const { output, network: _, ...rest } = result;
+    const named = encodeResult(result, type === "inline" ? output : null)[0]!;
+    const body = Buffer.concat([
+      Buffer.of(code),
+      named.subarray(9, named.length - NETWORK_BYTES),
+      type === "inline" ? output : Buffer.alloc(0),
+    ]);
+    const frame = Buffer.alloc(8);
+    frame.writeUInt32LE(body.length, 0);
+    frame.writeUInt32LE(crc32(body), 4);
+    const segment = Buffer.concat([frame, body]);
+    const { records, goodBytes } = decodeRecords(segment);
+    expect(goodBytes).toBe(segment.length);
+    expect(records).toMatchObject([{ type, head: { ...rest, network: NO_NETWORK } }]);
+    if (records[0]?.type === "inline") expect(segment.subarray(records[0].offset)).toEqual(output);
   });
 
   test("before a cut are whole, the one that is cut is left out", () => {

@@ -120,6 +120,11 @@ export class Outbox {
     return this.#entries.has(assignmentId);
   }
 
+  /** A result; undefined when there is none. */
+  head(assignmentId: Hex): ResultHead | undefined {
+    return this.#entries.get(assignmentId)?.head;
+  }
+
   /** Every result without a verdict, oldest first. */
   heads(): ResultHead[] {
     return Array.from(this.#entries.values(), (entry) => entry.head);

@@ -6,7 +6,9 @@ import { admit, Declined } from "./admission.ts";
 import { Courier } from "./courier.ts";
 import type { Execution, Executor, Output, Plan } from "./executors/executor.ts";
 import type { Identity } from "./identity.ts";
+import { isKnownAt, networkOf } from "./network.ts";
 import type { Outbox } from "./outbox.ts";
+import type { ResultHead } from "./outbox-records.ts";
 import type { Link, SessionHandler } from "./session.ts";
 import { type Counts, Tally } from "./tally.ts";
 
@@ -32,6 +34,8 @@ export interface RunningTask {
 
 interface Running {
   readonly assignment: Assignment;
+  /** Of the coordinator that assigned it. */
+  readonly network: Buffer;
   readonly plan: Plan;
   readonly specDigest: Buffer;
   readonly execution: Execution;
@@ -56,6 +60,8 @@ export class Runner implements SessionHandler {
   readonly #tally: Tally;
   readonly #running = new Map<Hex, Running>();
   #link: Link | undefined;
+  /** That of the session. */
+  #network: Buffer | undefined;
   #courier: Courier | undefined;
   #sweeps: NodeJS.Timeout | undefined;
   #draining = false;
@@ -100,9 +106,8 @@ export class Runner implements SessionHandler {
     return this.#running.size;
   }
 
-  /** Results without a verdict. */
   get unacknowledged(): number {
-    return this.#outbox.size;
+    return this.#results().length;
   }
 
   freeSlots(): number {
@@ -110,8 +115,10 @@ export class Runner implements SessionHandler {
   }
 
   heldAssignments(): Buffer[] {
-    const running = Array.from(this.#running.values(), ({ assignment }) => assignment.assignmentId);
-    return [...running, ...this.#outbox.heads().map((head) => head.assignmentId)].slice(0, HELD_IDS);
+    const running = [...this.#running.values()].filter((each) => this.#isKnownHere(each));
+    return [...running.map(({ assignment }) => assignment), ...this.#results()]
+      .slice(0, HELD_IDS)
+      .map(({ assignmentId }) => assignmentId);
   }
 
   /** Running tasks, oldest first. */
@@ -125,15 +132,18 @@ export class Runner implements SessionHandler {
     }));
   }
 
-  /** A session is open: everything without a verdict is sent, again if it was before. */
+  /** A session is open: everything of its network without a verdict is sent, again if it was before. */
   opened(link: Link): void {
     this.#link = link;
+    this.#network = networkOf(link.welcome);
     this.#courier = new Courier(
       { identity: this.#identity, outbox: this.#outbox, link },
       { wallet: this.#wallet, onError: (error) => this.#logger.error({ error }, "results could not be sent") },
     );
     for (const running of this.#running.values()) running.toldAt = undefined;
-    const unacknowledged = this.#outbox.heads();
+    const unacknowledged = this.#results();
+    const astray = this.#outbox.size - unacknowledged.length;
+    if (astray > 0) this.#logger.warn({ results: astray }, "results of another network are kept until it is dialled");
     if (unacknowledged.length > 0) this.#logger.info({ results: unacknowledged.length }, "sending results again");
     for (const head of unacknowledged) this.#courier.send(head);
   }
@@ -141,6 +151,7 @@ export class Runner implements SessionHandler {
   /** The session ended; running tasks go on. */
   closed(): void {
     this.#link = undefined;
+    this.#network = undefined;
     this.#courier = undefined;
   }
 
@@ -179,21 +190,36 @@ export class Runner implements SessionHandler {
   cancel({ assignmentId }: Cancel): void {
     const id = toHex(assignmentId);
     const running = this.#running.get(id);
-    if (running) {
+    if (running && this.#isKnownHere(running)) {
       running.stopping = { code: FailureCode.FAILURE_CODE_CANCELLED, detail: "" };
       running.execution.cancel();
       return;
     }
-    this.#outbox.settle(id);
+    this.#settle(id);
     this.#fail(assignmentId, FailureCode.FAILURE_CODE_CANCELLED, "");
     this.#onChange();
   }
 
   acknowledge(acks: readonly ResultAck[]): void {
     for (const ack of acks) {
-      if (this.#outbox.settle(toHex(ack.assignmentId)) !== undefined) this.#tally.add(ack);
+      if (this.#settle(toHex(ack.assignmentId))) this.#tally.add(ack);
     }
     this.#onChange();
+  }
+
+  /** Results that this session's coordinator may know; before it says which network it is of, all. */
+  #results(): ResultHead[] {
+    return this.#outbox.heads().filter((head) => this.#isKnownHere(head));
+  }
+
+  #isKnownHere({ network }: { readonly network: Buffer }): boolean {
+    return this.#network === undefined || isKnownAt(network, this.#network);
+  }
+
+  /** False when there is no such result; what another network says of one counts for nothing. */
+  #settle(id: Hex): boolean {
+    const head = this.#outbox.head(id);
+    return head !== undefined && this.#isKnownHere(head) && this.#outbox.settle(id) !== undefined;
   }
 
   #begin(id: Hex, assignment: Assignment): void {
@@ -213,6 +239,7 @@ export class Runner implements SessionHandler {
     const execution = executor.execute({ assignmentId, taskId, nodeId, specDigest, spec });
     const running: Running = {
       assignment,
+      network: this.#network!,
       plan,
       specDigest,
       execution,
@@ -242,7 +269,7 @@ export class Runner implements SessionHandler {
     }
   }
 
-  #finish(id: Hex, { assignment, specDigest, stopping }: Running, output: Output | null): void {
+  #finish(id: Hex, { assignment, network, specDigest, stopping }: Running, output: Output | null): void {
     this.#running.delete(id);
     const { assignmentId, taskId } = assignment;
     if (stopping || output === null) {
@@ -255,10 +282,11 @@ export class Runner implements SessionHandler {
         specDigest,
         outputDigest: Buffer.from(output.outputDigest),
         outputBytes: output.output.length,
+        network,
         output: output.output,
       };
       this.#outbox.add(finished);
-      this.#courier?.send(finished);
+      if (this.#isKnownHere(finished)) this.#courier?.send(finished);
     }
     this.#onChange();
   }
@@ -299,7 +327,7 @@ export class Runner implements SessionHandler {
   }
 
   #tell(running: Running, fraction: number): void {
-    if (this.#link === undefined) return;
+    if (this.#link === undefined || !this.#isKnownHere(running)) return;
     running.toldAt = performance.now();
     running.toldFraction = fraction;
     this.#link.send({

@@ -41,9 +41,9 @@ export interface SessionHandler {
   cancel(cancel: Cancel): void;
   acknowledge(acks: readonly ResultAck[]): void;
   freeSlots(): number;
-  /** Running assignments and those whose result has no verdict yet. */
+  /** Running assignments and those whose result has no verdict yet; in a session those of its network. */
   heldAssignments(): Buffer[];
-  /** Results without a verdict. */
+  /** Results without a verdict; in a session those of its network. */
   readonly unacknowledged: number;
 }
 
@@ -164,13 +164,17 @@ export class Session implements Link {
 
   #receive({ message }: CoordinatorFrame): void {
     this.#heard();
+    if (message?.$case === "challenge") {
+      this.#hello(message.value.nonce).catch((error) => this.#abandon(`cannot answer the challenge: ${error}`));
+    } else if (message?.$case === "welcome") {
+      this.#begin(message.value);
+    } else if (this.#welcome !== undefined) {
+      this.#obey(message);
+    }
+  }
+
+  #obey(message: CoordinatorFrame["message"]): void {
     switch (message?.$case) {
-      case "challenge":
-        this.#hello(message.value.nonce).catch((error) => this.#abandon(`cannot answer the challenge: ${error}`));
-        break;
-      case "welcome":
-        this.#begin(message.value);
-        break;
       case "assignments":
         this.#handler.assign(message.value.assignments);
         break;
