@@ -75,7 +75,7 @@ describe("handshake", () => {
 
 describe("heartbeats", () => {
   test("come on the interval, with a growing sequence, free slots and what is held", async () => {
-    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 20 });
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
     const first = await session.next("heartbeat");
@@ -373,7 +373,7 @@ describe("the connection", () => {
   });
 
   test("is given up when the coordinator is silent while verdicts are due", async () => {
-    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 20 });
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
     session.assign(assignment());
@@ -388,7 +388,7 @@ describe("the connection", () => {
   });
 
   test("is kept while a verdict takes its time after a long and quiet computation", async () => {
-    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 20 });
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { daemon, executor } = await startDaemon([coordinator], { slots: 2 });
     const session = await coordinator.nextSession();
     const beat = async (freeSlots: number, held: number) => {

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { credentials } from "@grpc/grpc-js";
+import { credentials, status } from "@grpc/grpc-js";
+import type { Welcome } from "@proof-of-compute/proto/node";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { newIdentity } from "./identity.ts";
 import { type Link, Session, type SessionHandler } from "./session.ts";
-import { scriptedCoordinator } from "./testing/support.ts";
+import { scriptedCoordinator, startDaemon } from "./testing/support.ts";
 
 const HEARTBEAT_MS = 100;
 const CHUNK_BYTES = 64 * 1024;
@@ -31,8 +32,8 @@ class Waiting implements SessionHandler {
 }
 
 /** A session with a scripted coordinator, and hands on the clock that its silence is measured by. */
-async function openSession() {
-  const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: HEARTBEAT_MS });
+async function openSession(welcome: Partial<Welcome> = {}) {
+  const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: HEARTBEAT_MS, ...welcome });
   const handler = new Waiting();
   const { address } = coordinator;
   const session = new Session(
@@ -94,5 +95,38 @@ describe("a coordinator that says nothing while a verdict is due", () => {
       .toBe(false);
     expect((await session.ended).status.details).toBe("the coordinator stopped answering");
     await uploaded;
+  });
+});
+
+describe("a Welcome that cannot be used", () => {
+  test.each([
+    [{ chainId: 51n, contract: Buffer.alloc(3) }, /contract of 3 bytes/],
+    [{ chainId: 2n ** 64n - 1n, contract: Buffer.alloc(20) }, /chain 18446744073709551615/],
+    [{ heartbeatIntervalMs: 0 }, /heartbeat every 0 ms/],
+    [{ heartbeatIntervalMs: 2 ** 31 }, /heartbeat every 2147483648 ms/],
+  ])("moves the node on to the next coordinator: %#", async (welcome, why) => {
+    const [strange, next] = [await scriptedCoordinator(welcome), await scriptedCoordinator()];
+    const { daemon, lines } = await startDaemon([strange, next]);
+    await next.nextSession();
+    await expect.poll(() => daemon.connection).toMatchObject({ phase: "online", coordinator: next.address });
+    expect(lines.filter(({ msg }) => why.test(msg) && /cannot be used/.test(msg))).toHaveLength(1);
+    expect(lines.filter(({ msg }) => msg === "online")).toHaveLength(1);
+  });
+});
+
+describe("what a coordinator asks for", () => {
+  test.each(["welcome", "reconnect"])("is a wait of minutes at most, in its %s", async ($case) => {
+    const weeks = 2 ** 32 - 1;
+    const { session, scripted } = await openSession($case === "welcome" ? { reconnectSpreadMs: weeks } : {});
+    if ($case === "reconnect") scripted.send({ $case, value: { spreadMs: weeks, reason: "" } });
+    scripted.end({ code: status.UNAVAILABLE, details: "gone" });
+    expect((await session.ended).spreadMs).toBe(5 * 60_000);
+  });
+
+  test("says nothing that moves the cursor of a terminal", async () => {
+    const { session, scripted, link } = await openSession({ coordinatorId: "c\u001b[2J1" });
+    expect(link.welcome.coordinatorId).toBe("c [2J1");
+    scripted.end({ code: status.UNAVAILABLE, details: "away\u009b2J\r\nfor\u202e now", error: "GONE" });
+    expect(await session.ended).toMatchObject({ status: { details: "away 2J  for  now" }, error: "GONE" });
   });
 });

@@ -11,6 +11,8 @@ import {
   type Welcome,
 } from "@proof-of-compute/proto/node";
 import type { Identity } from "./identity.ts";
+import { printable } from "./printable.ts";
+import { boundedSpread, checkWelcome } from "./welcome.ts";
 
 /** HTTP/2 pings: a peer that answers none for this long after that long is gone. */
 const KEEPALIVE_MS = 20_000;
@@ -88,7 +90,7 @@ export class Session implements Link {
   #closing = false;
   #spreadMs: number | undefined;
   #lastHeard = performance.now();
-  #problem: string | undefined;
+  #problem: SessionEnd["status"] | undefined;
   #writable: PromiseWithResolvers<void> | undefined;
 
   /** Dials at once; `onWelcome` is told before the handler's `opened`. */
@@ -186,7 +188,7 @@ export class Session implements Link {
         if (this.#leaving) this.#leave();
         break;
       case "reconnect":
-        this.#spreadMs = message.value.spreadMs;
+        this.#spreadMs = boundedSpread(message.value.spreadMs);
         this.#leaving = true;
         this.#leave();
         break;
@@ -203,8 +205,15 @@ export class Session implements Link {
     this.send({ $case: "hello", value: { nodeId, audience, terms, signature } });
   }
 
-  #begin(welcome: Welcome): void {
-    if (this.#welcome !== undefined) return;
+  #begin(given: Welcome): void {
+    if (this.#welcome !== undefined || this.#problem !== undefined) return;
+    let welcome: Welcome;
+    try {
+      welcome = checkWelcome(given);
+    } catch (error) {
+      this.#abandon(`its Welcome cannot be used: ${(error as Error).message}`, status.INTERNAL);
+      return;
+    }
     clearTimeout(this.#deadline);
     this.#welcome = welcome;
     this.#spreadMs = welcome.reconnectSpreadMs;
@@ -239,8 +248,8 @@ export class Session implements Link {
     if (this.#handler.unacknowledged === 0) this.close();
   }
 
-  #abandon(problem: string): void {
-    this.#problem ??= problem;
+  #abandon(details: string, code = status.UNAVAILABLE): void {
+    this.#problem ??= { code, details };
     this.#stream.cancel();
   }
 
@@ -254,8 +263,8 @@ export class Session implements Link {
     if (this.#welcome !== undefined) this.#handler.closed();
     const error = metadata.get("proof-of-compute-error")[0];
     this.#ended.resolve({
-      status: this.#problem === undefined ? { code, details } : { code: status.UNAVAILABLE, details: this.#problem },
-      error: error === undefined ? undefined : String(error),
+      status: this.#problem ?? { code, details: printable(details) },
+      error: error === undefined ? undefined : printable(String(error)),
       welcomed: this.#welcome !== undefined,
       askedToLeave: this.#leaving,
       spreadMs: this.#spreadMs,

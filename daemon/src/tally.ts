@@ -1,6 +1,7 @@
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import { type ResultAck, Verdict } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
+import { printable } from "./printable.ts";
 
 /** Accepted results of so long become one log line. */
 const REPORT_MS = 1_000;
@@ -32,8 +33,9 @@ export class Tally {
   }
 
   /** Counts a verdict. */
-  add({ assignmentId, verdict, reason, units }: ResultAck): void {
+  add({ assignmentId, verdict, units, ...ack }: ResultAck): void {
     const counts = this.#counts;
+    const reason = printable(ack.reason);
     if (verdict === Verdict.VERDICT_ACCEPTED) {
       this.#counts = { ...counts, accepted: counts.accepted + 1, units: counts.units + units };
       this.#report ??= setTimeout(() => this.report(), REPORT_MS).unref();

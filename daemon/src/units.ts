@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Address, addressFromBytes, networkByChainId } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, JsonRpcProvider } from "ethers";
 import type { Logger } from "pino";
+import { printable } from "./printable.ts";
 
 const INTERVAL_MS = 15_000;
 const REQUEST_MS = 10_000;
@@ -86,7 +87,10 @@ export class UnitsReader {
         if (signal.aborted) break;
         const problem = `cannot read from ${url}`;
         if (this.#recorded.problem !== problem)
-          this.#logger.warn({ rpcUrl: url, why: (error as Error).message }, "cannot read units from the chain");
+          this.#logger.warn(
+            { rpcUrl: url, why: printable((error as Error).message) },
+            "cannot read units from the chain",
+          );
         this.#recorded = { units: this.#recorded.units, chain, problem };
       }
       await delay(INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});

@@ -1,0 +1,27 @@
+import type { Welcome } from "@proof-of-compute/proto/node";
+import { printable } from "./printable.ts";
+
+/** Between these no coordinator is flooded, and its silence is noticed. */
+const HEARTBEAT_MS = { min: 100, max: 10 * 60_000 } as const;
+/** Enough for a million nodes; no coordinator sends its nodes away for longer. */
+const MAX_SPREAD_MS = 5 * 60_000;
+
+/** A Welcome within what the daemon goes along with. Throws a RangeError that says what it does not. */
+export function checkWelcome(welcome: Welcome): Welcome {
+  const { heartbeatIntervalMs, chainId, contract } = welcome;
+  if (heartbeatIntervalMs < HEARTBEAT_MS.min || heartbeatIntervalMs > HEARTBEAT_MS.max) {
+    throw new RangeError(`a heartbeat every ${heartbeatIntervalMs} ms`);
+  }
+  if (chainId > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`chain ${chainId}`);
+  if (chainId !== 0n && contract.length !== 20) throw new RangeError(`a contract of ${contract.length} bytes`);
+  return {
+    ...welcome,
+    coordinatorId: printable(welcome.coordinatorId),
+    reconnectSpreadMs: boundedSpread(welcome.reconnectSpreadMs),
+  };
+}
+
+/** The spread that a coordinator asks for, or as much of it as the daemon goes along with, milliseconds. */
+export function boundedSpread(spreadMs: number): number {
+  return Math.min(spreadMs, MAX_SPREAD_MS);
+}
