@@ -1,11 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { toHex } from "@proof-of-compute/proto";
 import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { Courier } from "./courier.ts";
 import { newIdentity } from "./identity.ts";
-import type { Finished } from "./outbox.ts";
+import { type Finished, Outbox } from "./outbox.ts";
 import type { Link, NodeMessage } from "./session.ts";
+import { recordingLogger, temporaryFolder } from "./testing/support.ts";
 
 /** A stream that takes `room` messages, then none until its test makes room again. */
 class ScriptedLink implements Link {
@@ -35,6 +38,19 @@ class ScriptedLink implements Link {
   }
 }
 
+function finished(bytes: number): Finished {
+  const output = randomBytes(bytes);
+  return {
+    assignmentId: randomBytes(16),
+    taskId: randomBytes(16),
+    specDigest: randomBytes(32),
+    outputDigest: createHash("sha256").update(output).digest(),
+    outputBytes: bytes,
+    network: randomBytes(28),
+    output,
+  };
+}
+
 async function courier() {
   const link = new ScriptedLink();
   const kept = new Map<string, Uint8Array>();
@@ -48,19 +64,10 @@ async function courier() {
     { wallet: new Uint8Array(20), onError: (error) => errors.push(error) },
   );
   const send = (bytes: number) => {
-    const output = randomBytes(bytes);
-    const finished: Finished = {
-      assignmentId: randomBytes(16),
-      taskId: randomBytes(16),
-      specDigest: randomBytes(32),
-      outputDigest: createHash("sha256").update(output).digest(),
-      outputBytes: bytes,
-      network: randomBytes(28),
-      output,
-    };
-    kept.set(toHex(finished.assignmentId), output);
-    sender.send(finished);
-    return finished;
+    const { output, ...head } = finished(bytes);
+    kept.set(toHex(head.assignmentId), output);
+    sender.send(head);
+    return { ...head, output };
   };
   return { link, kept, send, errors };
 }
@@ -108,6 +115,38 @@ describe("the courier", () => {
     kept.delete(toHex(cut.assignmentId));
     await expect.poll(() => frames(link).length).toBe(1);
     expect(frames(link)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
+  });
+
+  test.each([16, 5 * 65536])("leaves outputs of %d bytes that wait for room to the outbox", async (bytes) => {
+    const outbox = new Outbox(
+      { logger: recordingLogger().logger },
+      // Room for none in memory once they are written.
+      { dir: await temporaryFolder(), maxBytes: 2 ** 30, memoryBytes: 0 },
+    );
+    await outbox.start();
+    onTestFinished(() => outbox.stop());
+    const link = new ScriptedLink();
+    link.room = 1;
+    const sender = new Courier(
+      { identity: await newIdentity(), outbox, link },
+      { wallet: new Uint8Array(20), onError: () => {} },
+    );
+    const send = () => {
+      const result = finished(bytes);
+      sender.send(outbox.add(result));
+      return new WeakRef(result.output);
+    };
+    send();
+    await expect.poll(() => link.sent.length).toBe(1);
+    const waiting = send();
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc");
+    await expect
+      .poll(() => {
+        collectGarbage();
+        return waiting.deref() === undefined;
+      })
+      .toBe(true);
   });
 
   test("sends nothing after the end of its session", async () => {

@@ -1,7 +1,7 @@
 import { merkleRoot, resultMessage, resultsMessage, toHex } from "@proof-of-compute/proto";
 import type { Result } from "@proof-of-compute/proto/node";
 import type { Identity } from "./identity.ts";
-import type { Finished, Outbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import type { ResultHead } from "./outbox-records.ts";
 import type { Link } from "./session.ts";
 
@@ -25,9 +25,9 @@ export class Courier {
   readonly #wallet: Uint8Array;
   readonly #inlineBytes: number;
   readonly #onError: (error: unknown) => void;
-  /** What may go into the next frame; without `output` it is still to be read from the outbox. */
-  #ready: (ResultHead & { readonly output?: Uint8Array })[] = [];
-  #uploads: (ResultHead & { readonly output?: Uint8Array })[] = [];
+  /** What may go into the next frame. Outputs stay in the outbox, which bounds what it has in memory, until their turn. */
+  #ready: ResultHead[] = [];
+  readonly #uploads: ResultHead[] = [];
   #flushing = false;
   #uploading = false;
 
@@ -49,7 +49,7 @@ export class Courier {
   }
 
   /** Sends a result that stands in the outbox; one that leaves it before is skipped. */
-  send(result: ResultHead | Finished): void {
+  send(result: ResultHead): void {
     if (result.outputBytes <= this.#inlineBytes) {
       this.#ready.push(result);
       this.#flushSoon();
@@ -92,7 +92,7 @@ export class Courier {
       taken++;
       const id = toHex(result.assignmentId);
       if (!this.#outbox.has(id)) continue;
-      const output = inline ? (result.output ?? (await this.#outbox.output(id))) : NOTHING;
+      const output = inline ? await this.#outbox.output(id) : NOTHING;
       if (output === null) continue;
       bytes += output.length;
       const { assignmentId, taskId, specDigest, outputDigest } = result;
@@ -108,8 +108,7 @@ export class Courier {
     try {
       for (let result = this.#uploads.shift(); result && this.#link.open; result = this.#uploads.shift()) {
         if (!(await this.#sendChunks(result))) continue;
-        const { output: _, ...head } = result;
-        this.#ready.push(head);
+        this.#ready.push(result);
         this.#flushSoon();
       }
     } catch (error) {
@@ -120,10 +119,9 @@ export class Courier {
   }
 
   /** False when the result left the outbox before its last chunk went. */
-  async #sendChunks(result: ResultHead & { readonly output?: Uint8Array }): Promise<boolean> {
-    const { assignmentId } = result;
+  async #sendChunks({ assignmentId }: ResultHead): Promise<boolean> {
     const id = toHex(assignmentId);
-    const output = result.output ?? (await this.#outbox.output(id));
+    const output = await this.#outbox.output(id);
     if (output === null) return false;
     for (let offset = 0; offset < output.length; offset += CHUNK_BYTES) {
       if (!this.#outbox.has(id) || !this.#link.open) return false;

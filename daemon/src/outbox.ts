@@ -10,9 +10,6 @@ import { decodeRecords, encodeResult, encodeSettled, type ResultHead } from "./o
 const FILE_THRESHOLD = 64 * 1024;
 /** A segment of this size is closed; it is deleted as soon as nothing in it is unsettled. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
-/** Outputs that are kept in memory besides, so that a short loss of the stream needs no disk. */
-const MEMORY_BYTES = 64 * 1024 * 1024;
-
 /** A finished assignment. */
 export interface Finished extends ResultHead {
   readonly output: Uint8Array;
@@ -44,6 +41,7 @@ export class Outbox {
   readonly #logger: Logger;
   readonly #dir: string;
   readonly #maxBytes: number;
+  readonly #maxMemoryBytes: number;
   readonly #retryMs: number;
   readonly #entries = new Map<Hex, Entry>();
   readonly #segments = new Set<Segment>();
@@ -59,16 +57,18 @@ export class Outbox {
   #diskProblem: string | undefined;
 
   /**
-   * `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk; `retryMs` (default 5,000) lies
+   * `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk; `memoryBytes` (default 64 MiB)
+   * what it keeps in memory besides, so that a short loss of the stream needs no disk; `retryMs` (default 5,000) lies
    * between attempts to write to a disk that refuses.
    */
   constructor(
     components: { readonly logger: Logger },
-    init: { readonly dir: string; readonly maxBytes: number; readonly retryMs?: number },
+    init: { readonly dir: string; readonly maxBytes: number; readonly memoryBytes?: number; readonly retryMs?: number },
   ) {
     this.#logger = components.logger;
     this.#dir = init.dir;
     this.#maxBytes = init.maxBytes;
+    this.#maxMemoryBytes = init.memoryBytes ?? 64 * 1024 * 1024;
     this.#retryMs = init.retryMs ?? 5_000;
   }
 
@@ -131,13 +131,14 @@ export class Outbox {
   }
 
   /** Keeps a result. It is on disk soon; a result that is settled before that never gets there. */
-  add(finished: Finished): void {
+  add(finished: Finished): ResultHead {
     const { output, ...head } = finished;
     const entry: Entry = { head, output };
     this.#entries.set(toHex(head.assignmentId), entry);
     this.#memoryBytes += output.length;
     this.#unwritten.add(entry);
     this.#write();
+    return head;
   }
 
   /** Forgets a result; undefined when there is none. */
@@ -297,7 +298,7 @@ export class Outbox {
       segment.live++;
       if (this.#unwritten.delete(entry)) {
         entry.place = { segment, offset: offsets[i]! };
-        if (large || this.#memoryBytes > MEMORY_BYTES) this.#dropFromMemory(entry);
+        if (large || this.#memoryBytes > this.#maxMemoryBytes) this.#dropFromMemory(entry);
       } else {
         // Settled while it was being written.
         this.#release(entry, segment);

@@ -276,7 +276,7 @@ export class Runner implements SessionHandler {
       const { code, detail } = stopping ?? { code: FailureCode.FAILURE_CODE_INTERNAL, detail: "stopped unasked" };
       this.#fail(assignmentId, code, detail);
     } else {
-      const finished = {
+      const head = this.#outbox.add({
         assignmentId,
         taskId,
         specDigest,
@@ -284,9 +284,8 @@ export class Runner implements SessionHandler {
         outputBytes: output.output.length,
         network,
         output: output.output,
-      };
-      this.#outbox.add(finished);
-      if (this.#isKnownHere(finished)) this.#courier?.send(finished);
+      });
+      if (this.#isKnownHere(head)) this.#courier?.send(head);
     }
     this.#onChange();
   }
