@@ -108,6 +108,15 @@ describe("the courier", () => {
     expect(errors).toEqual([]);
   });
 
+  test("closes one upload by its Results before it begins the next", async () => {
+    const { link, send } = await courier();
+    const uploads = [send(2 * 65536), send(2 * 65536), send(2 * 65536)];
+    await expect.poll(() => frames(link).length).toBe(3);
+    expect(link.sent.map(({ $case }) => $case)).toEqual(
+      uploads.flatMap(() => ["outputChunk", "outputChunk", "results"]),
+    );
+  });
+
   test("leaves out what was settled meanwhile", async () => {
     const { link, kept, send } = await courier();
     const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];

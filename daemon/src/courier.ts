@@ -28,7 +28,7 @@ export class Courier {
   /** What may go into the next frame. Outputs stay in the outbox, which bounds what it has in memory, until their turn. */
   #ready: ResultHead[] = [];
   readonly #uploads: ResultHead[] = [];
-  #flushing = false;
+  #flushing: Promise<void> | undefined;
   #uploading = false;
 
   /** `wallet` is 20 bytes. `onError` learns of what should not happen; results stay in the outbox then. */
@@ -52,24 +52,23 @@ export class Courier {
   send(result: ResultHead): void {
     if (result.outputBytes <= this.#inlineBytes) {
       this.#ready.push(result);
-      this.#flushSoon();
+      void this.#flushSoon();
     } else {
       this.#uploads.push(result);
       void this.#upload();
     }
   }
 
-  #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(() => {
-      this.#flush()
-        .catch(this.#onError)
-        .finally(() => {
-          this.#flushing = false;
-          if (this.#ready.length > 0 && this.#link.open) this.#flushSoon();
-        });
-    });
+  /** Begins after this turn, with everything that the turn brought. */
+  #flushSoon(): Promise<void> {
+    this.#flushing ??= new Promise<void>((resolve) => setImmediate(resolve))
+      .then(() => this.#flush())
+      .catch(this.#onError)
+      .finally(() => {
+        this.#flushing = undefined;
+        if (this.#ready.length > 0 && this.#link.open) void this.#flushSoon();
+      });
+    return this.#flushing;
   }
 
   async #flush(): Promise<void> {
@@ -109,7 +108,9 @@ export class Courier {
       for (let result = this.#uploads.shift(); result && this.#link.open; result = this.#uploads.shift()) {
         if (!(await this.#sendChunks(result))) continue;
         this.#ready.push(result);
-        this.#flushSoon();
+        // The coordinator holds the output in memory until its Results; behind more chunks they might wait for that memory.
+        do await this.#flushSoon();
+        while (this.#ready.includes(result) && this.#link.open);
       }
     } catch (error) {
       this.#onError(error);
