@@ -54,14 +54,18 @@ function finished(bytes: number): Finished {
 async function courier() {
   const link = new ScriptedLink();
   const kept = new Map<string, Uint8Array>();
+  const disk = { readable: true };
   const outbox = {
     has: (id: string) => kept.has(id),
-    output: async (id: string) => kept.get(id) ?? null,
+    output: async (id: string) => {
+      if (!disk.readable) throw new Error("EMFILE");
+      return kept.get(id) ?? null;
+    },
   };
   const errors: unknown[] = [];
   const sender = new Courier(
     { identity: await newIdentity(), outbox, link },
-    { wallet: new Uint8Array(20), onError: (error) => errors.push(error) },
+    { wallet: new Uint8Array(20), retryMs: 5, onError: (error) => errors.push(error) },
   );
   const send = (bytes: number) => {
     const { output, ...head } = finished(bytes);
@@ -69,7 +73,7 @@ async function courier() {
     sender.send(head);
     return { ...head, output };
   };
-  return { link, kept, send, errors };
+  return { link, kept, disk, send, errors };
 }
 
 const frames = (link: ScriptedLink) => (link.of("results") as Results[]).map(({ results }) => results);
@@ -124,6 +128,18 @@ describe("the courier", () => {
     kept.delete(toHex(cut.assignmentId));
     await expect.poll(() => frames(link).length).toBe(1);
     expect(frames(link)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
+  });
+
+  test("sends later what cannot be read now", async () => {
+    const { link, disk, send, errors } = await courier();
+    disk.readable = false;
+    const [small, large] = [send(16), send(2 * 65536)];
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.sent).toEqual([]);
+    disk.readable = true;
+    await expect.poll(() => frames(link).flat().length).toBe(2);
+    expect(frames(link).flat()).toMatchObject([{ output: small.output }, { outputDigest: large.outputDigest }]);
+    expect(errors).toEqual([]);
   });
 
   test.each([16, 5 * 65536])("leaves outputs of %d bytes that wait for room to the outbox", async (bytes) => {

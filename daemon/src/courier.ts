@@ -24,27 +24,35 @@ export class Courier {
   readonly #link: Link;
   readonly #wallet: Uint8Array;
   readonly #inlineBytes: number;
+  readonly #retryMs: number;
   readonly #onError: (error: unknown) => void;
   /** What may go into the next frame. Outputs stay in the outbox, which bounds what it has in memory, until their turn. */
   #ready: ResultHead[] = [];
   readonly #uploads: ResultHead[] = [];
+  /** What could not be read from the outbox. */
+  #unread: ResultHead[] = [];
+  #retry: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   #uploading = false;
 
-  /** `wallet` is 20 bytes. `onError` learns of what should not happen; results stay in the outbox then. */
+  /**
+   * `wallet` is 20 bytes; `retryMs` (default 5,000) lies between attempts to read what the outbox cannot read; `onError`
+   * learns of what should not happen; results stay in the outbox then.
+   */
   constructor(
     components: {
       readonly identity: Pick<Identity, "sign">;
       readonly outbox: Pick<Outbox, "has" | "output">;
       readonly link: Link;
     },
-    init: { readonly wallet: Uint8Array; readonly onError: (error: unknown) => void },
+    init: { readonly wallet: Uint8Array; readonly retryMs?: number; readonly onError: (error: unknown) => void },
   ) {
     this.#identity = components.identity;
     this.#outbox = components.outbox;
     this.#link = components.link;
     this.#wallet = init.wallet;
     this.#inlineBytes = Math.min(this.#link.welcome.inlineOutputBytes, FRAME_BYTES);
+    this.#retryMs = init.retryMs ?? 5_000;
     this.#onError = init.onError;
   }
 
@@ -89,9 +97,8 @@ export class Courier {
       const inline = result.outputBytes <= this.#inlineBytes;
       if (results.length === FRAME_RESULTS || (inline && bytes > 0 && bytes + result.outputBytes > FRAME_BYTES)) break;
       taken++;
-      const id = toHex(result.assignmentId);
-      if (!this.#outbox.has(id)) continue;
-      const output = inline ? await this.#outbox.output(id) : NOTHING;
+      if (!this.#outbox.has(toHex(result.assignmentId))) continue;
+      const output = inline ? await this.#output(result) : NOTHING;
       if (output === null) continue;
       bytes += output.length;
       const { assignmentId, taskId, specDigest, outputDigest } = result;
@@ -119,10 +126,11 @@ export class Courier {
     }
   }
 
-  /** False when the result left the outbox before its last chunk went. */
-  async #sendChunks({ assignmentId }: ResultHead): Promise<boolean> {
+  /** False when its output is not there, or the result left the outbox before its last chunk went. */
+  async #sendChunks(result: ResultHead): Promise<boolean> {
+    const { assignmentId } = result;
     const id = toHex(assignmentId);
-    const output = await this.#outbox.output(id);
+    const output = await this.#output(result);
     if (output === null) return false;
     for (let offset = 0; offset < output.length; offset += CHUNK_BYTES) {
       if (!this.#outbox.has(id) || !this.#link.open) return false;
@@ -131,6 +139,24 @@ export class Courier {
       if (!more) await this.#link.writable();
     }
     return this.#outbox.has(id);
+  }
+
+  /** Null when the result left the outbox, or cannot be read now, of which the outbox tells: it is sent later then. */
+  async #output(result: ResultHead): Promise<Uint8Array | null> {
+    try {
+      return await this.#outbox.output(toHex(result.assignmentId));
+    } catch {
+      this.#unread.push(result);
+      this.#retry ??= setTimeout(() => this.#sendUnread(), this.#retryMs).unref();
+      return null;
+    }
+  }
+
+  #sendUnread(): void {
+    this.#retry = undefined;
+    const unread = this.#unread;
+    this.#unread = [];
+    if (this.#link.open) for (const result of unread) this.send(result);
   }
 }
 

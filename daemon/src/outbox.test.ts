@@ -1,5 +1,16 @@
 import { createHash, randomBytes } from "node:crypto";
-import { appendFile, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { type Hex, toHex } from "@proof-of-compute/proto";
@@ -33,6 +44,18 @@ async function open(dir: string, init: { maxBytes?: number; retryMs?: number } =
   await outbox.start();
   onTestFinished(() => outbox.stop());
   return { outbox, lines };
+}
+
+const fileOf = (dir: string, result: Finished) => join(dir, `${result.assignmentId.toString("hex")}.bin`);
+
+/** An outbox with one large result that an earlier one wrote. */
+async function writtenBefore() {
+  const dir = join(await temporaryFolder(), "outbox");
+  const before = await open(dir);
+  const result = finished(LARGE);
+  before.outbox.add(result);
+  await before.outbox.stop();
+  return { dir, result, ...(await open(dir)) };
 }
 
 describe("the outbox", () => {
@@ -105,15 +128,56 @@ describe("the outbox", () => {
   });
 
   test("drops a result whose file was damaged", async () => {
-    const dir = await temporaryFolder();
-    const before = await open(dir);
-    const result = finished(LARGE);
-    before.outbox.add(result);
-    await before.outbox.stop();
-    await writeFile(join(dir, `${result.assignmentId.toString("hex")}.bin`), randomBytes(LARGE));
-    const { outbox } = await open(dir);
+    const { dir, outbox, result } = await writtenBefore();
+    await writeFile(fileOf(dir, result), randomBytes(LARGE));
     expect(await outbox.output(idOf(result))).toBeNull();
     expect(outbox.size).toBe(0);
+  });
+
+  test("drops a result whose file is gone", async () => {
+    const { dir, outbox, result } = await writtenBefore();
+    await rm(fileOf(dir, result));
+    expect(await outbox.output(idOf(result))).toBeNull();
+    expect(outbox.size).toBe(0);
+  });
+
+  test.each<[string, (dir: string, result: Finished) => Promise<() => Promise<void>>]>([
+    [
+      "its file",
+      async (dir, result) => {
+        const path = fileOf(dir, result);
+        await rename(path, `${path}.aside`);
+        await mkdir(path);
+        return async () => {
+          await rmdir(path);
+          await rename(`${path}.aside`, path);
+        };
+      },
+    ],
+    [
+      "its folder",
+      async (dir) => {
+        await rename(dir, `${dir}.aside`);
+        return () => rename(`${dir}.aside`, dir);
+      },
+    ],
+  ])("keeps a result while %s cannot be read, and says so once", async (_, takeAway) => {
+    const { dir, outbox, lines, result } = await writtenBefore();
+    const giveBack = await takeAway(dir, result);
+    await expect(outbox.output(idOf(result))).rejects.toThrow();
+    await expect(outbox.output(idOf(result))).rejects.toThrow();
+    expect(lines.map(({ msg }) => msg)).toEqual(["cannot read results from disk; they are kept and tried again"]);
+    expect(outbox.size).toBe(1);
+    await giveBack();
+    expect(await outbox.output(idOf(result))).toEqual(result.output);
+  });
+
+  test("says nothing of a result that is settled while it is read", async () => {
+    const { outbox, lines, result } = await writtenBefore();
+    const output = outbox.output(idOf(result));
+    outbox.settle(idOf(result));
+    expect(await output).toBeNull();
+    expect(lines).toEqual([]);
   });
 
   test("removes files that no record names", async () => {

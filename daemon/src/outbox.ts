@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -55,6 +56,7 @@ export class Outbox {
   #fileBytes = 0;
   #writer: Promise<void> | undefined;
   #diskProblem: string | undefined;
+  #readProblem: string | undefined;
 
   /**
    * `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk; `memoryBytes` (default 64 MiB)
@@ -155,16 +157,34 @@ export class Outbox {
     return entry.head;
   }
 
-  /** The output of a result; null when it is settled or its file is damaged. */
+  /** The output of a result; null when it is settled or its file is damaged. Rejects when it cannot be read now. */
   async output(assignmentId: Hex): Promise<Uint8Array | null> {
     const entry = this.#entries.get(assignmentId);
     if (entry === undefined) return null;
     if (entry.output !== null) return entry.output;
-    const output = await this.#read(entry).catch(() => null);
+    const output = await this.#tryRead(entry);
+    if (this.#entries.get(assignmentId) !== entry) return null;
     if (output !== null && equal(createHash("sha256").update(output).digest(), entry.head.outputDigest)) return output;
     this.#logger.error({ assignmentId }, "a kept result is damaged and was dropped");
     this.settle(assignmentId);
     return null;
+  }
+
+  /** Null when there is no such file although its folder is there. */
+  async #tryRead(entry: Entry): Promise<Buffer | null> {
+    try {
+      const output = await this.#read(entry);
+      this.#readProblem = undefined;
+      return output;
+    } catch (error) {
+      const problem = (error as NodeJS.ErrnoException).code ?? String(error);
+      if (problem === "ENOENT" && existsSync(this.#dir)) return null;
+      if (problem !== this.#readProblem) {
+        this.#logger.error({ error, dir: this.#dir }, "cannot read results from disk; they are kept and tried again");
+      }
+      this.#readProblem = problem;
+      throw error;
+    }
   }
 
   async #read({ head, place }: Entry): Promise<Buffer> {
