@@ -59,6 +59,38 @@ describe("settings", () => {
     ]);
   });
 
+  test("name the default coordinator beside others when it is given too", () => {
+    const { coordinators } = given("--coordinator", "127.0.0.1:50051", "--coordinator", "b:1");
+    expect(coordinators.map(({ address }) => address)).toEqual(["127.0.0.1:50051", "b:1"]);
+  });
+
+  test("are unset where a variable is empty, as in a copied .env", () => {
+    for (const { env } of SETTINGS) vi.stubEnv(env, "");
+    const set = given();
+    vi.unstubAllEnvs();
+    expect(set).toEqual(given());
+  });
+
+  test.each([
+    ["true", true],
+    ["false", false],
+  ])("take a switch's variable at its word: %s", (word, measure) => {
+    vi.stubEnv("DAEMON_MEASURE", word);
+    vi.stubEnv("DAEMON_INSECURE", word);
+    const { coordinators, ...rest } = given("--coordinator", "compute.example.org:1");
+    expect(rest.measure).toBe(measure);
+    expect(coordinators[0]!.credentials._isSecure()).toBe(!measure);
+    expect(given("--measure").measure).toBe(true);
+  });
+
+  test.each([
+    ["500ms", 500],
+    ["7d", 7 * 86_400_000],
+    ["24d", 24 * 86_400_000],
+  ])("take a time of %s", (text, drainTimeoutMs) => {
+    expect(given("--drain-timeout", text)).toMatchObject({ drainTimeoutMs });
+  });
+
   test("decide on TLS: none on this machine, TLS elsewhere, --insecure overrules", () => {
     const isSecure = (...args: string[]) =>
       given(...args).coordinators.map(({ credentials }) => credentials._isSecure());
@@ -96,6 +128,11 @@ describe("settings", () => {
     [["--wallet-address", WALLET, "--slots", "many"], /^--slots is a whole number/],
     [["--wallet-address", WALLET, "--memory", "lots"], /^--memory "lots" is not a size such as 512M/],
     [["--wallet-address", WALLET, "--drain-timeout", "30"], /^--drain-timeout "30" is not a time such as 30s/],
+    [["--wallet-address", WALLET, "--drain-timeout", "600h"], /^--drain-timeout "600h" is longer than 24d$/],
+    [["--wallet-address", WALLET, "--coordinator", ""], /^--coordinator names none$/],
+    [["--wallet-address", WALLET, "--coordinator", " , "], /^--coordinator names none$/],
+    [["--wallet-address", WALLET, "--data-dir", ""], /^--data-dir is empty$/],
+    [["--wallet-address", WALLET, "--audience", ""], /^--audience is empty$/],
     [["--wallet-address", WALLET, "--tls-ca", "/nowhere.pem"], /^--tls-ca cannot be read/],
     [["--wallet-address", WALLET, "--rpc-url", "127.0.0.1"], /^--rpc-url is an http/],
     [["--wallet-address", WALLET, "--log", "xml"], /^--log is one of pretty, json$/],

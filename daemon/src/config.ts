@@ -107,7 +107,9 @@ export interface Config {
 }
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** A timer of 2^31 ms or more is over at once. */
+const MAX_TIME_MS = 24 * 86_400_000;
 
 const size = z.string().transform((text, context) => {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? [];
@@ -117,9 +119,10 @@ const size = z.string().transform((text, context) => {
 });
 
 const time = z.string().transform((text, context) => {
-  const [, number, unit] = /^(\d+)\s*(ms|s|m|h)$/i.exec(text) ?? [];
-  if (number !== undefined) return Number(number) * TIME_UNITS[unit!.toLowerCase()]!;
-  context.addIssue(`"${text}" is not a time such as 30s or 2m`);
+  const [, number, unit] = /^(\d+)\s*(ms|s|m|h|d)$/i.exec(text) ?? [];
+  const ms = Number(number) * TIME_UNITS[unit?.toLowerCase() ?? ""]!;
+  if (ms <= MAX_TIME_MS) return ms;
+  context.addIssue(ms > MAX_TIME_MS ? `"${text}" is longer than 24d` : `"${text}" is not a time such as 30s or 2m`);
   return z.NEVER;
 });
 
@@ -160,10 +163,10 @@ const oneOf = <const T extends string>(...names: T[]) => z.enum(names, { error: 
 
 const SCHEMA = z.object({
   walletAddress: wallet,
-  coordinator: z.array(z.string()).min(1),
+  coordinator: z.array(z.string()).min(1, "names none"),
   insecure: z.union([z.boolean(), z.stringbool({ error: "is true or false" })]).default(false),
   tlsCa: file.optional(),
-  audience: z.string().min(1).max(0xffff).optional(),
+  audience: z.string().min(1, "is empty").max(0xffff, "is longer than 65535 characters").optional(),
   authorization: authorization.optional(),
   slots: z.coerce
     .number({ error: "is a whole number from 1 to 1024" })
@@ -172,7 +175,7 @@ const SCHEMA = z.object({
     .max(1024, "is at most 1024")
     .default(Math.min(availableParallelism(), 1024)),
   measure: z.union([z.boolean(), z.stringbool({ error: "is true or false" })]).default(false),
-  dataDir: z.string().min(1),
+  dataDir: z.string().min(1, "is empty"),
   memory: size.default(Math.floor(totalmem() / 2)),
   outboxMaxBytes: size,
   drainTimeout: time,
@@ -193,9 +196,12 @@ export function commandLine(): Command {
     .configureOutput({ writeErr: () => {} })
     .configureHelp({ helpWidth: 100 });
   for (const setting of SETTINGS as readonly Setting[]) {
-    const option = new Option(setting.flag, setting.description).env(setting.env);
+    const option = new Option(setting.flag, setting.description);
+    // An empty variable, as in a copied .env, is none.
+    if (process.env[setting.env] !== "") option.env(setting.env);
     if (setting.env === "COORDINATOR") {
-      option.default([setting.default], setting.default).argParser(collect([setting.default!]));
+      const fallback = [setting.default!];
+      option.default(fallback, setting.default).argParser(collect(fallback));
     } else if (setting.default !== undefined) {
       option.default(setting.default);
     }
@@ -226,7 +232,7 @@ function collect(fallback: readonly string[]) {
       .split(",")
       .map((each) => each.trim())
       .filter((each) => each !== "");
-    return previous.length === fallback.length && previous[0] === fallback[0] ? given : [...previous, ...given];
+    return previous === fallback ? given : [...previous, ...given];
   };
 }
 
@@ -244,6 +250,11 @@ export function readConfig(args: readonly string[]): Config | null {
     throw new DaemonError("USAGE", error.message.replace(/^error: /, ""), { cause: error });
   }
   const { roxonnWalletAddress, ...given } = command.opts();
+  for (const option of command.options) {
+    const name = option.attributeName();
+    // Commander takes a switch's variable for true, whatever it says.
+    if (option.isBoolean() && command.getOptionValueSource(name) === "env") given[name] = process.env[option.envVar!];
+  }
   const parsed = SCHEMA.safeParse({ ...given, walletAddress: given.walletAddress ?? roxonnWalletAddress });
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
