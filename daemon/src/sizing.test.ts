@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { matmulSeed } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
@@ -26,7 +26,7 @@ class CountingExecutor extends ScriptedExecutor {
 describe("a thread's rate", () => {
   let dataDir: string;
   let executor: CountingExecutor;
-  const { logger } = recordingLogger();
+  const { logger, lines } = recordingLogger();
   beforeEach(async () => {
     dataDir = await temporaryFolder();
     executor = new CountingExecutor();
@@ -65,6 +65,13 @@ describe("a thread's rate", () => {
       expect(executor.executions.length).toBeGreaterThan(before);
       expect(JSON.parse(await readFile(file, "utf8")).key).toBe(kept.key);
     }
+  });
+
+  test("needs no disk, only takes its time at the next start again without one", async () => {
+    // Neither read nor written, whoever asks.
+    await mkdir(join(dataDir, "rate.json"));
+    expect(await rate()).toBeGreaterThan(0);
+    expect(lines.map(({ level, msg }) => [level, msg])).toContainEqual([40, "cannot keep the measured rate"]);
   });
 
   test("is none on a machine that computes wrong products", async () => {

@@ -55,7 +55,12 @@ export async function threadRate(
   const known = anew ? undefined : await read(file);
   if (known?.key === key) return known.unitsPerSecond;
   const unitsPerSecond = await measure(executor, measureMs);
-  await writeFile(file, JSON.stringify({ key, unitsPerSecond } satisfies z.output<typeof Rate>));
+  try {
+    await writeFile(file, JSON.stringify({ key, unitsPerSecond } satisfies z.output<typeof Rate>));
+  } catch (error) {
+    // Perhaps the disk is full of results, which only a daemon that starts can deliver.
+    logger.warn({ error, file }, "cannot keep the measured rate");
+  }
   logger.info({ unitsPerSecond }, "measured a thread of this machine");
   return unitsPerSecond;
 }
