@@ -21,9 +21,10 @@ export function renderConfiguration(): string {
 
 Made by \`node scripts/openapi.ts\` from \`coordinator/src/config.ts\` and \`daemon/src/config.ts\`; change it there.
 
-A flag wins over the environment, and the environment over the coordinator's \`.env\`. Durations are written as \`500ms\`,
-\`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or \`xdc…\`. Secrets are read from the
-environment or from a file with mode 0600, never from a flag, because anybody on the machine can list those.
+A flag wins over the environment, and the environment over the coordinator's \`.env\`. An empty variable is an unset one.
+Durations are written as \`500ms\`, \`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or
+\`xdc…\`. Secrets are read from the environment or from a file with mode 0600, never from a flag, because anybody on the machine
+can list those.
 
 ## Coordinator: \`npm run coordinator -- [flags]\`
 
