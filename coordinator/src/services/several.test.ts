@@ -1,147 +1,17 @@
-import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
-import { pino } from "pino";
 import { expect, test } from "vitest";
-import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
-import { aLink, anOffer, type NotedLink } from "../../../tests/support/fleet.ts";
-import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import {
+  ALICE,
+  aNetwork,
+  BOB,
+  Coordinator,
+  HEARTBEAT_MS,
+  LEASE_MS,
+  live,
+  settle,
+} from "../../../tests/support/dispatch.ts";
+import { anOffer } from "../../../tests/support/fleet.ts";
 import { ComputeError } from "../domain/errors.ts";
-import type { Receipt } from "../domain/receipt.ts";
-import { liveAssignment, type Task } from "../domain/task.ts";
-import { Metrics } from "../metrics.ts";
-import type { Nudge } from "../ports/peers.ts";
-import type { Attempts } from "./attempts.ts";
-import type { Custody } from "./custody.ts";
-import { Dispatch } from "./dispatch.ts";
-import type { Fleet } from "./fleet.ts";
-import type { LiveNode, Offer, Run } from "./live-node.ts";
-import { Peers } from "./peers.ts";
-import type { Scheduler } from "./scheduler.ts";
-import { TaskEvents } from "./task-events.ts";
-
-const LEASE_MS = 30_000;
-const HEARTBEAT_MS = 5_000;
-const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
-const logger = pino({ level: "silent" });
-
-/** What a coordinator is made of, without its edges and its checks, over a store that others share. */
-class Coordinator {
-  readonly clock = new ManualClock();
-  readonly store: MemoryStore;
-  readonly peers: Peers;
-  readonly #dispatch: Dispatch;
-  readonly fleet: Fleet;
-  readonly attempts: Attempts;
-  readonly custody: Custody;
-  readonly scheduler: Scheduler;
-
-  constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
-    const { clock } = this;
-    const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
-    const metrics = new Metrics();
-    const events = new TaskEvents();
-    const random = () => 0.5;
-    this.store = store;
-    this.peers = new Peers(
-      { store, clock, logger, metrics, random },
-      { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS },
-    );
-    const { peers } = this;
-    this.#dispatch = new Dispatch(
-      { store, events, peers, link: { nudge }, clock, logger, metrics, random },
-      {
-        heartbeatMs: HEARTBEAT_MS,
-        leaseMs: LEASE_MS,
-        maxNodes: 100,
-        maxAttempts: 3,
-        maxQueued: 2_300,
-        maxQueuedPerRequester: 2_000,
-        allowSelfTasks: true,
-        contract: undefined,
-      },
-    );
-    this.fleet = this.#dispatch.fleet;
-    this.attempts = this.#dispatch.attempts;
-    this.custody = this.#dispatch.custody;
-    this.scheduler = this.#dispatch.scheduler;
-  }
-
-  async start(): Promise<void> {
-    await this.peers.start(this.peers.self.coordinatorId);
-    await this.#dispatch.start();
-  }
-
-  /** A node opens its session here, as the stream does it. */
-  async join(offer: Offer, running: readonly Hex[] = []): Promise<{ node: LiveNode; link: NotedLink }> {
-    const link = aLink();
-    const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
-    node.cap = 2 * offer.slots;
-    await this.custody.adopt(node);
-    this.fleet.announce(node);
-    await settle();
-    return { node, link };
-  }
-
-  async submit(requester: Address): Promise<Task> {
-    const spec = { kind: "matmul", n: 512, k: 2 } as const;
-    const { task } = await this.scheduler.submit({ requester, spec, deadlineMs: 3_600_000 });
-    await settle();
-    return task;
-  }
-
-  /** The node's result is in, and was found to be right. */
-  complete(run: Run): Promise<void> {
-    const { assignment, task } = run;
-    const receipt: Receipt = {
-      receiptId: assignment.id,
-      taskId: task.id,
-      nodeId: assignment.nodeId,
-      provider: assignment.wallet,
-      requester: task.requester,
-      kind: task.kind,
-      assurance: "proven",
-      specDigest: "0x01",
-      spec: toHex(task.spec),
-      resultDigest: "0x02",
-      units: 1n,
-      acceptedAt: this.clock.now(),
-      proof: { signature: "0x03", index: 0, size: 1, path: [] },
-    };
-    return this.attempts.complete(run, receipt, undefined);
-  }
-}
-
-/** Turns of the event loop for what hangs on immediate promises. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */
-async function live(ms: number, ...coordinators: Coordinator[]): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 500) {
-    for (const { clock, fleet, attempts } of coordinators) {
-      for (const node of fleet.online()) {
-        fleet.heard(node);
-        const { assigned } = node.link as NotedLink;
-        for (const [id, run] of node.runs) if (assigned.includes(id)) attempts.advance(run, 0.1);
-      }
-      await clock.run(500);
-    }
-    await settle();
-  }
-}
-
-async function aNetwork(...names: string[]): Promise<{ store: MemoryStore; all: Coordinator[] }> {
-  const store = new MemoryStore();
-  await store.start();
-  const all: Coordinator[] = [];
-  const nudge = (address: string, what: Nudge) =>
-    all.find(({ peers }) => peers.self.coordinatorId === address)?.scheduler.nudged(what);
-  for (const name of names) all.push(new Coordinator(store, name, 1, nudge));
-  for (const each of all) await each.start();
-  await live(10_000, ...all);
-  return { store, all };
-}
+import { liveAssignment } from "../domain/task.ts";
 
 test("what a dead coordinator ran is taken over, and its node keeps running it elsewhere", async () => {
   const { store, all } = await aNetwork("a", "b", "c");
