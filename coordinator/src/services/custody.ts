@@ -52,7 +52,7 @@ export class Custody {
       // An owner makes itself known before it owns: one that was not known yet is known by now.
       if (page.length > 0) await peers.look();
       const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
-      const won = await Promise.all(orphans.map((task) => this.#take(task, () => this.#expect(task))));
+      const won = await Promise.all(orphans.map((task) => this.#inherit(task)));
       taken += won.filter(Boolean).length;
       if (page.length < PAGE) return taken;
     }
@@ -114,31 +114,17 @@ export class Custody {
 
   /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
   async #claim(task: Task, node: LiveNode): Promise<void> {
-    const { store, attempts } = this.#components;
+    const { store, attempts, fleet } = this.#components;
     const { id } = liveAssignment(task)!;
     for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
       if (attempts.get(id) && isSameOwner(current.owner, this.#self)) return;
-      if (await this.#take(current, async () => node)) return;
+      if (await this.#take(current, () => fleet.expect(node.offer, node))) return;
       current = await store.task(task.id);
     }
   }
 
-  /** One guarded change of owner; false when the task has moved on. */
-  async #take(task: Task, nodeOf: () => Promise<LiveNode>): Promise<boolean> {
-    const { store, attempts, metrics, events } = this.#components;
-    const node = await nodeOf();
-    const taken = takeOver(task, this.#self);
-    if (!(await store.saveTask(taken))) return false;
-    metrics.takenOver.inc();
-    const known = attempts.get(liveAssignment(taken)!.id);
-    if (known) known.task = taken;
-    else attempts.open(taken, node, "running");
-    events.publish(task.id);
-    return true;
-  }
-
-  /** The node of a live assignment, which is expected here. */
-  async #expect(task: Task): Promise<LiveNode> {
+  /** Makes a live assignment whose owner is gone this coordinator's, and expects its node here. */
+  async #inherit(task: Task): Promise<boolean> {
     const { fleet, store } = this.#components;
     const live = liveAssignment(task)!;
     const [stored, standing] = await Promise.all([store.node(live.nodeId), store.standing(live.nodeId, live.wallet)]);
@@ -152,7 +138,23 @@ export class Custody {
       confirmed: stored?.confirmed ?? false,
       runningAssignmentIds: [],
     };
-    return fleet.expect(offer, standing);
+    return this.#take(task, () => fleet.expect(offer, standing));
+  }
+
+  /**
+   * One guarded change of owner; false when the task has moved on. The fleet is asked for the node after the write: it
+   * may have forgotten one that had no assignment meanwhile.
+   */
+  async #take(task: Task, nodeOf: () => LiveNode): Promise<boolean> {
+    const { store, attempts, metrics, events } = this.#components;
+    const taken = takeOver(task, this.#self);
+    if (!(await store.saveTask(taken))) return false;
+    metrics.takenOver.inc();
+    const known = attempts.get(liveAssignment(taken)!.id);
+    if (known) known.task = taken;
+    else attempts.open(taken, nodeOf(), "running");
+    events.publish(task.id);
+    return true;
   }
 
   #drop(run: Run): void {

@@ -79,7 +79,7 @@ export class Fleet {
   }
 
   /** Makes room for a node whose lease was taken over; it has the lease time to come here. */
-  expect(offer: Offer, standing: Standing | null): LiveNode {
+  expect(offer: Offer, standing: Pick<Standing, "valid" | "faults"> | null): LiveNode {
     const known = this.#nodes.get(offer.nodeId);
     if (known) return known;
     const node = new LiveNode(offer.nodeId, offer);

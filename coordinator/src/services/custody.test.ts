@@ -1,0 +1,52 @@
+import { expect, test } from "vitest";
+import { ALICE, aNetwork, type Coordinator, LEASE_MS, live } from "../../../tests/support/dispatch.ts";
+import { anOffer } from "../../../tests/support/fleet.ts";
+import { liveAssignment } from "../domain/task.ts";
+
+test("an assignment whose takeover took the store longer than a lease still finds its node", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const offer = anOffer();
+  await a.join(offer);
+  const task = await a.submit(ALICE);
+
+  const { saveTask } = store;
+  const { promise: slow, resolve: answer } = Promise.withResolvers<void>();
+  store.saveTask = async (change, made) => {
+    await slow;
+    return saveTask.call(store, change, made);
+  };
+  await live(3 * LEASE_MS, b);
+  expect((await store.task(task.id))!.owner).toEqual(a.peers.self);
+  store.saveTask = saveTask;
+  answer();
+  await live(500, b);
+  expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
+
+  const { id } = liveAssignment(task)!;
+  const { node } = await b.join(offer, [id]);
+  expect(b.attempts.run(id, node)).toBeDefined();
+  await b.complete(b.attempts.run(id, node)!);
+  expect((await store.task(task.id))!.state).toBe("verified");
+});
+
+test("an assignment that a node's adoption took after the node had left for good waits for the node's next session", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  const offer = anOffer();
+  await a.join(offer);
+  const task = await a.submit(ALICE);
+  const { id } = liveAssignment(task)!;
+
+  const { saveTask } = store;
+  store.saveTask = async (change, made) => {
+    store.saveTask = saveTask;
+    const node = b.fleet.get(offer.nodeId)!;
+    node.draining = true;
+    b.fleet.leave(node, node.link!);
+    return saveTask.call(store, change, made);
+  };
+  await b.join(offer, [id]);
+  const { node } = await b.join(offer, [id]);
+  expect(b.attempts.run(id, node)).toBeDefined();
+});
