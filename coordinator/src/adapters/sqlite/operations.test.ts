@@ -38,7 +38,10 @@ test("every query that lists is answered from an index, in order", async () => {
     store.nodes({ limit: 5, status: "online", ...cursor });
     store.nodes({ limit: 5, coordinatorId: "here", ...cursor });
   }
-  store.batches({ limit: 5, ...after(cursors.batch) });
+  for (const cursor of [{}, after(cursors.batch)]) {
+    store.batches({ limit: 5, ...cursor });
+    store.batches({ limit: 5, unrecorded: true, ...cursor });
+  }
   store.queuedTasks({ requesters: [WALLET], now: 1, limit: 5, excluded: [ID] });
   store.queueDepths();
   store.liveTasksOf(ID);
@@ -50,7 +53,7 @@ test("every query that lists is answered from an index, in order", async () => {
   store.receiptsWithResult(1, 5);
   store.nodeCounts();
   all.mockRestore();
-  expect(texts.size).toBe(35);
+  expect(texts.size).toBe(38);
 
   for (const text of texts) {
     const steps = database

@@ -176,4 +176,7 @@ export const MIGRATIONS: readonly string[] = [
     SELECT spec FROM tasks WHERE tasks._id = unhex(substr(receipt_documents.document ->> 'taskId', 3))
   ))));
   `,
+  `
+  CREATE INDEX batches_unrecorded ON batches (_id) WHERE state <> 'recorded';
+  `,
 ];
