@@ -232,6 +232,11 @@ describe("an owner", () => {
   });
 });
 
+test("a result that was right before its node heard of the cancel leaves no trace of the cancel", () => {
+  expect(cancelling.error).toMatchObject({ code: "CANCELLED" });
+  expect(accept(cancelling, receiptOf(hex(10)))).not.toHaveProperty("error");
+});
+
 test("a task says when it ended, once it did", () => {
   expect(STATES.verified.endedAt).toBe(300);
   expect(STATES.failed.endedAt).toBe(1_001);
@@ -310,6 +315,7 @@ describe("any walk", () => {
           expect(task.attempts).toBe(failedOn.size);
           expect(task.owner).toEqual(live.length === 1 ? ME : undefined);
           expect(task.endedAt !== undefined).toBe(isFinal(task));
+          expect(task.error !== undefined).toBe(["cancelling", "cancelled", "failed"].includes(task.state));
           expect({ ...task, ...changing(before) }).toEqual(before);
           expect(Object.keys(task.assignments)).toEqual(expect.arrayContaining(Object.keys(before.assignments)));
         }

@@ -136,12 +136,14 @@ export function takeOver(task: Task, owner: Owner): Task {
 
 /**
  * running or cancelling → verified: the checked result of the live assignment. Whoever owns it: the assignment is the
- * fence, and a right result must not be lost because its coordinator was taken for dead.
+ * fence, and a right result must not be lost because its coordinator was taken for dead. Of a cancel that came too late
+ * nothing is left.
  */
 export function accept(task: Task, receipt: Receipt): Task {
   const assignment = requireLive(task, receipt.receiptId);
   const ended: Assignment = { ...assignment, state: "accepted", endedAt: receipt.acceptedAt, receipt };
-  return move(task, { state: "verified", assignments: withAssignment(task, ended) }, receipt.acceptedAt);
+  const { error: _, ...uncancelled } = task;
+  return move(uncancelled, { state: "verified", assignments: withAssignment(task, ended) }, receipt.acceptedAt);
 }
 
 /** How an attempt ended without a receipt. */
