@@ -100,7 +100,7 @@ export class Dealer {
 
   /** A node has room for work. */
   room(): void {
-    if (this.queue.size === 0 || this.#stopped || this.#components.clock.monotonic() < this.#restUntil) return;
+    if (this.queue.size === 0 || !this.#deals) return;
     if (this.#filling) {
       this.#fillAgain = true;
       return;
@@ -170,13 +170,17 @@ export class Dealer {
     return attempts.open(assign(queued, assignment, peers.self), node, "reserved");
   }
 
+  get #deals(): boolean {
+    return !this.#stopped && this.#components.clock.monotonic() >= this.#restUntil;
+  }
+
   async #fill(): Promise<void> {
     const { logger } = this.#components;
     try {
       do {
         this.#fillAgain = false;
         await this.#deal();
-      } while (this.#fillAgain && !this.#stopped);
+      } while (this.#fillAgain && this.#deals);
     } catch (error) {
       logFailure(logger, error, "queued tasks not read; trying again");
       this.#rest();
@@ -191,7 +195,7 @@ export class Dealer {
     const passed: Hex[] = [];
     const exhausted = new Set<Address>();
     let depth = 1;
-    for (let room = fleet.room(PAGE); room > 0 && !this.#stopped; room = fleet.room(PAGE)) {
+    for (let room = fleet.room(PAGE); room > 0 && this.#deals; room = fleet.room(PAGE)) {
       const requesters = this.queue.turn(Math.min(room, MAX_TURN), exhausted);
       if (requesters.length === 0 || passed.length >= LOOK_AHEAD) return;
       // Others deal from the same queue: of more tasks than are wanted each takes some at random.

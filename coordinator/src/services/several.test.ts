@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import {
   ALICE,
@@ -116,16 +117,24 @@ test("what a node has earned outlives a restart that it does not come back from"
 test("a store that refuses writes is asked once a second, not as fast as it refuses", async () => {
   const { store, all } = await aNetwork("a");
   const [a] = all as [Coordinator];
-  await a.submit(ALICE);
+  // More than are dealt at once, so that a refusal gives room back while the next tasks are read.
+  const slots = 300;
+  for (let count = 0; count < 2 * slots; count++) await a.submit(ALICE);
+  const { queuedTasks } = store;
+  store.queuedTasks = async (query) => {
+    await nextTurn();
+    return queuedTasks.call(store, query);
+  };
   let asked = 0;
   store.saveTask = async () => {
     asked++;
+    await nextTurn();
     throw new ComputeError("UNAVAILABLE");
   };
-  await a.join(anOffer());
+  await a.join(anOffer({ slots }));
   await live(5_000, a);
-  expect(asked).toBeLessThan(10);
-  expect(asked).toBeGreaterThan(2);
+  expect(asked).toBeLessThan(10 * slots);
+  expect(asked).toBeGreaterThan(2 * 256);
 });
 
 test("how a node is gets stored once the store takes it", async () => {
