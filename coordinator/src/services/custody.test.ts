@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ALICE, aNetwork, type Coordinator, LEASE_MS, live } from "../../../tests/support/dispatch.ts";
+import { ALICE, aNetwork, type Coordinator, LEASE_MS, live, settle } from "../../../tests/support/dispatch.ts";
 import { anOffer } from "../../../tests/support/fleet.ts";
 import { liveAssignment } from "../domain/task.ts";
 
@@ -49,4 +49,25 @@ test("an assignment that a node's adoption took after the node had left for good
   await b.join(offer, [id]);
   const { node } = await b.join(offer, [id]);
   expect(b.attempts.run(id, node)).toBeDefined();
+});
+
+test("who is found gone during a takeover is taken over from right after it", async () => {
+  const { store, all } = await aNetwork("a", "b");
+  const [a, b] = all as [Coordinator, Coordinator];
+  await a.join(anOffer());
+  const task = await a.submit(ALICE);
+
+  const { releaseNodes } = store;
+  const { promise: slow, resolve: answer } = Promise.withResolvers<void>();
+  store.releaseNodes = async (owners) => {
+    await slow;
+    return releaseNodes.call(store, owners);
+  };
+  void b.scheduler.takeOver();
+  await live(LEASE_MS + 10_000, b);
+  expect(b.peers.isAlive(a.peers.self)).toBe(false);
+  expect((await store.task(task.id))!.owner).toEqual(a.peers.self);
+  answer();
+  await settle();
+  expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
 });

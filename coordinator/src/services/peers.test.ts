@@ -69,6 +69,34 @@ test("one that was paused longer than a lease hears that it was missed", async (
   expect(told).toContain("missed");
 });
 
+test("one hears that it was missed even when the look after its next sign of life fails", async () => {
+  const store = await aNetwork();
+  const { clock, told } = await aPeer(store, owner("a"));
+  await live(10_000, { clock });
+  await store.stop();
+  await live(LEASE_MS + 10_000, { clock });
+  await store.start();
+  const { coordinators } = store;
+  store.coordinators = async () => {
+    store.coordinators = coordinators;
+    throw new Error("the answer was lost");
+  };
+  await live(20_000, { clock });
+  expect(told).toEqual(["missed"]);
+});
+
+test("that one is gone is told at once, whoever looked", async () => {
+  const store = await aNetwork();
+  const a = await aPeer(store, owner("a"));
+  const b = await aPeer(store, owner("b"));
+  await live(10_000, a, b);
+  while (a.peers.isAlive(owner("b"))) {
+    a.clock.advance(1);
+    await a.peers.look();
+  }
+  expect(a.told).toEqual(["changed", "changed"]);
+});
+
 test("an observer that was paused, or whose store was away, condemns nobody", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));

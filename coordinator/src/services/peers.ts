@@ -84,7 +84,7 @@ export class Peers {
     await this.moveTo(address);
     this.#beatAt = clock.monotonic();
     this.#lookedAt = clock.monotonic();
-    await this.#look();
+    await this.look();
     this.#schedule();
   }
 
@@ -93,9 +93,35 @@ export class Peers {
     this.#listener = listener;
   }
 
-  /** Looks at the others now. */
+  /** Looks at the others now, and tells when one came or is gone. */
   async look(): Promise<void> {
-    await this.#look();
+    const { store, clock, logger, metrics } = this.#components;
+    const records = await store.coordinators();
+    const now = clock.monotonic();
+    // A look that comes late (a stalled process, a store that was away) says nothing about the time in between.
+    const blind = Math.max(0, now - this.#lookedAt - 2 * this.#beatMs);
+    this.#lookedAt = now;
+    const names = new Set(records.map(({ coordinatorId }) => coordinatorId));
+    for (const name of this.#peers.keys()) if (!names.has(name)) this.#peers.delete(name);
+    for (const record of records) {
+      if (record.coordinatorId === this.self.coordinatorId) continue;
+      const peer = this.#peers.get(record.coordinatorId);
+      const moved = !peer || !isSameOwner(peer.record, record) || peer.record.beat !== record.beat;
+      this.#peers.set(record.coordinatorId, { record, since: moved ? now : Math.min(now, peer.since + blind) });
+    }
+    const before = this.#alive;
+    this.#alive = [...this.#peers.values()]
+      .filter(({ since }) => now - since <= this.#init.leaseMs)
+      .map(({ record }) => record);
+    metrics.peers.set(this.#alive.length);
+    const came = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
+    const gone = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
+    for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "a coordinator is there");
+    for (const { coordinatorId } of gone) logger.warn({ coordinatorId }, "a coordinator is gone");
+    if (came.length > 0 || gone.length > 0) this.#listener?.changed();
+    for (const { record, since } of this.#peers.values()) {
+      if (now - since > FORGET_MS) await store.deregister(record);
+    }
   }
 
   /** Makes this coordinator known under another address. */
@@ -168,13 +194,13 @@ export class Peers {
     const beatAt = clock.monotonic();
     const kept = await store.beat(this.self);
     const silent = clock.monotonic() - this.#beatAt;
-    this.#beatAt = beatAt;
-    const changed = await this.#look();
+    await this.look();
     if (this.#away) logger.info({ awayMs: Math.round(silent) }, "the store is back");
     this.#away = false;
     if (!kept) await this.#reclaim();
+    // Whatever fails before, the next step counts the silence from where this one did.
+    this.#beatAt = beatAt;
     if (silent > this.#init.leaseMs) this.#listener?.missed();
-    if (changed) this.#listener?.changed();
   }
 
   /** The name is nobody's (a database that was restored) or another's (the same COORDINATOR_ID twice). */
@@ -189,36 +215,5 @@ export class Peers {
     this.#stopping = true;
     const detail = `another coordinator has started with COORDINATOR_ID ${coordinatorId}; each needs its own`;
     this.#replace(new ComputeError("UNAVAILABLE", detail));
-  }
-
-  /** Reads the others; whether one came or went. */
-  async #look(): Promise<boolean> {
-    const { store, clock, logger, metrics } = this.#components;
-    const records = await store.coordinators();
-    const now = clock.monotonic();
-    // A look that comes late (a stalled process, a store that was away) says nothing about the time in between.
-    const blind = Math.max(0, now - this.#lookedAt - 2 * this.#beatMs);
-    this.#lookedAt = now;
-    const names = new Set(records.map(({ coordinatorId }) => coordinatorId));
-    for (const name of this.#peers.keys()) if (!names.has(name)) this.#peers.delete(name);
-    for (const record of records) {
-      if (record.coordinatorId === this.self.coordinatorId) continue;
-      const peer = this.#peers.get(record.coordinatorId);
-      const moved = !peer || !isSameOwner(peer.record, record) || peer.record.beat !== record.beat;
-      this.#peers.set(record.coordinatorId, { record, since: moved ? now : Math.min(now, peer.since + blind) });
-    }
-    const before = this.#alive;
-    this.#alive = [...this.#peers.values()]
-      .filter(({ since }) => now - since <= this.#init.leaseMs)
-      .map(({ record }) => record);
-    metrics.peers.set(this.#alive.length);
-    for (const { record, since } of this.#peers.values()) {
-      if (now - since > FORGET_MS) await store.deregister(record);
-    }
-    const came = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
-    const gone = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
-    for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "a coordinator is there");
-    for (const { coordinatorId } of gone) logger.warn({ coordinatorId }, "a coordinator is gone");
-    return came.length > 0 || gone.length > 0;
   }
 }

@@ -71,6 +71,7 @@ export class Scheduler {
   readonly #dealer: Dealer;
   #draining = false;
   #takingOver: Promise<void> | undefined;
+  #takeOverAgain = false;
   #stops: (() => void)[] = [];
 
   constructor(components: SchedulerComponents, init: SchedulerInit) {
@@ -177,11 +178,13 @@ export class Scheduler {
     if (queue && this.#components.fleet.room(1) > 0) this.#dealer.look(NUDGED_MS);
   }
 
-  /** Takes over what coordinators that are gone ran, and looks at the queue that they served. */
+  /**
+   * Takes over what coordinators that are gone ran, and looks at the queue that they served; once more for whoever asks
+   * while that is under way.
+   */
   takeOver(): Promise<void> {
-    this.#takingOver ??= this.#takeOver().finally(() => {
-      this.#takingOver = undefined;
-    });
+    this.#takeOverAgain = true;
+    this.#takingOver ??= this.#takeOver();
     return this.#takingOver;
   }
 
@@ -230,16 +233,20 @@ export class Scheduler {
 
   async #takeOver(): Promise<void> {
     const { custody, peers, store, logger } = this.#components;
-    try {
-      const tasks = await custody.takeOver();
-      await peers.look();
-      const nodes = await store.releaseNodes(peers.alive());
-      if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
-      await custody.compare();
-    } catch (error) {
-      logFailure(logger, error, "what others left behind was not taken over; trying again");
+    while (this.#takeOverAgain) {
+      this.#takeOverAgain = false;
+      try {
+        const tasks = await custody.takeOver();
+        await peers.look();
+        const nodes = await store.releaseNodes(peers.alive());
+        if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
+        await custody.compare();
+      } catch (error) {
+        logFailure(logger, error, "what others left behind was not taken over; trying again");
+      }
+      this.#dealer.look(0);
     }
-    this.#dealer.look(0);
+    this.#takingOver = undefined;
   }
 
   #tick(): void {
