@@ -47,6 +47,17 @@ export class ManualClock implements Clock {
     this.#move(end - this.#monotonic);
   }
 
+  /** Lets `ms` pass as in a process that stands still: what falls due meanwhile runs once, at the end. */
+  stall(ms: number): void {
+    this.#move(ms);
+    for (const timer of [...this.#timers].toSorted((a, b) => a.due - b.due)) {
+      if (timer.due > this.#monotonic || !this.#timers.has(timer)) continue;
+      if (timer.period === undefined) this.#timers.delete(timer);
+      else timer.due = this.#monotonic + timer.period;
+      timer.callback();
+    }
+  }
+
   /** Like {@link advance} in steps of `step` ms, with a turn of the event loop after each for what the timers started. */
   async run(ms: number, step: number = ms): Promise<void> {
     for (let left = ms; left > 0; left -= step) {

@@ -48,6 +48,8 @@ export class Attempts {
   readonly #runs = new Map<Hex, Run>();
   readonly #byTask = new Map<Hex, Run>();
   #moved: (before: Task, after: Task) => void = () => {};
+  /** Monotonic: when silence was last looked for. */
+  #lookedAt = 0;
 
   constructor(components: AttemptsComponents, init: AttemptsInit) {
     this.#components = components;
@@ -57,6 +59,7 @@ export class Attempts {
   /** `moved` hears of every change that was stored here. */
   start(moved: (before: Task, after: Task) => void): void {
     this.#moved = moved;
+    this.#lookedAt = this.#components.clock.monotonic();
   }
 
   /** The live assignment of that id at that node, or undefined when it has ended or is another's. */
@@ -242,7 +245,11 @@ export class Attempts {
   /** Takes back assignments that the node never answered, and those whose upload stands still and holds memory. */
   withdrawSilent(): void {
     const now = this.#components.clock.monotonic();
+    // It runs every half heartbeat. When it comes late itself (a stalled process), answers wait to be read.
+    const late = Math.max(0, now - this.#lookedAt - this.#init.heartbeatMs / 2);
+    this.#lookedAt = now;
     for (const run of this.#runs.values()) {
+      run.movedAt = Math.min(now, run.movedAt + late);
       if (!run.node.link) continue;
       const still = now - run.movedAt;
       if (run.phase === "sent" && still > 2 * this.#init.heartbeatMs) void this.withdraw(run, "NOT_ANSWERED");
