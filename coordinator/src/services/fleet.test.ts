@@ -56,6 +56,22 @@ test("nodes that an earlier run left online are suspect until they come back, an
   expect(await store.node(stays.nodeId)).toMatchObject({ status: "online" });
 });
 
+test("nodes that an earlier run left are stored together, not one commit after the other", async () => {
+  const before = newFleet().fleet;
+  const offers = Array.from({ length: 10 }, () => anOffer());
+  for (const offer of offers) before.announce(await before.join(offer, aLink()));
+  await before.stop();
+  const { saveNode } = store;
+  let asked = 0;
+  let most = 0;
+  store.saveNode = async (node) => {
+    most = Math.max(most, ++asked);
+    return saveNode(node).finally(() => asked--);
+  };
+  await newFleet({ ...SELF, incarnation: "0x02" }).fleet.recover();
+  expect(most).toBe(offers.length);
+});
+
 test("a node has no room before its session was announced", async () => {
   const { fleet, rooms } = newFleet();
   const node = await fleet.join(anOffer(), aLink());

@@ -97,7 +97,9 @@ export class Fleet {
    */
   async recover(): Promise<void> {
     const { store } = this.#components;
-    for await (const node of this.#records.left("online")) await store.saveNode({ ...node, status: "suspect" });
+    for await (const nodes of this.#records.left("online")) {
+      await Promise.all(nodes.map((node) => store.saveNode({ ...node, status: "suspect" })));
+    }
   }
 
   /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */

@@ -53,13 +53,13 @@ export class NodeRecords {
     return this.#standings.get(`${nodeId}/${wallet}`) ?? (await this.#components.store.standing(nodeId, wallet));
   }
 
-  /** What an earlier run of this coordinator left in a state. */
-  async *left(status: NodeStatus): AsyncIterable<Node> {
+  /** What an earlier run of this coordinator left in a state, page by page. */
+  async *left(status: NodeStatus): AsyncIterable<readonly Node[]> {
     const { coordinatorId } = this.#self;
     for (let cursor: string | undefined; ; ) {
       const query = { status, coordinatorId, limit: PAGE, ...(cursor !== undefined && { cursor }) };
       const page = await this.#components.store.nodes(query);
-      yield* page.items;
+      yield page.items;
       cursor = page.cursor;
       if (cursor === undefined) return;
     }
