@@ -50,8 +50,8 @@ export interface Coordinator {
   readonly httpPort: number;
   readonly scheduler: Scheduler;
   readonly store: Store;
-  /** Resolves when it cannot go on, because another process has its name; then it is to be stopped. */
-  readonly replaced: Promise<ComputeError>;
+  /** Resolves when it cannot go on, because another process has its name or its store is lost; then it is to be stopped. */
+  readonly failed: Promise<ComputeError>;
   /** Drains, then closes everything in the reverse order of opening. Safe to repeat. */
   stop(): Promise<void>;
 }
@@ -204,7 +204,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
       httpPort,
       scheduler,
       store,
-      replaced: peers.replaced,
+      failed: Promise.race([peers.replaced, opened.lost]),
       stop: () => {
         stopping ??= close();
         return stopping;

@@ -50,7 +50,7 @@ async function main(): Promise<number> {
       "coordinator ready",
     );
     process.send?.({ ready: { grpcPort: coordinator.grpcPort, httpPort: coordinator.httpPort } });
-    const why = await Promise.race([stop, coordinator.replaced]);
+    const why = await Promise.race([stop, coordinator.failed]);
     if (typeof why === "string") logger.info({ why }, "stopping");
     else logger.fatal({ code: why.code }, why.message);
     process.once("SIGINT", () => process.exit(130));

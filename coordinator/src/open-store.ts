@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { FsBlobs } from "./adapters/fs-blobs.ts";
 import { SqliteStore } from "./adapters/sqlite/store.ts";
 import type { Settings } from "./config.ts";
+import type { ComputeError } from "./domain/errors.ts";
 import type { Blobs } from "./ports/blobs.ts";
 import type { Store } from "./ports/store.ts";
 
@@ -10,6 +11,8 @@ import type { Store } from "./ports/store.ts";
 export interface OpenStore {
   readonly store: Store;
   readonly blobs: Blobs;
+  /** Resolves when the store is gone, and does not come back to this process. */
+  readonly lost: Promise<ComputeError>;
   stop(): Promise<void>;
 }
 
@@ -29,6 +32,7 @@ export async function openStore(
     return {
       store,
       blobs: new FsBlobs({}, { directory: join(settings.DATA_DIR, "blobs") }),
+      lost: store.lost,
       stop: () => store.stop(),
     };
   }
@@ -41,5 +45,7 @@ export async function openStore(
   const connection = new MongoConnection({ logger }, { uri: settings.MONGODB_URI });
   const store = new MongoStore({ connection, logger });
   await store.start();
-  return { store, blobs: new MongoBlobs({ connection }), stop: () => store.stop() };
+  // A server that is away comes back.
+  const lost = new Promise<ComputeError>(() => {});
+  return { store, blobs: new MongoBlobs({ connection }), lost, stop: () => store.stop() };
 }

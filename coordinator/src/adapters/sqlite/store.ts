@@ -12,6 +12,7 @@ import { StoreThread } from "./thread.ts";
 export class SqliteStore implements Store {
   readonly #logger: Logger;
   readonly #path: string;
+  readonly #lost = Promise.withResolvers<ComputeError>();
   #opening: Promise<StoreThread> | undefined;
   #thread: StoreThread | undefined;
 
@@ -21,9 +22,14 @@ export class SqliteStore implements Store {
     this.#path = path;
   }
 
+  /** Resolves when its thread has failed: nothing is stored or read any more. */
+  get lost(): Promise<ComputeError> {
+    return this.#lost.promise;
+  }
+
   async start(): Promise<void> {
     if (this.#thread) return;
-    this.#opening ??= StoreThread.open(this.#path, this.#logger);
+    this.#opening ??= StoreThread.open(this.#path, this.#logger, this.#lost.resolve);
     try {
       this.#thread = await this.#opening;
     } finally {

@@ -12,14 +12,17 @@ import type { Operations } from "./operations.ts";
 export class StoreThread {
   readonly #worker: Worker;
   readonly #logger: Pick<Logger, "error">;
+  readonly #onLost: (error: ComputeError) => void;
   #calls: Call[] = [];
   /** Callers in the order of their calls. */
   #callers: PromiseWithResolvers<unknown>[] = [];
+  #closing = false;
   #lost: ComputeError | undefined;
 
-  private constructor(worker: Worker, logger: Pick<Logger, "error">) {
+  private constructor(worker: Worker, logger: Pick<Logger, "error">, onLost: (error: ComputeError) => void) {
     this.#worker = worker;
     this.#logger = logger;
+    this.#onLost = onLost;
     worker.on("message", (answer: Answer) => this.#settle(answer));
     worker.on("error", (cause) => {
       logger.error({ err: cause }, "the store's thread failed");
@@ -30,12 +33,19 @@ export class StoreThread {
     worker.unref();
   }
 
-  /** Opens the database at `path`; throws UNAVAILABLE, saying why, when that is refused. */
-  static async open(path: string, logger: Pick<Logger, "error">): Promise<StoreThread> {
+  /**
+   * Opens the database at `path`; throws UNAVAILABLE, saying why, when that is refused. `onLost` learns that the thread
+   * ended without being closed: what it was called for is refused then, and whatever it is called for later.
+   */
+  static async open(
+    path: string,
+    logger: Pick<Logger, "error">,
+    onLost: (error: ComputeError) => void,
+  ): Promise<StoreThread> {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: path });
     const [answer] = (await once(worker, "message")) as [Answer];
     if (answer !== "open" && "refused" in answer) throw crossed(answer.refused);
-    return new StoreThread(worker, logger);
+    return new StoreThread(worker, logger, onLost);
   }
 
   call<Name extends keyof Operations>(
@@ -52,6 +62,7 @@ export class StoreThread {
   /** Lets it finish what it was called for, then closes the database. */
   async close(): Promise<void> {
     if (this.#lost) return;
+    this.#closing = true;
     const exit = new Promise((resolve) => this.#worker.once("exit", resolve));
     this.#worker.ref();
     this.#send();
@@ -82,7 +93,11 @@ export class StoreThread {
   }
 
   #lose(cause?: unknown): void {
-    this.#lost ??= new ComputeError("UNAVAILABLE", "the store is closed", { cause });
+    if (this.#lost) return;
+    this.#lost = new ComputeError("UNAVAILABLE", this.#closing ? "the store is closed" : "the store's thread failed", {
+      cause,
+    });
     for (const { reject } of this.#callers.splice(0)) reject(this.#lost);
+    if (!this.#closing) this.#onLost(this.#lost);
   }
 }

@@ -1,0 +1,23 @@
+import { Worker } from "node:worker_threads";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { startTestCoordinator } from "../../tests/support/coordinator.ts";
+
+test("a coordinator whose embedded store is lost cannot go on, and says so; one that is stopped does not", async () => {
+  const unref = vi.spyOn(Worker.prototype, "unref");
+  const settings = { MONGODB_URI: "", XDC_RPC_URL: "" };
+  const [coordinator, other] = [await startTestCoordinator(settings), await startTestCoordinator(settings)];
+  const [thread] = unref.mock.contexts as Worker[];
+  unref.mockRestore();
+  onTestFinished(() => coordinator.stop());
+  const told = vi.fn();
+  void other.failed.then(told);
+
+  await thread!.terminate();
+  await expect(coordinator.failed).resolves.toMatchObject({
+    code: "UNAVAILABLE",
+    message: "the store's thread failed",
+  });
+  await expect(coordinator.store.totals()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  await other.stop();
+  expect(told).not.toHaveBeenCalled();
+});
