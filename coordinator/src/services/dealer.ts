@@ -29,6 +29,8 @@ const OTHER_NODES = 200;
 const OTHER_NODES_MS = 5_000;
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
+/** After a round in which nothing fitted nothing is dealt for so many times as long as that round took. */
+const IDLE = 3;
 /** Tasks of at most so many units take milliseconds: to carry each by itself would cost more than to compute it. */
 const TINY_UNITS = 64n;
 
@@ -62,7 +64,7 @@ export class Dealer {
   readonly #busy = new Set<Hex>();
   /** The node that was given a tiny task in this turn. */
   #bundling: LiveNode | undefined;
-  /** Monotonic: nothing is dealt before, because the store refuses writes. */
+  /** Monotonic: nothing is dealt before, because the store refuses writes or nothing fits. */
   #restUntil = 0;
   #filling = false;
   #fillAgain = false;
@@ -100,13 +102,14 @@ export class Dealer {
 
   /** A node has room for work. */
   room(): void {
-    if (this.queue.size === 0 || !this.#deals) return;
-    if (this.#filling) {
-      this.#fillAgain = true;
-      return;
+    const { clock } = this.#components;
+    if (this.queue.size === 0 || this.#stopped) return;
+    if (!this.#deals) this.#wakeAt(clock.now() + this.#restUntil - clock.monotonic());
+    else if (this.#filling) this.#fillAgain = true;
+    else {
+      this.#filling = true;
+      setImmediate(() => void this.#fill());
     }
-    this.#filling = true;
-    setImmediate(() => void this.#fill());
   }
 
   /** A change of a task was stored: the queue counts along, and wakes for what has to wait. */
@@ -138,9 +141,14 @@ export class Dealer {
 
   /**
    * A node for the task. Tiny tasks of one turn go to one node as far as it has room, so that they, and after them their
-   * results, travel in one frame under one signature.
+   * results, travel in one frame under one signature. `fastest` is how fast nodes with room are at most, by kind and by
+   * who asks, as far as a search in vain has shown: what needs a faster one is not searched for.
    */
-  pick(task: Task, size?: { readonly n: number; readonly k: number }): LiveNode | undefined {
+  pick(
+    task: Task,
+    size?: { readonly n: number; readonly k: number },
+    fastest = new Map<string, number>(),
+  ): LiveNode | undefined {
     // Of a newer version, which may share the store.
     if (task.kind !== "matmul") return undefined;
     const { n, k } = size ?? matmulOf(task.spec);
@@ -148,14 +156,20 @@ export class Dealer {
     const units = matmulUnits(n, k);
     const tiny = units <= TINY_UNITS;
     const left = task.deadline - this.#components.clock.now();
-    const node = this.#components.fleet.pick(
-      ({ offer }) =>
-        offer.kinds.includes(task.kind) &&
-        (this.#init.allowSelfTasks || offer.wallet !== task.requester) &&
-        isFastEnough(offer, units, left),
-      tried,
-      tiny ? this.#bundling : undefined,
-    );
+    const askers = [task.kind, `${task.kind}/${task.requester}`] as const;
+    const beyond = (unitsPerSecond = Infinity) => !isFastEnough({ unitsPerSecond }, units, left);
+    if (askers.some((asker) => fastest.has(asker) && beyond(fastest.get(asker)))) return undefined;
+    const seen = { all: 0, allowed: 0 };
+    const fits = ({ offer }: LiveNode) => {
+      if (!offer.kinds.includes(task.kind)) return false;
+      const speed = offer.unitsPerSecond ?? Infinity;
+      seen.all = Math.max(seen.all, speed);
+      if (!this.#init.allowSelfTasks && offer.wallet === task.requester) return false;
+      seen.allowed = Math.max(seen.allowed, speed);
+      return isFastEnough(offer, units, left);
+    };
+    const node = this.#components.fleet.pick(fits, tried, tiny ? this.#bundling : undefined);
+    if (!node) fastest.set(askers[0], seen.all).set(askers[1], seen.allowed);
     if (tiny && node) {
       if (!this.#bundling) setImmediate(() => (this.#bundling = undefined));
       this.#bundling = node;
@@ -175,11 +189,14 @@ export class Dealer {
   }
 
   async #fill(): Promise<void> {
-    const { logger } = this.#components;
+    const { clock, logger } = this.#components;
     try {
       do {
         this.#fillAgain = false;
-        await this.#deal();
+        const startedAt = clock.monotonic();
+        const { dealt, passed } = await this.#deal();
+        const now = clock.monotonic();
+        if (dealt === 0 && passed > 0) this.#restUntil = Math.max(this.#restUntil, now + IDLE * (now - startedAt));
       } while (this.#fillAgain && this.#deals);
     } catch (error) {
       logFailure(logger, error, "queued tasks not read; trying again");
@@ -187,17 +204,20 @@ export class Dealer {
     } finally {
       this.#filling = false;
     }
+    if (this.#fillAgain) this.room();
   }
 
   /** Gives room to the requesters in turn, until there is no room or nothing that fits it. */
-  async #deal(): Promise<void> {
+  async #deal(): Promise<{ dealt: number; passed: number }> {
     const { store, fleet, peers, clock } = this.#components;
+    const fastest = new Map<string, number>();
     const passed: Hex[] = [];
+    let dealt = 0;
     const exhausted = new Set<Address>();
     let depth = 1;
     for (let room = fleet.room(PAGE); room > 0 && this.#deals; room = fleet.room(PAGE)) {
       const requesters = this.queue.turn(Math.min(room, MAX_TURN), exhausted);
-      if (requesters.length === 0 || passed.length >= LOOK_AHEAD) return;
+      if (requesters.length === 0 || passed.length >= LOOK_AHEAD) break;
       // Others deal from the same queue: of more tasks than are wanted each takes some at random.
       const crowd = 1 + peers.others().length;
       const limit = Math.min(PAGE * crowd, Math.ceil(room / requesters.length) * crowd * depth);
@@ -211,17 +231,19 @@ export class Dealer {
       }
       const before = passed.length;
       for (const task of inTurn([...queues.values()])) {
-        if (fleet.room(1) === 0) return;
-        if (!this.#lease(task)) passed.push(task.id);
+        if (fleet.room(1) === 0) break;
+        if (this.#lease(task, fastest)) dealt++;
+        else passed.push(task.id);
       }
       // What nobody here can take is skipped in longer and longer strides.
       depth = passed.length - before === page.length ? depth * STRIDE : 1;
     }
+    return { dealt, passed: passed.length };
   }
 
   /** Leases a queued task to a node that fits; false when none does. */
-  #lease(queued: Task): boolean {
-    const node = this.pick(queued);
+  #lease(queued: Task, fastest: Map<string, number>): boolean {
+    const node = this.pick(queued, undefined, fastest);
     if (!node) return false;
     const { attempts, store, events, logger } = this.#components;
     const run = this.reserve(node, queued);
