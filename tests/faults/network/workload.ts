@@ -25,6 +25,9 @@ const TRIES = 20;
 /** Refusals after which the same request may be granted later or elsewhere. */
 const TEMPORARY: ReadonlySet<string> = new Set(["RATE_LIMITED", "UNAUTHENTICATED", "SIGN_IN_REFUSED", "CONFLICT"]);
 
+/** The coordinator was too busy, or stopped, to read the request in time. */
+const REQUEST_TIMEOUT = 408;
+
 const SETTLED: ReadonlySet<string> = new Set(["verified", "batched", "recorded", "failed", "cancelled"]);
 
 interface Requester {
@@ -183,7 +186,8 @@ export class Workload {
 
 /** Throws again what no other coordinator and no later try would make good. */
 function requireTemporary(error: unknown): undefined {
-  if (error instanceof Refused && error.status < 500 && !TEMPORARY.has(error.code)) throw error;
+  if (!(error instanceof Refused) || error.status >= 500 || error.status === REQUEST_TIMEOUT) return;
+  if (!TEMPORARY.has(error.code)) throw error;
 }
 
 /** Asks again while that fails; the network is whole. */

@@ -160,6 +160,21 @@ test("what is not HTTP is answered with 400 and a problem", async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\ncontent-type: application\/problem\+json\r\n/);
 });
 
+test("a request that does not come to its end in time is answered with 408", async () => {
+  const impatient = await startRest({ init: { limits: { requestTimeoutMs: 300 } } });
+  try {
+    const port = await impatient.listen();
+    const socket = connect(port, "127.0.0.1").setEncoding("utf8");
+    socket.write("GET /healthz HTTP/1.1\r\nhost: ");
+    const [answer] = await once(socket, "data");
+    expect(answer).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/);
+    expect(answer).toContain("send it again");
+    expect(impatient.logged).toContainEqual(expect.objectContaining({ code: "ERR_HTTP_REQUEST_TIMEOUT" }));
+  } finally {
+    await impatient.stop();
+  }
+});
+
 test("what Fastify refuses with a status of its own keeps a code of ours", () => {
   expect(classify(Object.assign(new Error("gone"), { statusCode: 410 })).code).toBe("INVALID_REQUEST");
   expect(classify(Object.assign(new Error("down"), { statusCode: 503 })).code).toBe("INTERNAL");

@@ -12,7 +12,7 @@ import {
   type RawServerDefault,
 } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
-import { ComputeError } from "../../domain/errors.ts";
+import { ComputeError, type ErrorCode } from "../../domain/errors.ts";
 import { authRoutes } from "./auth-routes.ts";
 import { BatchLookup } from "./batch-lookup.ts";
 import { BatchProofs } from "./batch-proofs.ts";
@@ -64,12 +64,31 @@ function checkSameSite(request: FastifyRequest, origins: readonly string[]): voi
     throw new ComputeError("CROSS_SITE", `the request comes from ${origin ?? site}, this is ${origins.join(" or ")}`);
 }
 
-/** A malformed or oversized request that never became one: answered on the socket, as HTTP's parser left it. */
-function answerUnparsable(code: string | undefined, requestId: string): string {
-  const tooLarge = code === "HPE_HEADER_OVERFLOW";
-  const [status, reason] = tooLarge ? [431, "Request Header Fields Too Large"] : [400, "Bad Request"];
-  const detail = tooLarge ? "the request line and headers are larger than the limit" : "the request is not HTTP";
-  const body = JSON.stringify({ ...problem(tooLarge ? "TOO_LARGE" : "INVALID_REQUEST", detail, requestId), status });
+/** What never became a request, by the code of the error that HTTP's parser or its clock gave. */
+const UNREADABLE: Readonly<Record<string, readonly [number, string, ErrorCode, string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    "Request Header Fields Too Large",
+    "TOO_LARGE",
+    "the request line and headers are larger than the limit",
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    408,
+    "Request Timeout",
+    "INVALID_REQUEST",
+    "the request took too long to come; send it again",
+  ],
+};
+
+/** Its answer on the socket, as HTTP's parser left it. */
+function answerUnreadable(code: string | undefined, requestId: string): string {
+  const [status, reason, name, detail] = UNREADABLE[code ?? ""] ?? [
+    400,
+    "Bad Request",
+    "INVALID_REQUEST",
+    "the request is not HTTP",
+  ];
+  const body = JSON.stringify({ ...problem(name, detail, requestId), status });
   const headers = [`content-type: ${PROBLEM_JSON}`, `content-length: ${Buffer.byteLength(body)}`, "connection: close"];
   return `HTTP/1.1 ${status} ${reason}\r\n${headers.join("\r\n")}\r\n\r\n${body}`;
 }
@@ -88,14 +107,16 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     connectionTimeout: limits.connectionTimeoutMs,
-    http: { maxHeaderSize: limits.headerBytes },
+    http: { maxHeaderSize: limits.headerBytes, connectionsCheckingInterval: limits.requestTimeoutMs },
     routerOptions: { maxParamLength: 128 },
     requestIdHeader: false,
     genReqId: () => randomUUID(),
     forceCloseConnections: "idle",
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
-    clientErrorHandler: (error, socket) => {
-      if (socket.writable) socket.end(answerUnparsable(error.code, randomUUID()));
+    clientErrorHandler: ({ code }, socket) => {
+      const requestId = randomUUID();
+      components.logger.info({ requestId, code }, "a request could not be read");
+      if (socket.writable) socket.end(answerUnreadable(code, requestId));
       else socket.destroy();
     },
   }).withTypeProvider<ZodTypeProvider>();
