@@ -100,7 +100,7 @@ export class Attempts {
       progress: 0,
       movedAt,
       missed: 0,
-      ending: false,
+      ending: undefined,
       upload: undefined,
     };
     this.#runs.set(assignment.id, run);
@@ -167,36 +167,44 @@ export class Attempts {
 
   /**
    * An attempt that ended without a receipt; the task is queued again, fails for good, or is cancelled. With a `fault` the
-   * node is blamed, unless it turns out that the attempt was another coordinator's by then.
+   * node is blamed, unless it turns out that the attempt was another coordinator's by then. Resolves once an end is stored,
+   * however long the store is away: true when it is this one.
    */
-  async end(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<void> {
-    if (run.ending || !this.#runs.has(run.assignment.id)) return;
-    run.ending = true;
-    await this.#writeEnd(run, state, reason, fault);
+  async end(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<boolean> {
+    if (run.ending) {
+      await run.ending;
+      return false;
+    }
+    run.ending = this.#writeEnd(run, state, reason, fault);
+    return run.ending;
   }
 
-  /** Writes the end of an attempt; while the store is away, again and again. */
-  async #writeEnd(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<void> {
+  async #writeEnd(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<boolean> {
     const { clock, metrics, logger, random, fleet } = this.#components;
-    if (!this.#runs.has(run.assignment.id)) return;
     const at = clock.now();
     const tries = Object.keys(run.task.assignments).length;
     const wait = Math.min(RETRY_MS.longest, RETRY_MS.first * 2 ** Math.min(tries - 1, 16));
     const retry = { maxAttempts: this.#init.maxAttempts, notBefore: at + Math.round(wait * (0.5 + random() / 2)) };
-    try {
-      await this.update(run.task.id, (current) =>
-        endAssignment(current, run.assignment.id, { state, reason, at }, retry, this.#init.self),
-      );
-      if (fault) fleet.blame(run.node, fault);
-    } catch (error) {
-      if (hasMovedOn(error)) {
-        // It has ended, or is another coordinator's by now.
-        return this.forget(run);
+    for (let stored = false; !stored; ) {
+      if (!this.#runs.has(run.assignment.id)) return false;
+      try {
+        await this.update(run.task.id, (current) =>
+          endAssignment(current, run.assignment.id, { state, reason, at }, retry, this.#init.self),
+        );
+        stored = true;
+      } catch (error) {
+        if (hasMovedOn(error)) {
+          // It has ended, or is another coordinator's by now.
+          this.forget(run);
+          return false;
+        }
+        this.#complain(error);
+        await new Promise<void>((resolve) => {
+          clock.after(RETRY_STORE_MS, resolve);
+        });
       }
-      this.#complain(error);
-      clock.after(RETRY_STORE_MS, () => void this.#writeEnd(run, state, reason, fault));
-      return;
     }
+    if (fault) fleet.blame(run.node, fault);
     metrics.assignmentsEnded.inc({ state });
     if (state === "rejected" || state === "lost") {
       logger.warn(
@@ -205,6 +213,7 @@ export class Attempts {
       );
     }
     this.forget(run);
+    return true;
   }
 
   /** Ends an assignment of ours that nobody follows: it was stored, and no node was told of it. */
@@ -222,21 +231,24 @@ export class Attempts {
   }
 
   /** Takes the lease back from a node and blames it. */
-  async withdraw(run: Run, reason: string): Promise<void> {
+  withdraw(run: Run, reason: string): void {
     if (run.ending || !this.#runs.has(run.assignment.id)) return;
-    if (run.phase === "reserved") return this.forget(run);
+    if (run.phase === "reserved") {
+      this.forget(run);
+      return;
+    }
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
-    await this.end(run, "lost", reason, "lost");
+    void this.end(run, "lost", reason, "lost");
   }
 
   /**
    * Compares a heartbeat's list with what should be there: takes back what is missing twice in a row. What the node has
    * not answered yet has a time limit of its own.
    */
-  async reconcile(node: LiveNode, listed: ReadonlySet<Hex>): Promise<void> {
+  reconcile(node: LiveNode, listed: ReadonlySet<Hex>): void {
     for (const run of [...node.runs.values()]) {
       if (run.phase !== "running" || listed.has(run.assignment.id)) run.missed = 0;
-      else if (++run.missed >= 2) await this.withdraw(run, "MISSING_AT_NODE");
+      else if (++run.missed >= 2) this.withdraw(run, "MISSING_AT_NODE");
       if (run.task.state === "cancelling" && run.phase !== "checking")
         node.link?.cancel(run.assignment.id, "REQUESTED");
     }
@@ -252,9 +264,8 @@ export class Attempts {
       run.movedAt = Math.min(now, run.movedAt + late);
       if (!run.node.link) continue;
       const still = now - run.movedAt;
-      if (run.phase === "sent" && still > 2 * this.#init.heartbeatMs) void this.withdraw(run, "NOT_ANSWERED");
-      if (run.phase === "running" && run.upload && still > this.#init.leaseMs)
-        void this.withdraw(run, "UPLOAD_STALLED");
+      if (run.phase === "sent" && still > 2 * this.#init.heartbeatMs) this.withdraw(run, "NOT_ANSWERED");
+      if (run.phase === "running" && run.upload && still > this.#init.leaseMs) this.withdraw(run, "UPLOAD_STALLED");
     }
   }
 
@@ -262,9 +273,9 @@ export class Attempts {
   joined(node: LiveNode, running: readonly Hex[]): void {
     const kept = new Set(running);
     for (const run of [...node.runs.values()]) {
-      if (run.assignment.wallet !== node.offer.wallet) void this.withdraw(run, "WALLET_CHANGED");
+      if (run.assignment.wallet !== node.offer.wallet) this.withdraw(run, "WALLET_CHANGED");
       else if (run.phase === "checking") continue;
-      else if (!kept.has(run.assignment.id)) void this.withdraw(run, "NOT_RESUMED");
+      else if (!kept.has(run.assignment.id)) this.withdraw(run, "NOT_RESUMED");
       else {
         run.phase = "running";
         run.missed = 0;
@@ -277,7 +288,7 @@ export class Attempts {
   /** The grace is over; the leases are lost. */
   offline(node: LiveNode): void {
     for (const run of [...node.runs.values()]) {
-      if (run.phase !== "checking") void this.withdraw(run, "NODE_OFFLINE");
+      if (run.phase !== "checking") this.withdraw(run, "NODE_OFFLINE");
     }
   }
 

@@ -37,7 +37,7 @@ const RETRY_STORE_MS = 500;
 export interface IntakeComponents {
   readonly attempts: Attempts;
   readonly fleet: Fleet;
-  readonly verifier: Verifier;
+  readonly verifier: Pick<Verifier, "check">;
   readonly store: Store;
   readonly blobs: Blobs;
   readonly clock: Clock;
@@ -121,52 +121,63 @@ export class Intake {
     const { attempts } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
     const run = attempts.run(assignmentId, node);
-    if (!run) {
-      const fate = await this.#storedFate(node, assignmentId, toHex(claim.taskId));
-      // It is live and not followed here: dialling again, the node brings what it has with it.
-      if (!fate)
-        return node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
-      return this.#answer(node, fate);
-    }
+    if (!run) return this.#answer(node, await this.#storedFate(node, assignmentId, toHex(claim.taskId)));
     // Sent again after a lost stream while the first copy is being checked: that one is answered.
     if (run.phase === "checking") return;
-    const started = this.#components.clock.monotonic();
+    const { clock, metrics } = this.#components;
+    const started = clock.monotonic();
     attempts.checking(run);
-    const fate = await this.#check(run, claim, proof);
-    this.#components.metrics.checkSeconds.observe((this.#components.clock.monotonic() - started) / 1_000);
+    const fate = await this.#decide(run, claim, proof);
+    metrics.checkSeconds.observe((clock.monotonic() - started) / 1_000);
     this.#answer(node, fate);
   }
 
-  async #check(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate> {
-    const { attempts, verifier, logger } = this.#components;
-    const { node, assignment, task } = run;
-    const specDigest = sha256(task.spec);
+  async #decide(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate | undefined> {
+    const output = run.upload?.bytes ?? claim.output;
+    let refusal: string | undefined;
     try {
-      let refusal: string | undefined;
-      const { n, k } = matmulOf(task.spec);
-      const output = run.upload?.bytes ?? claim.output;
-      if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) refusal = "WRONG_SPEC";
-      else if (assignment.wallet !== node.offer.wallet) refusal = "WRONG_WALLET";
-      else {
-        const { assignmentId, taskId, outputDigest } = claim;
-        const nodeId = fromHex(node.id);
-        refusal = await verifier.check({ assignmentId, taskId, nodeId, specDigest, n, k, output, outputDigest });
-      }
-      if (refusal !== undefined) {
-        await attempts.end(run, "rejected", refusal, "rejected");
-        return { assignmentId: assignment.id, verdict: "REJECTED", reason: refusal, units: 0n };
-      }
-      return await this.#accept(run, claim, proof, output, matmulUnits(n, k));
+      refusal = await this.#check(run, claim, output);
     } catch (error) {
-      logger.error({ err: error, taskId: task.id }, "the check itself failed; the task goes to another node");
-      await attempts.end(run, "lost", "CHECK_FAILED");
-      return { assignmentId: assignment.id, verdict: "LATE", reason: "CHECK_FAILED", units: 0n };
+      const { logger } = this.#components;
+      logger.error({ err: error, taskId: run.task.id }, "the check itself failed; the task goes to another node");
+      return this.#end(run, "LATE", "CHECK_FAILED");
     }
+    return refusal === undefined ? this.#accept(run, claim, proof, output) : this.#end(run, "REJECTED", refusal);
   }
 
-  async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array, units: bigint): Promise<Fate> {
+  /** Why a result is refused; undefined: it is right. Throws when the check itself failed, twice. */
+  async #check(run: Run, claim: ResultClaim, output: Uint8Array): Promise<string | undefined> {
+    const { verifier, logger } = this.#components;
+    const { node, assignment, task } = run;
+    const specDigest = sha256(task.spec);
+    if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) return "WRONG_SPEC";
+    if (assignment.wallet !== node.offer.wallet) return "WRONG_WALLET";
+    const { assignmentId, taskId, outputDigest } = claim;
+    const { n, k } = matmulOf(task.spec);
+    const job = { assignmentId, taskId, nodeId: fromHex(node.id), specDigest, n, k, output, outputDigest };
+    return verifier.check(job).catch((error: unknown) => {
+      logger.warn({ err: error, taskId: task.id }, "the check itself failed; checking once more");
+      return verifier.check(job);
+    });
+  }
+
+  /** Ends the attempt without a receipt. Where another end came first, what was stored is said. */
+  async #end(run: Run, verdict: "REJECTED" | "LATE", reason: string): Promise<Fate | undefined> {
+    const { attempts } = this.#components;
+    const { node, assignment, task } = run;
+    const ended =
+      verdict === "REJECTED"
+        ? await attempts.end(run, "rejected", reason, "rejected")
+        : await attempts.end(run, "lost", reason);
+    if (ended) return { assignmentId: assignment.id, verdict, reason, units: 0n };
+    return this.#storedFate(node, assignment.id, task.id);
+  }
+
+  async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array): Promise<Fate> {
     const { attempts, blobs, clock, logger, metrics, accepted } = this.#components;
     const { assignment, task } = run;
+    const { n, k } = matmulOf(task.spec);
+    const units = matmulUnits(n, k);
     const resultDigest = toHex(claim.outputDigest);
     const receipt: Receipt = {
       receiptId: assignment.id,
@@ -203,6 +214,7 @@ export class Intake {
           movedOn = true;
           continue;
         }
+        // Without a verdict the node keeps the result and sends it again.
         if (this.#stopping) throw error;
         if (!told) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
         await new Promise<void>((resolve) => {
@@ -225,7 +237,12 @@ export class Intake {
     return { ...late, reason: assignment.reason ?? "ENDED_BEFORE" };
   }
 
-  #answer(node: LiveNode, fate: Fate): void {
+  #answer(node: LiveNode, fate: Fate | undefined): void {
+    if (!fate) {
+      // It is live and not followed here: dialling again, the node brings what it has with it.
+      node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
+      return;
+    }
     this.#components.metrics.results.inc({ verdict: fate.verdict, reason: fate.reason });
     // The node may be on a newer stream by now; without any it asks again when it is back.
     node.link?.ack(fate);

@@ -74,7 +74,7 @@ export interface Run {
   /** Heartbeats in a row that did not list it. */
   missed: number;
   /** Its end is being written, however long the store is away; it does not end twice. */
-  ending: boolean;
+  ending: Promise<boolean> | undefined;
   /** Its output, while it arrives in chunks; they must not stop for longer than the lease time. */
   upload: Upload | undefined;
 }

@@ -11,12 +11,13 @@ import {
 } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
+import type { Ending } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Attempts } from "../../services/attempts.ts";
 import type { Custody } from "../../services/custody.ts";
 import type { Fleet } from "../../services/fleet.ts";
 import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
-import type { LiveNode, Run } from "../../services/live-node.ts";
+import type { Fault, LiveNode, Run } from "../../services/live-node.ts";
 import { matmulOf } from "../../services/matmul-spec.ts";
 import type { UploadBudget } from "../../services/uploads.ts";
 import { checkHello, type HandshakeInit } from "./handshake.ts";
@@ -194,7 +195,7 @@ export class NodeStream {
     fleet.announce(node);
   }
 
-  async #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): Promise<void> {
+  #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): undefined {
     node.load = finite(load);
     const listed = new Set(runningAssignmentIds.map(toHex));
     const unknown = new Set<Hex>();
@@ -208,7 +209,7 @@ export class NodeStream {
     // A node gives a coordinator up that says nothing while verdicts are due; that they take their time is to be heard.
     const runs = [...node.runs.values()];
     if (runs.some(({ phase }) => phase === "checking")) this.#link.send({ $case: "acks", value: { acks: [] } });
-    await this.#components.attempts.reconcile(node, listed);
+    this.#components.attempts.reconcile(node, listed);
   }
 
   async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {
@@ -226,22 +227,24 @@ export class NodeStream {
     run.upload?.add(offset, data);
   }
 
-  async #failure(node: LiveNode, { assignmentId, code, detail }: Failure): Promise<void> {
+  #failure(node: LiveNode, { assignmentId, code, detail }: Failure): undefined {
     const { attempts } = this.#components;
     const run = this.#run(node, assignmentId);
     if (!run || run.phase === "checking") return;
     const said = detail.slice(0, 1_024);
+    // Its write is not waited for: while the store is away the node's other frames are read.
+    const end = (...as: [Ending["state"], string, Fault?]) => void attempts.end(run, ...as);
     switch (code) {
       case FailureCode.FAILURE_CODE_BUSY:
-        return attempts.end(run, "declined", said || "BUSY");
+        return end("declined", said || "BUSY");
       case FailureCode.FAILURE_CODE_UNSUPPORTED:
-        return attempts.end(run, "declined", said || "UNSUPPORTED");
+        return end("declined", said || "UNSUPPORTED");
       case FailureCode.FAILURE_CODE_TASK:
-        return attempts.end(run, "failed", said || "TASK");
+        return end("failed", said || "TASK");
       case FailureCode.FAILURE_CODE_CANCELLED:
-        return attempts.end(run, "cancelled", said || "CANCELLED");
+        return end("cancelled", said || "CANCELLED");
       default:
-        return attempts.end(run, "lost", said || "INTERNAL", "lost");
+        return end("lost", said || "INTERNAL", "lost");
     }
   }
 

@@ -1,0 +1,169 @@
+import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import {
+  type Address,
+  addressBytes,
+  fromHex,
+  type Hex,
+  matmulSeed,
+  merkleRoot,
+  resultMessage,
+  resultsMessage,
+  sha256,
+  toHex,
+} from "@proof-of-compute/proto";
+import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
+import { aLink, anOffer } from "../../../tests/support/fleet.ts";
+import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import type { Task } from "../domain/task.ts";
+import { Metrics } from "../metrics.ts";
+import { Dispatch } from "./dispatch.ts";
+import { Intake, type ResultClaim } from "./intake.ts";
+import type { Run } from "./live-node.ts";
+import { Peers } from "./peers.ts";
+import { TaskEvents } from "./task-events.ts";
+import { Verifier } from "./verifier.ts";
+
+const REQUESTER: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const logger = pino({ level: "silent" });
+/** For worker threads that start. */
+const PATIENCE = { timeout: 20_000 };
+const random = () => 0.5;
+const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+let verifier: Verifier;
+beforeAll(() => {
+  verifier = new Verifier({ threads: 1 });
+});
+afterAll(() => verifier.stop());
+
+/** An intake on the real services, and a node that runs one task. */
+async function anIntake(check: Verifier["check"] = (job) => verifier.check(job)) {
+  const clock = new ManualClock();
+  const store = new MemoryStore();
+  await store.start();
+  const metrics = new Metrics();
+  const self = { coordinatorId: "test", incarnation: "0x01" } as const;
+  const components = { store, clock, logger, metrics, random, events: new TaskEvents(), link: { nudge: () => {} } };
+  const peers = new Peers(components, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: 30_000 });
+  await peers.start("test");
+  const limits = { maxNodes: 10, maxAttempts: 3, maxQueued: 10, maxQueuedPerRequester: 10 };
+  const init = { heartbeatMs: 5_000, leaseMs: 30_000, allowSelfTasks: true, contract: undefined, ...limits };
+  const dispatch = new Dispatch({ ...components, peers }, init);
+  await dispatch.start();
+  const { attempts, fleet, scheduler } = dispatch;
+  const blobs = { put: async () => {}, get: async () => null, has: async () => false, delete: async () => {} };
+  const accepted = () => {};
+  const intake = new Intake({ ...components, attempts, fleet, verifier: { check }, blobs, accepted });
+  const link = aLink();
+  const node = await fleet.join(anOffer({ nodeId: toHex(rawKey()) }), link);
+  fleet.announce(node);
+  const spec = { kind: "matmul", n: 64, k: 2 } as const;
+  const { task } = await scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 3_600_000 });
+  const run = await vi.waitFor(() => {
+    expect(attempts.ofTask(task.id)?.phase).toBe("sent");
+    return attempts.ofTask(task.id)!;
+  });
+  attempts.advance(run, 0);
+
+  const claim = (output: Uint8Array = product(run)): ResultClaim => ({
+    assignmentId: fromHex(run.assignment.id),
+    taskId: fromHex(task.id),
+    specDigest: sha256(run.task.spec),
+    outputDigest: sha256(output),
+    output,
+  });
+  const send = (claims: readonly ResultClaim[]): Promise<void> => {
+    const wallet = addressBytes(node.offer.wallet);
+    const root = merkleRoot(claims.map((each) => resultMessage({ ...each, wallet })));
+    return intake.results(node, publicKey, claims, sign(null, resultsMessage(root), privateKey));
+  };
+  const stored = async () => {
+    const { assignments } = (await store.task(task.id)) as Task;
+    return assignments[run.assignment.id]!;
+  };
+  return { clock, store, attempts, intake, link, run, claim, send, stored };
+}
+
+function rawKey(): Buffer {
+  return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
+}
+
+function product({ assignment, task }: Run): Uint8Array {
+  const [assignmentId, taskId, nodeId] = [assignment.id, task.id, assignment.nodeId].map((id: Hex) => fromHex(id));
+  const seed = matmulSeed({
+    assignmentId: assignmentId!,
+    taskId: taskId!,
+    nodeId: nodeId!,
+    specDigest: sha256(task.spec),
+  });
+  return computeProduct({ seed, n: 64, k: 2 })!;
+}
+
+/** Turns of the event loop for what hangs on immediate promises. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("a right result that the store does not take before the end gets no verdict, and its lease stays", async () => {
+  const { clock, store, intake, link, run, claim, send, stored } = await anIntake();
+  const took = vi.spyOn(store, "saveTask");
+  await store.stop();
+  await send([claim()]);
+  await vi.waitFor(() => expect(took).toHaveBeenCalled(), PATIENCE);
+  const drained = intake.drain(1_000);
+  await clock.run(1_000);
+  await drained;
+  await clock.run(1_000, 250);
+  await store.start();
+  await clock.run(10_000, 500);
+  await settle();
+  expect(link.fates).toEqual([]);
+  expect(await stored()).toMatchObject({ id: run.assignment.id, state: "live" });
+});
+
+test("a check that failed by itself is made once more", async () => {
+  let broken = 1;
+  const { link, claim, send } = await anIntake((job) =>
+    broken-- > 0 ? Promise.reject(new Error("the worker died")) : verifier.check(job),
+  );
+  await send([claim()]);
+  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "ACCEPTED" }]), PATIENCE);
+});
+
+test("a result whose check fails again goes to another node, and its own is not blamed", async () => {
+  const { link, run, claim, send, stored } = await anIntake(() => Promise.reject(new Error("the worker died")));
+  await send([claim()]);
+  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
+  expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
+  expect(run.node.faults).toBe(0);
+});
+
+test("a refusal is said once it is stored", async () => {
+  const { clock, store, attempts, link, run, claim, send, stored } = await anIntake();
+  const took = vi.spyOn(store, "saveTask");
+  await store.stop();
+  await send([claim(new Uint8Array(randomBytes(100)))]);
+  await vi.waitFor(() => expect(took).toHaveBeenCalled(), PATIENCE);
+  await settle();
+  expect(link.fates).toEqual([]);
+  await store.start();
+  await clock.run(2_000, 500);
+  await settle();
+  expect(link.fates).toMatchObject([{ verdict: "REJECTED", reason: "WRONG_LENGTH" }]);
+  expect(await stored()).toMatchObject({ state: "rejected" });
+  expect(attempts.run(run.assignment.id, run.node)).toBeUndefined();
+});
+
+test("a wrong result whose attempt was being ended hears what was stored", async () => {
+  const { clock, store, attempts, link, run, claim, send, stored } = await anIntake();
+  await store.stop();
+  void attempts.end(run, "lost", "NODE_OFFLINE", "lost");
+  await send([claim(new Uint8Array(100))]);
+  await settle();
+  await store.start();
+  await clock.run(2_000, 500);
+  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
+  expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
+});
