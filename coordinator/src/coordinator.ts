@@ -146,7 +146,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     retention.start();
     closing.push(() => retention.stop());
 
-    const uploads = new UploadBudget({ maxBytes: settings.UPLOAD_MAX_BYTES });
+    const uploads = new UploadBudget({ clock }, { maxBytes: settings.UPLOAD_MAX_BYTES });
     const reconnectSpreadMs = (nodes: number) => Math.ceil(settings.RECONNECT_SPREAD + nodes * SPREAD_PER_NODE_MS);
     const names = settings.GRPC_AUDIENCES ?? [
       ...localForms(settings.GRPC_ADDRESS),

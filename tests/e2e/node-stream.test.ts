@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { type Address, toHex } from "@proof-of-compute/proto";
-import { HelloTerms, type ResultAck, Verdict } from "@proof-of-compute/proto/node";
+import { type Assignment, HelloTerms, type ResultAck, Verdict } from "@proof-of-compute/proto/node";
 import { Wallet } from "ethers";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import type { Task } from "../../coordinator/src/domain/task.ts";
@@ -34,6 +34,23 @@ function node(init: Partial<ScriptedNodeInit> = {}): ScriptedNode {
 function keepAlive(scripted: ScriptedNode, running: () => readonly Uint8Array[] = () => []): void {
   const timer = setInterval(() => scripted.heartbeat(running()), HEARTBEAT);
   onTestFinished(() => clearInterval(timer));
+}
+
+/** Three accepted results: the node may be given eight assignments, as far as it has slots. */
+async function earnCap(scripted: ScriptedNode): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    await submit();
+    const assignment = await scripted.assignment();
+    scripted.sendResults([scripted.result(assignment, scripted.solve(assignment))]);
+    await scripted.ack();
+  }
+}
+
+function sendChunks(scripted: ScriptedNode, { assignmentId }: Assignment, output: Buffer): void {
+  for (let offset = 0; offset < output.length; offset += 65_536) {
+    const data = output.subarray(offset, offset + 65_536);
+    scripted.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
+  }
 }
 
 async function submit(n = 64, k = 2): Promise<Task> {
@@ -256,6 +273,19 @@ describe("a cheating node gets nothing and costs nobody anything", () => {
     cheat.send({ $case: "outputChunk", value: { assignmentId, offset: 4_096n, data: Buffer.alloc(1) } });
     expect(await refusal(cheat.next("acks"))).toBe("INVALID_ARGUMENT PROTOCOL_VIOLATION");
   });
+
+  it("for a third large output before the results of the first two", async () => {
+    await start();
+    const cheat = await node({ slots: 4 }).open();
+    keepAlive(cheat);
+    await earnCap(cheat);
+    for (let i = 0; i < 3; i++) {
+      await submit(4096, 2);
+      const { assignmentId } = await cheat.assignment();
+      cheat.send({ $case: "outputChunk", value: { assignmentId, offset: 0n, data: Buffer.alloc(1) } });
+    }
+    expect(await refusal(cheat.ack())).toBe("INVALID_ARGUMENT PROTOCOL_VIOLATION");
+  });
 });
 
 describe("assignments", () => {
@@ -282,16 +312,8 @@ describe("assignments", () => {
 
   it("of one turn that take milliseconds go to one node in one frame", async () => {
     await start();
-    const earnCap = async (scripted: ScriptedNode) => {
-      keepAlive(scripted);
-      for (let i = 0; i < 3; i++) {
-        await submit();
-        const assignment = await scripted.assignment();
-        scripted.sendResults([scripted.result(assignment, scripted.solve(assignment))]);
-        await scripted.ack();
-      }
-    };
     const first = await node({ slots: 4 }).open();
+    keepAlive(first);
     await earnCap(first);
     await Promise.all(Array.from({ length: 4 }, () => submit()));
     const { assignments } = await first.next("assignments");
@@ -299,6 +321,7 @@ describe("assignments", () => {
 
     // With no room left there, the second node earns its cap, and then both are free.
     const second = await node({ slots: 4, wallet: REQUESTER }).open();
+    keepAlive(second);
     await earnCap(second);
     first.sendResults(assignments.map((each) => first.result(each, first.solve(each))));
     while (coordinator.scheduler.depth().running > 0) await first.ack();
@@ -401,15 +424,49 @@ describe("assignments", () => {
     const task = await submit(320, 2);
     const assignment = await scripted.assignment();
     const output = scripted.solve(assignment);
-    const { assignmentId } = assignment;
-    for (let offset = 0; offset < output.length; offset += 65_536) {
-      const data = output.subarray(offset, offset + 65_536);
-      scripted.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
-    }
+    sendChunks(scripted, assignment, output);
     const result = scripted.result(assignment, output);
     scripted.sendResults([{ ...result, output: Buffer.alloc(0) }]);
     expect(verdict(await scripted.ack())).toBe("ACCEPTED");
     expect((await stored(task.id)).state).toBe("verified");
+  });
+
+  it("whose output takes its time to arrive hear of the coordinator meanwhile", async () => {
+    await start();
+    const slow = await node().open();
+    await submit(320, 2);
+    const { assignmentId } = await slow.assignment();
+    slow.send({ $case: "outputChunk", value: { assignmentId, offset: 0n, data: Buffer.alloc(1) } });
+    keepAlive(slow, () => [assignmentId]);
+    for (let i = 0; i < 2; i++) expect((await slow.next("acks")).acks).toEqual([]);
+  });
+
+  it("whose output waits for memory that another holds live on, and are taken when there is room", async () => {
+    await start({ LEASE_TIME: "1s", UPLOAD_MAX_BYTES: String(4096 ** 2) });
+    const hog = await node().open();
+    await submit(4096, 2);
+    const { assignmentId: held } = await hog.assignment();
+    let offset = 0n;
+    const drip = () => {
+      hog.heartbeat([held]);
+      hog.send({ $case: "outputChunk", value: { assignmentId: held, offset: offset++, data: Buffer.alloc(1) } });
+    };
+    drip();
+    const dripping = setInterval(drip, HEARTBEAT);
+    onTestFinished(() => clearInterval(dripping));
+    await hog.next("acks");
+
+    const honest = await node({ wallet: REQUESTER }).open();
+    await submit(320, 2);
+    const assignment = await honest.assignment();
+    sendChunks(honest, assignment, honest.solve(assignment));
+    honest.sendResults([{ ...honest.result(assignment, honest.solve(assignment)), output: Buffer.alloc(0) }]);
+    // So many that the stream is read no further.
+    for (let i = 0; i < 64; i++) honest.heartbeat([assignment.assignmentId]);
+    for (let i = 0; i < 10; i++) expect((await honest.next("acks")).acks).toEqual([]);
+    clearInterval(dripping);
+    hog.drop();
+    expect(verdict(await honest.ack())).toBe("ACCEPTED");
   });
 
   it("have a verdict that takes its time, of which heartbeats tell", async () => {

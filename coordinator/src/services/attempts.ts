@@ -130,7 +130,7 @@ export class Attempts {
     if (!this.#runs.delete(run.assignment.id)) return;
     if (this.#byTask.get(run.task.id) === run) this.#byTask.delete(run.task.id);
     run.node.runs.delete(run.assignment.id);
-    run.upload?.release();
+    this.dropUpload(run);
     if (run.phase === "checking") run.node.checking--;
     this.#components.fleet.refresh(run.node);
   }
@@ -143,6 +143,12 @@ export class Attempts {
     if (progress === run.progress && run.progress > 0) return;
     run.progress = progress;
     this.#components.events.publish(run.task.id);
+  }
+
+  /** Gives the memory of its output back. */
+  dropUpload(run: Run): void {
+    run.upload?.release();
+    run.upload = undefined;
   }
 
   /** The result is here: its slot is free, its lease holds until the verdict. */
@@ -254,7 +260,7 @@ export class Attempts {
     }
   }
 
-  /** Takes back assignments that the node never answered, and those whose upload stands still and holds memory. */
+  /** Takes back assignments that the node never answered, and those whose upload holds memory and stands still or drips. */
   withdrawSilent(): void {
     const now = this.#components.clock.monotonic();
     // It runs every half heartbeat. When it comes late itself (a stalled process), answers wait to be read.
@@ -265,7 +271,9 @@ export class Attempts {
       if (!run.node.link) continue;
       const still = now - run.movedAt;
       if (run.phase === "sent" && still > 2 * this.#init.heartbeatMs) this.withdraw(run, "NOT_ANSWERED");
-      if (run.phase === "running" && run.upload && still > this.#init.leaseMs) this.withdraw(run, "UPLOAD_STALLED");
+      if (run.phase !== "running" || !run.upload) continue;
+      if (still > this.#init.leaseMs) this.withdraw(run, "UPLOAD_STALLED");
+      else if (run.upload.isSlow(now)) this.withdraw(run, "UPLOAD_TOO_SLOW");
     }
   }
 
@@ -280,6 +288,8 @@ export class Attempts {
         run.phase = "running";
         run.missed = 0;
         run.movedAt = this.#components.clock.monotonic();
+        // What arrived in another session is sent again.
+        this.dropUpload(run);
         if (run.task.state === "cancelling") node.link?.cancel(run.assignment.id, "REQUESTED");
       }
     }

@@ -24,6 +24,7 @@ import { Intake, type ResultClaim } from "./intake.ts";
 import type { Run } from "./live-node.ts";
 import { Peers } from "./peers.ts";
 import { TaskEvents } from "./task-events.ts";
+import { UploadBudget } from "./uploads.ts";
 import { Verifier } from "./verifier.ts";
 
 const REQUESTER: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
@@ -83,7 +84,7 @@ async function anIntake(check: Verifier["check"] = (job) => verifier.check(job))
     const { assignments } = (await store.task(task.id)) as Task;
     return assignments[run.assignment.id]!;
   };
-  return { clock, store, attempts, intake, link, run, claim, send, stored };
+  return { clock, store, attempts, fleet, intake, link, run, claim, send, stored };
 }
 
 function rawKey(): Buffer {
@@ -166,4 +167,19 @@ test("a wrong result whose attempt was being ended hears what was stored", async
   await clock.run(2_000, 500);
   await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
+});
+
+test("a lease whose output drips is taken back, however regular the drops", async () => {
+  const { clock, attempts, fleet, run, stored } = await anIntake();
+  const budget = new UploadBudget({ clock }, { maxBytes: 2 ** 24 });
+  run.upload = await budget.open(2 ** 24, new AbortController().signal);
+  for (let second = 0; second < 63; second++) {
+    run.upload?.add(BigInt(second), Buffer.alloc(1));
+    attempts.advance(run, 0);
+    fleet.heard(run.node);
+    await clock.run(1_000, 500);
+  }
+  await settle();
+  expect(await stored()).toMatchObject({ state: "lost", reason: "UPLOAD_TOO_SLOW" });
+  expect(await budget.open(2 ** 24, new AbortController().signal)).toBeDefined();
 });

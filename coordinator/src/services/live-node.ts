@@ -75,7 +75,7 @@ export interface Run {
   missed: number;
   /** Its end is being written, however long the store is away; it does not end twice. */
   ending: Promise<boolean> | undefined;
-  /** Its output, while it arrives in chunks; they must not stop for longer than the lease time. */
+  /** Its output, while it arrives in chunks; they must not stop for longer than the lease time, nor drip. */
   upload: Upload | undefined;
 }
 
@@ -118,6 +118,13 @@ export class LiveNode {
   get room(): number {
     if (this.link === null || !this.welcomed || this.status !== "online" || this.draining) return 0;
     return Math.max(0, Math.min(this.offer.slots - (this.runs.size - this.checking), this.cap - this.runs.size));
+  }
+
+  /** Memory of the outputs that it has begun to send, those whose result is here excluded. */
+  get uploading(): number {
+    let bytes = 0;
+    for (const { phase, upload } of this.runs.values()) if (phase !== "checking") bytes += upload?.size ?? 0;
+    return bytes;
   }
 
   /** The node as it is stored. */

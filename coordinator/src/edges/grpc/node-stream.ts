@@ -28,6 +28,8 @@ import { StreamLink } from "./stream-link.ts";
 const HELLO_TIMEOUT_MS = 10_000;
 /** Frames of one stream that may be in work; more wait in the node. */
 const MAX_PENDING = 32;
+/** Memory of the outputs that a node may have begun without their results: two of the largest. */
+const MAX_UPLOADING = 2 * 4_096 ** 2;
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
@@ -177,6 +179,7 @@ export class NodeStream {
     if (this.#ended.signal.aborted) return fleet.leave(node, this.#link);
     this.#node = node;
     this.#state = "open";
+    this.#followWork(node);
     const { online, suspect } = fleet.counts();
     this.#link.send({
       $case: "welcome",
@@ -206,9 +209,7 @@ export class NodeStream {
       unknown.add(id);
     }
     this.#unknown = unknown;
-    // A node gives a coordinator up that says nothing while verdicts are due; that they take their time is to be heard.
-    const runs = [...node.runs.values()];
-    if (runs.some(({ phase }) => phase === "checking")) this.#link.send({ $case: "acks", value: { acks: [] } });
+    if (node.checking > 0 || node.uploading > 0) this.#sayAlive();
     this.#components.attempts.reconcile(node, listed);
   }
 
@@ -216,13 +217,21 @@ export class NodeStream {
     const run = this.#run(node, assignmentId);
     // The assignment may have been withdrawn while the node was sending.
     if (!run || run.phase === "checking") return;
-    const { n } = matmulOf(run.task.spec);
-    this.#components.attempts.advance(run, run.progress);
+    const { attempts, uploads } = this.#components;
+    attempts.advance(run, run.progress);
     if (!run.upload) {
-      const upload = await this.#components.uploads.open(n * n, this.#ended.signal);
+      const { n } = matmulOf(run.task.spec);
+      if (node.uploading + n * n > MAX_UPLOADING) {
+        throw new ComputeError(
+          "PROTOCOL_VIOLATION",
+          `outputs of at most ${MAX_UPLOADING} bytes go ahead of their results`,
+        );
+      }
+      const upload = await uploads.open(n * n, this.#ended.signal);
       // While it waited for memory the assignment may have ended.
       if (this.#run(node, assignmentId) !== run) return upload?.release();
       run.upload = upload;
+      attempts.advance(run, run.progress);
     }
     run.upload?.add(offset, data);
   }
@@ -248,6 +257,22 @@ export class NodeStream {
     }
   }
 
+  /** While a frame's work takes long, the node's heartbeats wait with it: its silence is ours, and it hears of that. */
+  #followWork(node: LiveNode): void {
+    const { clock, fleet } = this.#components;
+    const stop = clock.every(this.#init.heartbeatMs, () => {
+      if (this.#pending === 0) return;
+      fleet.heard(node);
+      this.#sayAlive();
+    });
+    this.#ended.signal.addEventListener("abort", stop, { once: true });
+  }
+
+  /** A node gives a coordinator up that says nothing while verdicts are due; that they take their time is to be heard. */
+  #sayAlive(): void {
+    this.#link.send({ $case: "acks", value: { acks: [] } });
+  }
+
   #run(node: LiveNode, assignmentId: Uint8Array): Run | undefined {
     return this.#components.attempts.run(toHex(assignmentId), node);
   }
@@ -271,9 +296,7 @@ export class NodeStream {
     if (!this.#node) return;
     if (this.#node.link === this.#link) {
       for (const run of this.#node.runs.values()) {
-        if (run.phase === "checking") continue;
-        run.upload?.release();
-        run.upload = undefined;
+        if (run.phase !== "checking") this.#components.attempts.dropUpload(run);
       }
     }
     this.#components.fleet.leave(this.#node, this.#link);
