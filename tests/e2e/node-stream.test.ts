@@ -274,6 +274,17 @@ describe("a cheating node gets nothing and costs nobody anything", () => {
     expect(await refusal(cheat.next("acks"))).toBe("INVALID_ARGUMENT PROTOCOL_VIOLATION");
   });
 
+  it("for heartbeats of more assignments than there are", async () => {
+    await start();
+    const cheat = await node().open();
+    const invented = Array.from({ length: 4_096 }, () => randomBytes(16));
+    for (let i = 0; i < 2; i++) cheat.heartbeat(invented);
+    for (let i = 0; i < 256; i++) await cheat.next("cancel");
+    cheat.heartbeat([...invented, randomBytes(16)]);
+    expect(await refusal(cheat.ack())).toBe("INVALID_ARGUMENT PROTOCOL_VIOLATION");
+    await expect(cheat.next("cancel")).rejects.toThrow();
+  });
+
   it("for a third large output before the results of the first two", async () => {
     await start();
     const cheat = await node({ slots: 4 }).open();

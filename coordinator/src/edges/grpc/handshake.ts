@@ -16,7 +16,8 @@ import { verifyAsync } from "../../services/intake.ts";
 import type { Offer } from "../../services/live-node.ts";
 
 const MAX_TERMS_BYTES = 131_072;
-const MAX_RUNNING = 4_096;
+/** Assignments that a Hello or a Heartbeat may name. */
+export const MAX_RUNNING = 4_096;
 const MAX_SLOTS = 1_024;
 
 const KIND_NAMES: Partial<Record<TaskKind, TaskKindName>> = {

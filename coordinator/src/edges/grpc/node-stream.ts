@@ -20,7 +20,7 @@ import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/intake.ts";
 import type { Fault, LiveNode, Run } from "../../services/live-node.ts";
 import { matmulOf } from "../../services/matmul-spec.ts";
 import type { UploadBudget } from "../../services/uploads.ts";
-import { checkHello, type HandshakeInit } from "./handshake.ts";
+import { checkHello, type HandshakeInit, MAX_RUNNING } from "./handshake.ts";
 import { toServiceError } from "./status.ts";
 import { StreamLink } from "./stream-link.ts";
 
@@ -28,6 +28,8 @@ import { StreamLink } from "./stream-link.ts";
 const HELLO_TIMEOUT_MS = 10_000;
 /** Frames of one stream that may be in work; more wait in the node. */
 const MAX_PENDING = 32;
+/** Cancels of unknown assignments that answer one heartbeat; those that are left answer the next. */
+const MAX_CANCELS = 256;
 /** Memory of the outputs that a node may have begun without their results: two of the largest. */
 const MAX_UPLOADING = 2 * 4_096 ** 2;
 
@@ -199,13 +201,17 @@ export class NodeStream {
   }
 
   #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): undefined {
+    if (runningAssignmentIds.length > MAX_RUNNING) {
+      throw new ComputeError("PROTOCOL_VIOLATION", `at most ${MAX_RUNNING} running assignments`);
+    }
     node.load = finite(load);
     const listed = new Set(runningAssignmentIds.map(toHex));
     const unknown = new Set<Hex>();
+    let cancels = 0;
     for (const id of listed) {
       if (node.runs.has(id)) continue;
       // Twice in a row, because the ack of a result may have crossed the first heartbeat.
-      if (this.#unknown.has(id)) this.#link.cancel(id, "LEASE_LOST");
+      if (this.#unknown.has(id) && ++cancels <= MAX_CANCELS) this.#link.cancel(id, "LEASE_LOST");
       unknown.add(id);
     }
     this.#unknown = unknown;

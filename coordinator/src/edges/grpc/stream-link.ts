@@ -8,13 +8,15 @@ import {
   Verdict,
   CancelReason as WireCancelReason,
 } from "@proof-of-compute/proto/node";
-import type { ComputeError } from "../../domain/errors.ts";
+import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
 import type { CancelReason, Fate, NodeLink } from "../../services/live-node.ts";
 import { toServiceError } from "./status.ts";
 
 /** Largest frame of assignments or acks; far below the message limit. */
 const FRAME = 256;
+/** Assignments, acks and other frames that may wait for a node to read them: four times what it can run. */
+const MAX_UNREAD = 8_192;
 
 const CANCEL_REASONS: Record<CancelReason, WireCancelReason> = {
   REQUESTED: WireCancelReason.CANCEL_REASON_REQUESTED,
@@ -35,6 +37,7 @@ export class StreamLink implements NodeLink {
   #assignments: Assignment[] = [];
   #acks: ResultAck[] = [];
   #scheduled = false;
+  #unread = 0;
   #closed = false;
 
   constructor(call: ServerDuplexStream<NodeFrame, CoordinatorFrame>, sessionId: Hex) {
@@ -43,7 +46,18 @@ export class StreamLink implements NodeLink {
   }
 
   send(message: NonNullable<CoordinatorFrame["message"]>): void {
-    if (!this.#closed) this.#call.write({ message });
+    if (this.#closed) return;
+    const items = itemsOf(message);
+    this.#unread += items;
+    if (this.#unread > MAX_UNREAD) {
+      this.#closed = true;
+      const error = new ComputeError("UNAVAILABLE", "the node does not read what is sent to it; dial again");
+      this.#call.emit("error", toServiceError(error));
+      return;
+    }
+    this.#call.write({ message }, () => {
+      this.#unread -= items;
+    });
   }
 
   assign(assignmentId: Hex, task: Task): void {
@@ -99,6 +113,11 @@ export class StreamLink implements NodeLink {
       this.send({ $case: "assignments", value: { assignments: assignments.slice(i, i + FRAME) } });
     }
   }
+}
+
+function itemsOf(message: NonNullable<CoordinatorFrame["message"]>): number {
+  if (message.$case === "acks") return Math.max(1, message.value.acks.length);
+  return message.$case === "assignments" ? message.value.assignments.length : 1;
 }
 
 /** Bytes of an id, for the wire. */
