@@ -183,3 +183,29 @@ test("a lease whose output drips is taken back, however regular the drops", asyn
   expect(await stored()).toMatchObject({ state: "lost", reason: "UPLOAD_TOO_SLOW" });
   expect(await budget.open(2 ** 24, new AbortController().signal)).toBeDefined();
 });
+
+test("of one node so many results are judged at once, and the next frame waits", async () => {
+  const { store, link, send } = await anIntake();
+  const answered = Promise.withResolvers<void>();
+  const read = vi.spyOn(store, "task").mockImplementation(() => answered.promise.then(() => null));
+  const invented = () =>
+    Array.from({ length: 200 }, (): ResultClaim => {
+      const [assignmentId, taskId] = [randomBytes(16), randomBytes(16)];
+      return {
+        assignmentId,
+        taskId,
+        specDigest: randomBytes(32),
+        outputDigest: randomBytes(32),
+        output: randomBytes(0),
+      };
+    });
+  let taken = 0;
+  const frames = [0, 1, 2].map(() => send(invented()).then(() => taken++));
+  await vi.waitFor(() => expect(read).toHaveBeenCalledTimes(256), PATIENCE);
+  await settle();
+  expect(read).toHaveBeenCalledTimes(256);
+  expect(taken).toBe(1);
+  answered.resolve();
+  await Promise.all(frames);
+  await vi.waitFor(() => expect(link.fates).toHaveLength(600), PATIENCE);
+});

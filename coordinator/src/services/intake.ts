@@ -31,6 +31,8 @@ import type { Verifier } from "./verifier.ts";
 export const INLINE_OUTPUT_BYTES = 65_536;
 /** Results in one frame. */
 const MAX_RESULTS = 256;
+/** Results of one node that are judged at once; more wait in its stream. */
+const MAX_JUDGING = 256;
 /** Wait before an accepted result is written again while the store is away. */
 const RETRY_STORE_MS = 500;
 
@@ -60,7 +62,7 @@ export interface ResultClaim {
 /** Takes result frames: signature, fence, check, durable verdict, ack. */
 export class Intake {
   readonly #components: IntakeComponents;
-  readonly #pending = new Set<Promise<void>>();
+  readonly #pending = new Map<LiveNode, Set<Promise<void>>>();
   #stopping = false;
 
   constructor(components: IntakeComponents) {
@@ -74,14 +76,14 @@ export class Intake {
     const timeout = new Promise<void>((resolve) => {
       cancel = clock.after(timeoutMs, resolve);
     });
-    await Promise.race([Promise.allSettled([...this.#pending]), timeout]);
+    await Promise.race([Promise.allSettled([...this.#pending.values()].flatMap((own) => [...own])), timeout]);
     cancel();
     this.#stopping = true;
   }
 
   /**
-   * Judges a frame of results. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when the frame as a whole can't be believed; what
-   * is wrong with one result is said in its ack.
+   * Judges a frame of results, and resolves once all of it is being judged. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when
+   * the frame as a whole can't be believed; what is wrong with one result is said in its ack.
    */
   async results(node: LiveNode, key: KeyObject, claims: readonly ResultClaim[], signature: Uint8Array): Promise<void> {
     if (claims.length === 0 || claims.length > MAX_RESULTS) {
@@ -105,16 +107,22 @@ export class Intake {
     if (!(await verifyAsync(resultsMessage(root), key, signature))) throw new ComputeError("BAD_SIGNATURE");
     for (const [index, claim] of claims.entries()) {
       const path = paths[index]!.map(toHex);
-      this.#follow(this.#judge(node, claim, { signature: toHex(signature), index, size: claims.length, path }));
+      while ((this.#pending.get(node)?.size ?? 0) >= MAX_JUDGING) await Promise.race(this.#pending.get(node)!);
+      this.#follow(node, this.#judge(node, claim, { signature: toHex(signature), index, size: claims.length, path }));
     }
   }
 
-  #follow(work: Promise<void>): void {
+  #follow(node: LiveNode, work: Promise<void>): void {
+    const own = this.#pending.get(node) ?? new Set();
+    this.#pending.set(node, own);
     const pending = work
       // The node has no ack and sends it again.
       .catch((error: unknown) => logFailure(this.#components.logger, error, "a result was not judged"))
-      .finally(() => this.#pending.delete(pending));
-    this.#pending.add(pending);
+      .finally(() => {
+        own.delete(pending);
+        if (own.size === 0 && this.#pending.get(node) === own) this.#pending.delete(node);
+      });
+    own.add(pending);
   }
 
   async #judge(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
