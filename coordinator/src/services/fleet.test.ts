@@ -114,3 +114,21 @@ test("a node that another coordinator holds by now is left to that one", async (
   expect(node.link).toBeNull();
   expect(await store.node(node.id)).toMatchObject({ status: "online", owner: other });
 });
+
+test("a node that says that it failed pauses, twice as long each time, until a result of it is right", async () => {
+  const { fleet } = newFleet();
+  const node = await fleet.join(anOffer(), aLink());
+  fleet.announce(node);
+  const pause = () => node.pausedUntil - clock.monotonic();
+  for (const seconds of [2, 4, 8]) {
+    fleet.blame(node, "failed");
+    expect([pause(), fleet.pick(() => true, new Set())]).toEqual([seconds * 1_000, undefined]);
+  }
+  fleet.credit(node);
+  fleet.blame(node, "failed");
+  expect(pause()).toBe(2_000);
+  // A lost lease is no word of its own: the node may not have noticed.
+  fleet.blame(node, "lost");
+  expect([pause(), node.faults, node.cap]).toEqual([2_000, 5, 1]);
+  await fleet.stop();
+});

@@ -11,7 +11,7 @@ import { NodeRecords } from "./node-records.ts";
 
 /** Missed heartbeats after which a node is suspect. */
 const SUSPECT_AFTER = 2.5;
-/** Longest pause after failed checks. */
+/** Longest pause after wrong results and failures. */
 const MAX_PAUSE_MS = 300_000;
 /** Random nodes that are looked at before all of them are. */
 const PROBES = 6;
@@ -209,18 +209,18 @@ export class Fleet {
   /** A checked result: the cap doubles. */
   credit(node: LiveNode): void {
     node.valid++;
-    node.rejectedInARow = 0;
+    node.failedInARow = 0;
     node.cap = Math.min(node.cap * 2, 2 * node.offer.slots);
     this.#records.earned(node);
   }
 
-  /** A fault of the node: its cap is 1 again, and after failed checks it pauses, twice as long each time. */
+  /** A fault of the node: its cap is 1 again, and after wrong results and failures it pauses, twice as long each time. */
   blame(node: LiveNode, fault: Fault): void {
     node.faults++;
     node.cap = 1;
-    if (fault === "rejected") {
-      node.rejectedInARow++;
-      const pause = Math.min(MAX_PAUSE_MS, 1_000 * 2 ** Math.min(node.rejectedInARow, 20));
+    if (fault !== "lost") {
+      node.failedInARow++;
+      const pause = Math.min(MAX_PAUSE_MS, 1_000 * 2 ** Math.min(node.failedInARow, 20));
       node.pausedUntil = this.#components.clock.monotonic() + pause;
     }
     this.#records.earned(node);

@@ -9,8 +9,8 @@ import type { Upload } from "./uploads.ts";
 /** Why a node is told to stop. */
 export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
 
-/** What a node is blamed for. */
-export type Fault = "lost" | "rejected";
+/** What a node is blamed for: a lease that it lost, a task that failed by its own word, a result that is wrong. */
+export type Fault = "lost" | "failed" | "rejected";
 
 /** What became of a result; the words of the proto's Verdict. */
 export interface Fate {
@@ -93,8 +93,8 @@ export class LiveNode {
   cap = 1;
   valid = 0;
   faults = 0;
-  /** Failed checks since the last valid result; each doubles the pause before it gets work again. */
-  rejectedInARow = 0;
+  /** Wrong results and failures since the last valid result; each doubles the pause before it gets work again. */
+  failedInARow = 0;
   /** Monotonic; until then it gets no work. */
   pausedUntil = 0;
   draining = false;

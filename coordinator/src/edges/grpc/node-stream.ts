@@ -11,6 +11,7 @@ import {
 } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
+import type { TaskKindName } from "../../domain/receipt.ts";
 import type { Ending } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Attempts } from "../../services/attempts.ts";
@@ -32,6 +33,9 @@ const MAX_PENDING = 32;
 const MAX_CANCELS = 256;
 /** Memory of the outputs that a node may have begun without their results: two of the largest. */
 const MAX_UPLOADING = 2 * 4_096 ** 2;
+
+/** Whether a node's word that the task is to blame can be true of what was admitted. */
+const FAILS_BY_ITSELF: Record<TaskKindName, boolean> = { matmul: false, wasm: true, inference: true };
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
@@ -254,12 +258,13 @@ export class NodeStream {
         return end("declined", said || "BUSY");
       case FailureCode.FAILURE_CODE_UNSUPPORTED:
         return end("declined", said || "UNSUPPORTED");
-      case FailureCode.FAILURE_CODE_TASK:
-        return end("failed", said || "TASK");
       case FailureCode.FAILURE_CODE_CANCELLED:
         return end("cancelled", said || "CANCELLED");
+      case FailureCode.FAILURE_CODE_TASK:
+        if (FAILS_BY_ITSELF[run.task.kind]) return end("failed", said || "TASK");
+        return end("lost", said || "TASK", "failed");
       default:
-        return end("lost", said || "INTERNAL", "lost");
+        return end("lost", said || "INTERNAL", "failed");
     }
   }
 
