@@ -1,12 +1,21 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { cp, mkdtemp, rm } from "node:fs/promises";
+import { type ClientHttp2Session, connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { type Address, toHex } from "@proof-of-compute/proto";
-import { type Assignment, HelloTerms, type ResultAck, Verdict } from "@proof-of-compute/proto/node";
+import {
+  type Assignment,
+  FetchBlobRequest,
+  type FetchBlobResponse,
+  HelloTerms,
+  type ResultAck,
+  Verdict,
+} from "@proof-of-compute/proto/node";
 import { Wallet } from "ethers";
-import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
 import type { Task } from "../../coordinator/src/domain/task.ts";
 import { startTestCoordinator, type TestCoordinator } from "../support/coordinator.ts";
 import { ScriptedNode, type ScriptedNodeInit } from "../support/scripted-node.ts";
@@ -529,6 +538,51 @@ describe("assignments", () => {
     expect(toHex((await fast.assignment()).taskId)).toBe(task.id);
     expect(await coordinator.store.node(toHex(fast.nodeId))).toMatchObject({ unitsPerSecond: 1_000 });
   });
+});
+
+describe("a blob", () => {
+  it("is fetched twice at once in a session, and those who do not read it lose it", async () => {
+    const after = vi.spyOn(systemClock, "after");
+    onTestFinished(() => after.mockRestore());
+    await start();
+    const scripted = await node().open();
+    keepAlive(scripted);
+    await submit(320, 2);
+    const assignment = await scripted.assignment();
+    const output = scripted.solve(assignment);
+    sendChunks(scripted, assignment, output);
+    const result = scripted.result(assignment, output);
+    scripted.sendResults([{ ...result, output: Buffer.alloc(0) }]);
+    expect(verdict(await scripted.ack())).toBe("ACCEPTED");
+
+    const fetch = () => scripted.fetchBlob(result.outputDigest);
+    const idle = connect(`http://${coordinator.grpcAddress}`, { settings: { initialWindowSize: 1_000 } });
+    // The coordinator is stopped first.
+    idle.on("error", () => {});
+    onTestFinished(() => idle.destroy());
+    for (let i = 0; i < 2; i++) fetchUnread(idle, scripted.welcome!.sessionId, result.outputDigest);
+    await vi.waitFor(() => expect(timeouts()).toHaveLength(2));
+    await expect(fetch().toArray()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    for (const run of timeouts()) run();
+    const pieces = await fetch().toArray();
+    expect(Buffer.concat(pieces.map(({ data }: FetchBlobResponse) => data))).toEqual(output);
+
+    function timeouts(): (() => void)[] {
+      return after.mock.calls.flatMap(([ms, run]) => (ms === 300_000 ? [run] : []));
+    }
+  });
+
+  /** gRPC's own client takes in much of what nobody reads. */
+  function fetchUnread(session: ClientHttp2Session, sessionId: Buffer, sha256: Buffer): void {
+    const path = "/proofofcompute.node.v1.NodeService/FetchBlob";
+    const headers = { "content-type": "application/grpc", te: "trailers", "session-id": sessionId.toString("hex") };
+    const request = session.request({ ":method": "POST", ":path": path, ...headers });
+    request.on("error", () => {});
+    const message = FetchBlobRequest.encode({ sha256 }).finish();
+    const head = Buffer.alloc(5);
+    head.writeUInt32BE(message.length, 1);
+    request.end(Buffer.concat([head, message]));
+  }
 });
 
 /** Stops the coordinator and starts another on its data; on SQLite on a copy of before, as a crash leaves it. */

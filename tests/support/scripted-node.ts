@@ -1,5 +1,11 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import { type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import {
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import {
   type Address,
   addressBytes,
@@ -13,6 +19,7 @@ import { computeProduct } from "@proof-of-compute/proto/kernel";
 import {
   type Assignment,
   type CoordinatorFrame,
+  type FetchBlobResponse,
   HelloTerms,
   type NodeFrame,
   NodeServiceClient,
@@ -169,6 +176,13 @@ export class ScriptedNode {
       if (more.length > 0) this.#frames.unshift({ $case: "acks", value: { acks: more } });
       if (ack) return ack;
     }
+  }
+
+  /** Asks for a blob in this session; the stream is not read before the test does. */
+  fetchBlob(sha256: Buffer): ClientReadableStream<FetchBlobResponse> {
+    const metadata = new Metadata();
+    metadata.set("session-id", this.welcome!.sessionId.toString("hex"));
+    return this.#client.fetchBlob({ sha256 }, metadata);
   }
 
   close(): void {

@@ -19,6 +19,10 @@ import { toServiceError } from "./status.ts";
 const SERVICE = "proofofcompute.node.v1.NodeService";
 const HEALTH = "grpc.health.v1.Health";
 const CHUNK = 65_536;
+/** Fetches at once, each of at most the largest output: of one session, and in all 256 MiB. */
+const MAX_FETCHES = { session: 2, all: 16 };
+/** Longest that a fetch may take: the largest output at 56 KiB a second. */
+const FETCH_MS = 300_000;
 /** Longest that stop() waits for streams to end by themselves. */
 const CLOSE_MS = 2_000;
 
@@ -41,6 +45,8 @@ export class GrpcServer {
   readonly #components: GrpcComponents;
   readonly #init: GrpcInit;
   readonly #streams = new Set<NodeStream>();
+  /** The session of each fetch under way. */
+  readonly #fetches = new Map<object, string>();
   readonly #health = new HealthImplementation({ "": "SERVING", [SERVICE]: "SERVING" });
   #server: Server | undefined;
   #draining = false;
@@ -114,22 +120,35 @@ export class GrpcServer {
   }
 
   async #fetchBlob(call: ServerWritableStream<FetchBlobRequest, FetchBlobResponse>): Promise<void> {
+    const session = String(call.metadata.get("session-id")[0]);
+    const closed = new Promise<void>((resolve) => call.once("close", resolve).once("cancelled", resolve));
+    const until = (event: string) => Promise.race([closed, new Promise<void>((resolve) => call.once(event, resolve))]);
+    // Destroyed, it keeps nothing for a reader that does not read.
+    const stopTimer = this.#components.clock.after(FETCH_MS, () => call.destroy());
     try {
-      const [session] = call.metadata.get("session-id");
       if (![...this.#streams].some((stream) => stream.isOpen && stream.sessionId === `0x${session}`)) {
         throw new ComputeError("UNAUTHENTICATED", "session-id names no live session");
       }
+      const own = [...this.#fetches.values()].filter((other) => other === session).length;
+      if (own >= MAX_FETCHES.session || this.#fetches.size >= MAX_FETCHES.all) {
+        throw new ComputeError("RATE_LIMITED", "too many fetches are under way");
+      }
+      this.#fetches.set(call, session);
       if (call.request.sha256.length !== 32) throw new ComputeError("PROTOCOL_VIOLATION", "sha256 has 32 bytes");
       const bytes = await this.#components.blobs.get(toHex(call.request.sha256) as Hex);
       if (!bytes) throw new ComputeError("NOT_FOUND", "there is no such content here");
-      for (let offset = 0; offset < bytes.length && !call.cancelled; offset += CHUNK) {
+      for (let offset = 0; offset < bytes.length && !call.cancelled && !call.destroyed; offset += CHUNK) {
         const data = Buffer.from(bytes.buffer, bytes.byteOffset + offset, Math.min(CHUNK, bytes.length - offset));
-        if (!call.write({ data }))
-          await new Promise<void>((resolve) => call.once("drain", resolve).once("close", resolve));
+        if (!call.write({ data })) await until("drain");
       }
+      if (call.cancelled || call.destroyed) return;
       call.end();
+      await until("finish");
     } catch (error) {
       call.emit("error", toServiceError(error));
+    } finally {
+      stopTimer();
+      this.#fetches.delete(call);
     }
   }
 }
