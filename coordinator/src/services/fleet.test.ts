@@ -9,6 +9,7 @@ import { SqliteStore } from "../adapters/sqlite/store.ts";
 import type { Owner } from "../domain/owner.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
+import type { Run } from "./live-node.ts";
 
 const LEASE_MS = 30_000;
 const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
@@ -130,5 +131,24 @@ test("a node that says that it failed pauses, twice as long each time, until a r
   // A lost lease is no word of its own: the node may not have noticed.
   fleet.blame(node, "lost");
   expect([pause(), node.faults, node.cap]).toEqual([2_000, 5, 1]);
+  await fleet.stop();
+});
+
+test("only sessions and nodes that still hold work take up room, however many came and went", async () => {
+  const { fleet } = newFleet();
+  const passBy = async () => {
+    const link = aLink();
+    const node = await fleet.join(anOffer(), link);
+    fleet.leave(node, link);
+    return node;
+  };
+  const gone = await passBy();
+  for (let i = 0; i < 19; i++) await passBy();
+  for (let i = 0; i < 9; i++) await fleet.join(anOffer(), aLink());
+  const works = await passBy();
+  works.runs.set("0x01", {} as Run);
+  await expect(fleet.join(anOffer(), aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
+  await expect(fleet.join(gone.offer, aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
+  expect(await fleet.join(works.offer, aLink())).toBe(works);
   await fleet.stop();
 });

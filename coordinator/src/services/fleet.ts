@@ -105,7 +105,8 @@ export class Fleet {
   /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
   async join(offer: Offer, link: NodeLink): Promise<LiveNode> {
     const { store, logger } = this.#components;
-    if (!this.#nodes.has(offer.nodeId) && this.#nodes.size >= this.#init.maxNodes) {
+    const known = this.#nodes.get(offer.nodeId);
+    if (!(known && isHeld(known)) && this.#isFull()) {
       throw new ComputeError("RATE_LIMITED", `this coordinator serves ${this.#init.maxNodes} nodes already`);
     }
     const standing = await this.#records.standing(offer.nodeId, offer.wallet);
@@ -309,6 +310,14 @@ export class Fleet {
     this.#components.metrics.nodes.set({ status: "suspect" }, suspect);
   }
 
+  #isFull(): boolean {
+    const { maxNodes } = this.#init;
+    if (this.#nodes.size < maxNodes) return false;
+    let held = 0;
+    for (const node of this.#nodes.values()) if (isHeld(node)) held++;
+    return held >= maxNodes;
+  }
+
   async #flush(): Promise<void> {
     if (this.#flushing) await this.#flushing;
     const flush = async () => {
@@ -328,4 +337,9 @@ export class Fleet {
     link.close(new ComputeError("SESSION_REPLACED"));
     this.leave(node, link);
   }
+}
+
+/** Whether it takes up room: it has a session, or work to come back with. Who only passed by takes none. */
+function isHeld({ link, runs }: LiveNode): boolean {
+  return link !== null || runs.size > 0;
 }
