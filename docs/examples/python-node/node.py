@@ -444,11 +444,11 @@ class Session:
                 await self.send(progress=pb.Progress(assignment_id=job.id, fraction=job.fraction))
 
     async def results(self) -> None:
-        """Sends what is finished, up to a frame's fill at once, large outputs ahead in chunks."""
+        """Sends what is finished, up to a frame's fill at once; a large output goes ahead in chunks and ends it."""
         limit = min(self.welcome.inline_output_bytes, CHUNK_BYTES)
         while not self.reconnect:
             jobs = [await self.finished.get()]
-            while len(jobs) < FRAME_RESULTS and not self.finished.empty():
+            while len(jobs) < FRAME_RESULTS and len(jobs[-1].output) <= limit and not self.finished.empty():
                 jobs.append(self.finished.get_nowait())
             self.sent.update(job.id for job in jobs)
             for job in jobs:
