@@ -84,7 +84,7 @@ async function anIntake(check: Verifier["check"] = (job) => verifier.check(job))
     const { assignments } = (await store.task(task.id)) as Task;
     return assignments[run.assignment.id]!;
   };
-  return { clock, store, attempts, fleet, intake, link, run, claim, send, stored };
+  return { clock, store, attempts, fleet, intake, link, run, claim, send, stored, metrics };
 }
 
 function rawKey(): Buffer {
@@ -139,6 +139,16 @@ test("a result whose check fails again goes to another node, and its own is not 
   await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
   expect(run.node.faults).toBe(0);
+});
+
+test("what a node said of its attempt is told to it and becomes no label of the metrics", async () => {
+  const { attempts, link, run, claim, send, metrics } = await anIntake();
+  await attempts.end(run, "declined", "words of the node");
+  await send([claim()]);
+  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "words of the node" }]));
+  const { body } = await metrics.render();
+  expect(body).toContain('results_total{verdict="LATE",reason="ENDED_BEFORE"} 1');
+  expect(body).not.toContain("words of the node");
 });
 
 test("a refusal is said once it is stored", async () => {

@@ -251,7 +251,9 @@ export class Intake {
       node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
       return;
     }
-    this.#components.metrics.results.inc({ verdict: fate.verdict, reason: fate.reason });
+    // How an attempt ended before may be the node's own words, and each new label is kept for ever.
+    const ownWords = fate.verdict === "LATE" && fate.reason !== "UNKNOWN_ASSIGNMENT";
+    this.#components.metrics.results.inc({ verdict: fate.verdict, reason: ownWords ? "ENDED_BEFORE" : fate.reason });
     // The node may be on a newer stream by now; without any it asks again when it is back.
     node.link?.ack(fate);
   }
