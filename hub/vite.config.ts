@@ -2,6 +2,7 @@ import adapter from "@sveltejs/adapter-static";
 import { sveltekit } from "@sveltejs/kit/vite";
 import tailwindcss from "@tailwindcss/vite";
 import { defineConfig } from "vite";
+import { REACH } from "./src/lib/chain/reach.ts";
 
 /** The coordinator that `npm run dev` talks to. */
 const coordinator = process.env.HUB_COORDINATOR ?? "http://127.0.0.1:3000";
@@ -23,8 +24,7 @@ export default defineConfig(({ command }) => ({
           "style-src-attr": ["unsafe-hashes", "sha256-S8qMpvofolR8Mpjy4kQvEm7m1q8clzU4dfDH0AmvZjo="],
           // Wallets bring their icons as data URIs (EIP-6963).
           "img-src": ["self", "data:"],
-          // Which RPC endpoint holds the contract is the coordinator's setting, not known when the hub is built.
-          "connect-src": ["self", "https:", "http://127.0.0.1:*", "http://localhost:*"],
+          "connect-src": ["self", ...REACH],
           "object-src": ["none"],
           "base-uri": ["self"],
           "form-action": ["self"],

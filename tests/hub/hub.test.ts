@@ -1,72 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { type Address, type Hex, recoverNodeAuthorization } from "@proof-of-compute/proto";
 import axe from "axe-core";
-import type { Browser, BrowserContext, Page } from "playwright-core";
 import { SiweMessage } from "siwe";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { launchBrowser } from "../support/browser.ts";
-import { type Call, problem, ScriptedApi } from "./scripted-api.ts";
-import { batch, CONTRACT, chain, config, goesWell, hex, network, node, OTHER_WALLET, stages } from "./scripts.ts";
+import { describe, expect, it } from "vitest";
+import { api, button, connectLocal, context, openContext, page, signIn, useHub } from "./harness.ts";
+import { type Call, problem } from "./scripted-api.ts";
+import { batch, CONTRACT, chain, config, hex, network, node, OTHER_WALLET, stages } from "./scripts.ts";
 
-const api = new ScriptedApi();
-let browser: Browser;
-let context: BrowserContext;
-let page: Page;
-/** What no page may do: throw, break its content security policy, complain. */
-let complaints: string[];
+useHub();
 
-beforeAll(async () => {
-  await api.start();
-  browser = await launchBrowser();
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await api.stop();
-});
-
-async function openContext(options: Parameters<Browser["newContext"]>[0] = {}) {
-  await context?.close();
-  context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  context.setDefaultTimeout(30_000);
-  page = await context.newPage();
-  complaints = [];
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => {
-    // The browser itself reports refused requests, which some of these tests script.
-    const refused = /^Failed to load resource/.test(message.text());
-    if (["error", "warning"].includes(message.type()) && !refused) complaints.push(message.text());
-  });
-}
-
-beforeEach(async () => {
-  goesWell(api);
-  await openContext();
-});
-
-afterEach(async () => {
-  const found = complaints;
-  await context.close();
-  expect(found).toEqual([]);
-});
-
-const button = (name: string) => page.getByRole("button", { name, exact: true });
 const taskState = (state: string) => page.locator(`[data-testid=task-state][data-state=${state}]`);
-
-async function connectLocal(): Promise<string> {
-  await page.goto(api.url);
-  await button("Connect wallet").click();
-  await button("Local wallet").click();
-  await page.getByTestId("units").waitFor();
-  return (await page.locator("header [title^='0x']").getAttribute("title")) ?? "";
-}
-
-async function signIn(): Promise<string> {
-  const wallet = await connectLocal();
-  await button("Sign in").click();
-  await button("Sign out").waitFor();
-  return wallet;
-}
 
 interface WalletRequest {
   readonly method: string;
@@ -264,11 +207,71 @@ describe("wallet and session", () => {
     });
   });
 
-  it("asks to sign in again when the session is over", async () => {
-    await signIn();
-    api.on("POST /api/node/dispatch-task", () => problem(401, "UNAUTHENTICATED", "Sign in with your wallet first."));
-    await button("Request compute task").click();
-    await button("Sign in").waitFor();
+  describe("asks to sign in again when the session is over", () => {
+    /** The coordinator forgets the session, as it does after a day; to sign in again goes well. */
+    const endSession = () => api.routes.get("POST /api/auth/sign-out")!({} as Call);
+    const unauthenticated = () => problem(401, "UNAUTHENTICATED", "Sign in with your wallet first.");
+
+    it("as a request shows", async () => {
+      await signIn();
+      api.on("POST /api/node/dispatch-task", unauthenticated).on("GET /api/tasks", () => ({ body: { items: [] } }));
+      await button("Request compute task").click();
+      await button("Sign in").waitFor();
+    });
+
+    it("as the list of tasks shows, with nothing clicked", async () => {
+      await signIn();
+      await page.getByText("Nothing requested yet.").waitFor();
+      await endSession();
+      await button("Sign in").waitFor();
+      await page.getByText("Connected, not signed in:").waitFor();
+      // Not even for the moment that the first reading takes may the list say again what was so before.
+      const answer = api.routes.get("GET /api/tasks")!;
+      let seen: (() => void) | undefined;
+      api.on("GET /api/tasks", async (call) => {
+        await new Promise<void>((resolve) => {
+          seen = resolve;
+        });
+        return answer(call);
+      });
+      await button("Sign in").click();
+      await page.getByRole("heading", { name: "My tasks" }).waitFor();
+      await expect.poll(() => seen).toBeDefined();
+      expect(await page.getByText("Tasks could not be read").count()).toBe(0);
+      seen?.();
+      await page.getByText("Nothing requested yet.").waitFor();
+    });
+
+    it("as a task's page shows", async () => {
+      const { recorded } = stages(await signIn());
+      api.on("GET /api/tasks", () => ({ body: { items: [recorded] } }));
+      await page.reload();
+      const link = page.locator("tbody a[href^='/tasks/']");
+      await link.waitFor();
+      await endSession();
+      await link.click();
+      await button("Sign in").click();
+      await taskState("recorded").waitFor();
+    });
+
+    it("as the task that is followed shows, which is followed again after that", async () => {
+      const { views, become } = scriptTask(await signIn());
+      api.on("GET /api/tasks", () => ({ body: { items: [] } }));
+      await button("Request compute task").click();
+      become(views.running);
+      await taskState("running").waitFor();
+
+      const [view, events] = ["GET /api/tasks/*", "GET /api/tasks/*/events"].map((route) => api.routes.get(route)!);
+      api.on("GET /api/tasks/*", unauthenticated).on("GET /api/tasks/*/events", unauthenticated);
+      api.dropConnections();
+      await button("Sign in").waitFor();
+      expect(await page.getByText("The live connection was lost").count()).toBe(0);
+
+      api.on("GET /api/tasks/*", view!).on("GET /api/tasks/*/events", events!);
+      await button("Sign in").click();
+      become(views.recorded);
+      await taskState("recorded").waitFor();
+    });
   });
 });
 
@@ -310,6 +313,14 @@ describe("compute units", () => {
     api.on("POST /rpc", chain(5n));
     await button("Read again").click();
     expect(await page.getByTestId("units").textContent()).toBe("5");
+  });
+
+  it("say so when the chain is where a page may not ask", async () => {
+    api.on("GET /api/config", () => ({ body: config(api.url, { rpcUrl: "http://192.168.1.20:8545/key" }) }));
+    await page.goto(api.url);
+    await button("Connect wallet").click();
+    await button("Local wallet").click();
+    await page.getByText("A page may only ask https or this machine, not http://192.168.1.20:8545.").waitFor();
   });
 
   it("say so when no chain is configured", async () => {
@@ -490,10 +501,11 @@ describe("every page, narrow and wide, dark and light", () => {
     await inspect("signed in, with nothing yet");
 
     const { views, become } = scriptTask(wallet);
+    const items = Object.values(views).map((view, at) => ({ ...view, id: at === 0 ? view.id : hex(16, `0${at}`) }));
     const nodes = [node("a1f3", wallet), node("77e0", wallet, { status: "offline", live: undefined })];
     api
       .on("GET /api/node/status", () => ({ body: { wallet, xdcWallet: "", nodes } }))
-      .on("GET /api/tasks", () => ({ body: { items: Object.values(views), cursor: "older" } }));
+      .on("GET /api/tasks", () => ({ body: { items, cursor: "older" } }));
     await button("Request compute task").click();
     become(views.running);
     await taskState("running").waitFor();

@@ -99,6 +99,16 @@ export function task(requester: string, change: Record<string, unknown> = {}) {
   };
 }
 
+/** Answers `GET /api/tasks` with pages of `all`, which has the newest first. */
+export function pagesOf(all: readonly { readonly id: string }[]) {
+  return ({ query }: Call): Answer => {
+    const after = all.findIndex(({ id }) => id === query.get("cursor")) + 1;
+    const items = all.slice(after, after + Number(query.get("limit")));
+    const more = after + items.length < all.length;
+    return { body: { items, ...(more && { cursor: items.at(-1)?.id }) } };
+  };
+}
+
 const NODE = hex(32, "a1f3");
 const ASSIGNMENT = hex(16, "0199c4a1c7");
 

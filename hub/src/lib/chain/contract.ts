@@ -1,5 +1,6 @@
 import { type Address, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, isError, JsonRpcProvider, Network } from "ethers";
+import { refusalOf } from "./reach.ts";
 
 /** Units of a wallet as one block of the chain has them. */
 export interface UnitsReading {
@@ -37,6 +38,8 @@ export function contractReader({ rpcUrl, chainId, contractAddress }: ContractLoc
 
   return {
     async computeUnits(wallet) {
+      const refusal = refusalOf(rpcUrl);
+      if (refusal !== undefined) throw new ChainError(refusal);
       try {
         // By number, so that the units shown are those of the block shown.
         const block = await provider.getBlock("finalized");

@@ -1,5 +1,5 @@
 import { untrack } from "svelte";
-import { ApiError, api, call, isAbort, type Task, type TaskState } from "#lib/api/client.ts";
+import { api, call, isAbort, isSignedOut, type Task, type TaskState } from "#lib/api/client.ts";
 
 const FINAL: ReadonlySet<TaskState> = new Set<TaskState>(["recorded", "failed", "cancelled"]);
 const RETRY_MS = 3_000;
@@ -23,13 +23,16 @@ export class LiveTask {
   }
 
   /** Follows the task until it is final, the session ends, or the returned function is called. */
-  follow(onSignedOut: () => void): () => void {
+  follow(): () => void {
     const stopped = new AbortController();
     // An effect that calls this must not run again with every event.
     untrack(() => {
-      if (!isFinal(this.view)) this.#open(stopped.signal, onSignedOut);
+      if (!isFinal(this.view)) this.#open(stopped.signal);
     });
-    return () => stopped.abort();
+    return () => {
+      stopped.abort();
+      this.connected = true;
+    };
   }
 
   /** Reads the task once. */
@@ -39,7 +42,7 @@ export class LiveTask {
     );
   }
 
-  #open(signal: AbortSignal, onSignedOut: () => void): void {
+  #open(signal: AbortSignal): void {
     const source = new EventSource(`/api/tasks/${this.view.id}/events`);
     signal.addEventListener("abort", () => source.close(), { once: true });
     source.addEventListener("open", () => {
@@ -53,20 +56,19 @@ export class LiveTask {
     source.addEventListener("error", () => {
       this.connected = false;
       // The browser connects again by itself unless the answer was not a stream (restart behind a proxy, a limit).
-      if (source.readyState === EventSource.CLOSED) this.#reopenLater(signal, onSignedOut);
+      if (source.readyState === EventSource.CLOSED) this.#reopenLater(signal);
     });
   }
 
-  #reopenLater(signal: AbortSignal, onSignedOut: () => void): void {
+  #reopenLater(signal: AbortSignal): void {
     const timer = setTimeout(async () => {
       try {
         await this.refresh(signal);
       } catch (error) {
-        if (isAbort(error)) return;
-        if (error instanceof ApiError && error.status === 401) return onSignedOut();
+        if (isAbort(error) || isSignedOut(error)) return;
       }
       if (isFinal(this.view)) this.connected = true;
-      else this.#open(signal, onSignedOut);
+      else this.#open(signal);
     }, RETRY_MS);
     signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
   }

@@ -1,4 +1,5 @@
 import { type Address, parseAddress } from "@proof-of-compute/proto";
+import type { Middleware } from "openapi-fetch";
 import { createContext } from "svelte";
 import { ApiError, api, type Config, call, messageOf } from "#lib/api/client.ts";
 import { type Announced, connectInjected, discover } from "#lib/wallet/injected.ts";
@@ -28,6 +29,12 @@ export class Session {
   readonly address = $derived(this.signedInAs ?? this.wallet?.address ?? null);
 
   readonly #config: Config;
+  /** Whichever call the coordinator refuses so: the session is over, and the next thing to do is to sign in again. */
+  readonly #expiry: Middleware = {
+    onResponse: ({ response }) => {
+      if (response.status === 401) this.signedInAs = null;
+    },
+  };
   #unwatch = () => {};
 
   constructor(config: Config) {
@@ -36,6 +43,7 @@ export class Session {
 
   /** Looks for wallets and for the session from before a reload; returns what ends that. */
   start(): () => void {
+    api.use(this.#expiry);
     const forget = discover((announced) => {
       this.found.push(announced);
       if (!this.wallet && announced.info.rdns === localStorage.getItem(LAST_WALLET_KEY))
@@ -43,6 +51,7 @@ export class Session {
     });
     void this.#restore();
     return () => {
+      api.eject(this.#expiry);
       forget();
       this.#unwatch();
     };
@@ -82,11 +91,6 @@ export class Session {
   /** Ends the session and forgets the wallet. A wallet's own permission for this site stays, which only it can take back. */
   async signOut(): Promise<void> {
     if (await this.#endSession()) this.#drop();
-  }
-
-  /** The coordinator says that the session is over: the next thing to do is to sign in again. */
-  expired(): void {
-    this.signedInAs = null;
   }
 
   async #restore(): Promise<void> {

@@ -1,50 +1,83 @@
-import { SvelteMap } from "svelte/reactivity";
-import { api, call, isAbort, messageOf, type Task } from "#lib/api/client.ts";
+import { api, call, isAbort, isSignedOut, messageOf, type Task } from "#lib/api/client.ts";
+import { isFinal } from "./live-task.svelte.ts";
 
 const PAGE = 10;
+/** The API gives no more at once. */
+const MAX_PAGE = 100;
 
-/** The signed-in wallet's tasks, newest first: the newest page kept current, older pages as they are asked for. */
+/** The signed-in wallet's tasks, newest first and without a gap, down to where they were asked for. */
 export class TaskList {
-  readonly #tasks = new SvelteMap<string, Task>();
-  readonly items = $derived(
-    [...this.#tasks.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1)),
-  );
+  items: readonly Task[] = $state.raw([]);
   loaded = $state(false);
   loadingMore = $state(false);
   error = $state<string>();
-  /** Undefined until a page was read, null when there are no older ones. */
-  #cursor = $state<string | null>();
-  readonly hasMore = $derived(typeof this.#cursor === "string");
+  /** What asks for the tasks after `items`; undefined when there are none. */
+  #cursor = $state<string>();
+  readonly hasMore = $derived(this.#cursor !== undefined);
+  #readings = 0;
 
-  /** Puts a task that is known from elsewhere into the list, or its newer view in place of the older. */
+  /** Puts a newer view of a task into its row, if it has one. */
   put(task: Task): void {
-    this.#tasks.set(task.id, task);
+    this.items = this.items.map((known) => (known.id === task.id ? task : known));
   }
 
-  /** Reads the newest page. */
-  async refresh(signal?: AbortSignal): Promise<void> {
-    await this.#read(undefined, signal);
+  /** Reads the newest page, and on down to the oldest row that may still change. */
+  refresh(signal?: AbortSignal): Promise<void> {
+    return this.#attempt(async () => {
+      const turn = ++this.#readings;
+      const read: Task[] = [];
+      let cursor: string | undefined;
+      let reached = -1;
+      do {
+        const page = await this.#page(Math.max(PAGE, this.#unfinished() - reached), cursor, signal);
+        read.push(...page.items);
+        cursor = page.cursor;
+        const last = read.at(-1)?.id;
+        reached = this.items.findIndex(({ id }) => id === last);
+      } while (cursor !== undefined && reached !== -1 && reached < this.#unfinished());
+      // A reading that was asked for later is newer, whichever answer comes first.
+      if (turn !== this.#readings) return;
+      // Where what was read does not meet the rows that are there, more came than were read: the list starts over.
+      if (cursor === undefined || reached === -1) {
+        this.items = read;
+        this.#cursor = cursor;
+      } else this.items = [...read, ...this.items.slice(reached + 1)];
+      this.loaded = true;
+    });
   }
 
   /** Reads the next older page. */
   async more(): Promise<void> {
-    if (typeof this.#cursor !== "string") return;
+    const cursor = this.#cursor;
+    if (cursor === undefined) return;
     this.loadingMore = true;
-    await this.#read(this.#cursor);
+    await this.#attempt(async () => {
+      const page = await this.#page(PAGE, cursor);
+      // Else the list started over meanwhile, and this page does not follow it.
+      if (cursor !== this.#cursor) return;
+      this.items = [...this.items, ...page.items];
+      this.#cursor = page.cursor;
+    });
     this.loadingMore = false;
   }
 
-  async #read(cursor: string | undefined, signal?: AbortSignal): Promise<void> {
+  /** Where the oldest row is that may still change; -1: none may. */
+  #unfinished(): number {
+    return this.items.findLastIndex((task) => !isFinal(task));
+  }
+
+  #page(limit: number, cursor: string | undefined, signal?: AbortSignal) {
+    const query = { limit: Math.min(limit, MAX_PAGE), ...(cursor !== undefined && { cursor }) };
+    return call(api.GET("/api/tasks", { params: { query }, signal: signal ?? null }));
+  }
+
+  async #attempt(read: () => Promise<void>): Promise<void> {
     try {
-      const query = cursor === undefined ? { limit: PAGE } : { limit: PAGE, cursor };
-      const page = await call(api.GET("/api/tasks", { params: { query }, signal: signal ?? null }));
-      for (const task of page.items) this.put(task);
-      // The end of the list is where the last page asked for ended; reading the newest again does not move it.
-      if (cursor !== undefined || this.#cursor === undefined) this.#cursor = page.cursor ?? null;
-      this.loaded = true;
+      await read();
       this.error = undefined;
     } catch (error) {
-      if (!isAbort(error)) this.error = messageOf(error);
+      // Without a session there is no list, and the page asks to sign in.
+      if (!isAbort(error) && !isSignedOut(error)) this.error = messageOf(error);
     }
   }
 }

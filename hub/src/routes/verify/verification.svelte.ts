@@ -1,5 +1,6 @@
 import type { Link, LinkName, Sources } from "@proof-of-compute/proto/verify";
 import { messageOf } from "#lib/api/client.ts";
+import { refusalOf } from "#lib/chain/reach.ts";
 import { checkInWorker, computeInWorker } from "./product.ts";
 
 /** How a receipt is to be checked. */
@@ -12,6 +13,11 @@ export interface How {
 
 const TIMEOUT_MS = 15_000;
 
+function assertReach(url: string): void {
+  const refusal = refusalOf(url);
+  if (refusal !== undefined) throw new Error(refusal);
+}
+
 /** The body of an answer, at most `limit` bytes of it. */
 async function download(
   url: string,
@@ -19,6 +25,7 @@ async function download(
   report: (fraction: number) => void,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  assertReach(url);
   const answer = await fetch(url, { signal, credentials: "omit" }).catch((cause) => {
     signal.throwIfAborted();
     throw new Error(`${new URL(url).origin} does not answer.`, { cause });
@@ -132,6 +139,7 @@ const readChain = async (
   where: Parameters<NonNullable<Sources["chain"]>>[0],
   batch: Parameters<NonNullable<Sources["chain"]>>[1],
 ) => {
+  assertReach(rpcUrl);
   const [{ FetchRequest, JsonRpcProvider }, { readChainFacts }] = await Promise.all([
     import("ethers"),
     import("@proof-of-compute/proto/verify-chain"),

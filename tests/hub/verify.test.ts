@@ -1,0 +1,49 @@
+import { expect, it } from "vitest";
+import { makeReceipt } from "../../proto/src/testing-receipts.ts";
+import { writeReceipt } from "../../proto/src/verify-format.ts";
+import { api, button, page, useHub } from "./harness.ts";
+import { config } from "./scripts.ts";
+
+useHub();
+
+const ELSEWHERE = "http://192.168.1.20:8545";
+const REASON = `A page may only ask https or this machine, not ${ELSEWHERE}.`;
+const rpc = () => page.getByLabel("JSON-RPC of the chain");
+const validation = () =>
+  rpc().evaluate((input) => (input as unknown as { validationMessage: string }).validationMessage);
+
+it("an RPC that a page may not ask is named as it is typed, and not asked", async () => {
+  await page.goto(`${api.url}/verify`);
+  await page.getByLabel("Text of the receipt").fill("{}");
+  await rpc().fill(`${ELSEWHERE}/key`);
+  await page.getByText(REASON).waitFor();
+  expect(await validation()).toBe(REASON);
+  await button("Check").click();
+  expect(await page.locator("[data-link][data-status=open]").count()).toBe(11);
+
+  for (const url of ["https://erpc.apothem.network", "http://127.0.0.1:8545", ""]) {
+    await rpc().fill(url);
+    await expect.poll(validation).toBe("");
+    expect(await page.getByText(REASON).count()).toBe(0);
+  }
+  await button("Check").click();
+  await page.locator("[data-verdict=broken]").waitFor();
+});
+
+it("a receipt is unproven for that reason, whether it is the chain or the result that is there", async () => {
+  const { content } = makeReceipt();
+  const text = writeReceipt({ ...content, result: { available: true, url: `${ELSEWHERE}/result` } });
+  api.on("GET /api/config", () => ({ body: config(api.url, { rpcUrl: `${ELSEWHERE}/key` }) }));
+  await page.goto(`${api.url}/verify`);
+  await page.getByLabel("Choose a file").setInputFiles({
+    name: "receipt.json",
+    mimeType: "application/json",
+    buffer: Buffer.from(text),
+  });
+  await page.locator("[data-verdict=unproven]").waitFor();
+  for (const link of ["root on chain", "result digest"]) {
+    const row = page.locator(`[data-link="${link}"]`);
+    expect(await row.getAttribute("data-status")).toBe("unchecked");
+    await row.getByText(REASON).waitFor();
+  }
+});
