@@ -39,20 +39,24 @@ function node(init: Partial<ScriptedNodeInit> = {}): ScriptedNode {
   return made;
 }
 
-/** Keeps a scripted node online while a test waits for something else. */
-function keepAlive(scripted: ScriptedNode, running: () => readonly Uint8Array[] = () => []): void {
+/** Keeps a scripted node online while a test waits for something else; who is silent gets no more work. */
+function keepAlive(scripted: ScriptedNode, running: () => readonly Uint8Array[] = () => []): () => void {
   const timer = setInterval(() => scripted.heartbeat(running()), HEARTBEAT);
-  onTestFinished(() => clearInterval(timer));
+  const stop = () => clearInterval(timer);
+  onTestFinished(stop);
+  return stop;
 }
 
 /** Three accepted results: the node may be given eight assignments, as far as it has slots. */
 async function earnCap(scripted: ScriptedNode): Promise<void> {
+  const stop = keepAlive(scripted);
   for (let i = 0; i < 3; i++) {
     await submit();
     const assignment = await scripted.assignment();
     scripted.sendResults([scripted.result(assignment, scripted.solve(assignment))]);
     await scripted.ack();
   }
+  stop();
 }
 
 function sendChunks(scripted: ScriptedNode, { assignmentId }: Assignment, output: Buffer): void {
@@ -200,13 +204,12 @@ describe("a cheating node gets nothing and costs nobody anything", () => {
   it("for the result of an earlier task, sent for a new one", async () => {
     await start();
     const cheat = await node().open();
+    keepAlive(cheat);
     await submit();
     const first = await cheat.assignment();
     const output = cheat.solve(first);
     cheat.sendResults([cheat.result(first, output)]);
     expect(verdict(await cheat.ack())).toBe("ACCEPTED");
-    // The first check of all takes long on a busy machine, and who is silent meanwhile gets no work.
-    cheat.heartbeat();
     await submit();
     const second = await cheat.assignment();
     cheat.sendResults([cheat.result(second, output)]);
