@@ -131,6 +131,22 @@ export function describeRaces(make: MakeStore): void {
     }
   });
 
+  test("the sums are those of one moment, while another closes and records batches", async () => {
+    const [here, there] = await rivals();
+    const count = ROUNDS / 4;
+    const receipts = await accepted(here, count);
+    for (let id = 1; id <= count; id++) {
+      const close = async () => {
+        await here.insertBatch(aBatch(id, [receipts[id - 1]!]));
+        await here.updateBatch(id, { state: "recorded" });
+      };
+      const [early, late] = await Promise.all([there.totals(), here.totals(), close()]);
+      for (const { receipts, units } of [early, late]) {
+        expect([receipts, units.verified]).toEqual([count, 5n * BigInt(count)]);
+      }
+    }
+  });
+
   test("a node is changed by the coordinator that it joined last", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {

@@ -86,7 +86,7 @@ describe("settlement through an RPC that", () => {
     await it.verify([bob]);
     settlement.nudge();
     await vi.waitFor(() => expect(settlement.status()).toMatchObject({ state: "waiting" }), WAIT);
-    expect(settlement.status().reason).toMatch(/nonce has already been used/);
+    expect(settlement.status().reason).toMatch(/nonce too low/i);
     it.proxy.rewrite = (_request, result) => result;
     await it.allRecordedMining();
     await it.expectExactlyOnce();

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { createServer } from "node:net";
 
 /**
  * Becomes the program, with a watcher at its side that kills it when standard input ends: when whoever started it is
@@ -77,25 +76,5 @@ export class MongoProcess {
 
   #removeData(): void {
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
-/**
- * A free loopback port that stays free while its server is down: below those that systems give to outgoing connections,
- * one of which could take it, a client's own attempts to reconnect among them.
- */
-export async function lastingPort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    try {
-      await once(server.listen(port, "127.0.0.1"), "listening");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") continue;
-      throw error;
-    }
-    server.close();
-    await once(server, "close");
-    return port;
   }
 }

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mongo } from "mongoose";
 import type { TestContext } from "vitest";
-import { lastingPort, MongoProcess } from "./mongo-process.ts";
+import { MongoProcess } from "./mongo-process.ts";
 import { MongoMissing, standInClassPath } from "./mongo-stand-in/build.ts";
 import { findMongod } from "./mongod.ts";
+import { freePort } from "./process.ts";
 
 export { MongoMissing };
 
@@ -94,7 +95,7 @@ async function ownServer({ durable = false }: MongoOptions): Promise<TestMongo> 
   const found = findMongod();
   const classPath = found ? undefined : await standInClassPath();
   const folder = await mkdtemp(join(tmpdir(), "proof-of-compute-mongo-"));
-  const port = await lastingPort();
+  const port = await freePort();
   const uri = `mongodb://127.0.0.1:${port}/?replicaSet=rs0`;
   if (found) {
     const place = ["--dbpath", folder, "--bind_ip", "127.0.0.1", "--port", `${port}`];

@@ -123,14 +123,29 @@ export class Program {
   }
 }
 
-/** A loopback port that is free now. */
+/** Ports that this process has named, whose servers may not listen yet. */
+const given = new Set<number>();
+
+/**
+ * A free loopback port that stays free until its server listens, and while it is down: below those that systems give to
+ * outgoing connections and to servers that name none, one of which could take it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = createServer();
+    try {
+      await once(server.listen(port, "127.0.0.1"), "listening");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") continue;
+      throw error;
+    }
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Uniform numbers in [0, 1) that a seed repeats (mulberry32), so that a failure can be run again. */

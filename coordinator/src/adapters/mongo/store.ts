@@ -1,15 +1,16 @@
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
+import type { TaskState } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store, StoreTotals } from "../../ports/store.ts";
 import { systemClock } from "../system-clock.ts";
 import type { MongoConnection } from "./connection.ts";
 import { Lane } from "./lane.ts";
-import { Ledger } from "./ledger.ts";
+import { type BatchSums, Ledger } from "./ledger.ts";
 import { Nodes } from "./nodes.ts";
 import { Peers } from "./peers.ts";
 import { ReceiptCopies } from "./receipt-copies.ts";
-import { Receipts } from "./receipts.ts";
+import { Receipts, type Sum } from "./receipts.ts";
 import { TaskQueries } from "./task-queries.ts";
 import { TaskWrites } from "./task-writes.ts";
 
@@ -26,6 +27,8 @@ const UNFLAG_MS = 1_000;
 const SWEEP_MS = 10_000;
 /** One more than a batch holds: beyond it nobody asks how many receipts wait. */
 const COUNTED_UNBATCHED = 50_001;
+/** Batches are closed seconds apart, and sums are read in milliseconds. */
+const LOOKS = 5;
 
 /**
  * The store of a network of coordinators: a MongoDB replica set or sharded cluster, without multi-document transactions. The
@@ -163,31 +166,22 @@ export class MongoStore implements Store {
 
   totals: Store["totals"] = () => this.#call(() => this.#totals());
 
+  /** Sums of one moment: what is read while a batch takes receipts over is read again. */
   async #totals(): Promise<StoreTotals> {
-    await this.#ledger.finish();
-    const [tasks, batched, free, quarantined] = await Promise.all([
-      this.#taskQueries.counts(),
-      this.#ledger.sums(),
-      this.#receipts.sum("free"),
-      this.#receipts.sum("quarantined"),
-    ]);
-    return {
-      tasks: {
-        queued: tasks.get("queued") ?? 0,
-        running: tasks.get("running") ?? 0,
-        cancelling: tasks.get("cancelling") ?? 0,
-        verified: tasks.get("verified") ?? 0,
-        failed: tasks.get("failed") ?? 0,
-        cancelled: tasks.get("cancelled") ?? 0,
-      },
-      receipts: batched.receipts + free.count + quarantined.count,
-      unbatched: {
-        count: free.count,
-        ...(free.oldestAcceptedAt !== undefined && { oldestAcceptedAt: free.oldestAcceptedAt }),
-      },
-      quarantined: { count: quarantined.count, units: quarantined.units },
-      units: { verified: batched.units + free.units + quarantined.units, recorded: batched.recorded },
-    };
+    let batched = await this.#ledger.sums();
+    for (let looks = 1; ; looks++) {
+      const before = batched;
+      // Those batches have their receipts wholly from here on.
+      await this.#ledger.finish();
+      const [tasks, free, quarantined] = await Promise.all([
+        this.#taskQueries.counts(),
+        this.#receipts.sum("free"),
+        this.#receipts.sum("quarantined"),
+      ]);
+      batched = await this.#ledger.sums();
+      const still = batched.receipts === before.receipts && batched.units === before.units;
+      if (still || looks === LOOKS) return toTotals({ tasks, batched, free, quarantined });
+    }
   }
 
   /** A call about batches sees the receipts of every save before it. */
@@ -221,4 +215,31 @@ export class MongoStore implements Store {
     // That MongoDB is away is said elsewhere; whatever is left undone is done by a later sweep.
     this.#call(run).catch((error) => this.#components.logger.debug({ err: error }, "receipts could not be copied"));
   }
+}
+
+interface Sums {
+  readonly tasks: ReadonlyMap<TaskState, number>;
+  readonly batched: BatchSums;
+  readonly free: Sum;
+  readonly quarantined: Sum;
+}
+
+function toTotals({ tasks, batched, free, quarantined }: Sums): StoreTotals {
+  return {
+    tasks: {
+      queued: tasks.get("queued") ?? 0,
+      running: tasks.get("running") ?? 0,
+      cancelling: tasks.get("cancelling") ?? 0,
+      verified: tasks.get("verified") ?? 0,
+      failed: tasks.get("failed") ?? 0,
+      cancelled: tasks.get("cancelled") ?? 0,
+    },
+    receipts: batched.receipts + free.count + quarantined.count,
+    unbatched: {
+      count: free.count,
+      ...(free.oldestAcceptedAt !== undefined && { oldestAcceptedAt: free.oldestAcceptedAt }),
+    },
+    quarantined: { count: quarantined.count, units: quarantined.units },
+    units: { verified: batched.units + free.units + quarantined.units, recorded: batched.recorded },
+  };
 }
