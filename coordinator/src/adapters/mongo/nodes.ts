@@ -114,8 +114,15 @@ export class Nodes {
 
   /** Removes nodes that never earned, page by page through all that are long offline. */
   prune(before: number, limit: number): Promise<number> {
-    return this.#lane.alone(async () => {
-      await this.#standings.idle();
+    const reached = Promise.withResolvers<void>();
+    const done = Promise.withResolvers<void>();
+    // Standings of later calls wait as well, which else might be found here.
+    void this.#standings.alone(() => {
+      reached.resolve();
+      return done.promise;
+    });
+    const pruned = this.#lane.alone(async () => {
+      await reached.promise;
       let removed = 0;
       let after: Hex | undefined;
       while (removed < limit) {
@@ -137,6 +144,7 @@ export class Nodes {
       }
       return removed;
     });
+    return pruned.finally(done.resolve);
   }
 
   async standing(nodeId: Hex, wallet: Address): Promise<Standing | null> {
