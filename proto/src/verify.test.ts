@@ -159,7 +159,8 @@ describe("a tampered receipt", () => {
     }
     // Where the result may be had, and sizes of a frame that give the audit path the same sides.
     expect([...free].sort()).toEqual(["checksum", "result", "signature"]);
-  });
+    // Every bit of the file, on a machine that may be busy.
+  }, 120_000);
 
   const { text } = made;
   it.each([
