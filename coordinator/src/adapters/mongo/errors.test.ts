@@ -14,12 +14,15 @@ test.each([
   expect(hostsOf(uri)).toBe(hosts);
 });
 
+const reset = Object.assign(new Error("write ECONNRESET"), { code: "ECONNRESET", errno: -104, syscall: "write" });
 const bulk = (error: unknown) =>
   new MongoBulkWriteError(error as never, { getWriteConcernError: () => undefined } as never);
 
 test.each([
   ["a lost connection", new MongoNetworkError("read ECONNRESET")],
   ["a lost connection in a bulk", bulk(new MongoNetworkError("read ECONNRESET"))],
+  ["a write to a connection that was just lost", reset],
+  ["such a write of a bulk", bulk(reset)],
   ["no primary", new MongoServerSelectionError("timed out", {} as never)],
   ["a primary that stepped down", new MongoServerError({ message: "not primary", code: 10_107 })],
   ["a wrong password", new MongoServerError({ message: "Authentication failed.", code: 18 })],

@@ -67,7 +67,7 @@ export function storeError(error: unknown, hosts: string): unknown {
     return new ComputeError("UNAVAILABLE", message, { cause: error });
   }
   const isDrivers = error instanceof MongoError || error instanceof mongoose.MongooseError;
-  if (!isDrivers) return error;
+  if (!isDrivers && !isSystemError(error)) return error;
   return new ComputeError("UNAVAILABLE", `MongoDB does not answer at ${hosts} (from MONGODB_URI)`, { cause: error });
 }
 
@@ -89,7 +89,12 @@ function isUndurable(error: unknown): boolean {
   return error instanceof MongoWriteConcernError;
 }
 
-/** Whether a server said so. The driver wraps lost connections of a bulk in an error without a code. */
+/** Whether a server said so. The driver wraps lost connections of a bulk in an error without a code, or a system's. */
 function isAnswer(error: unknown): error is mongoose.mongo.MongoServerError {
-  return error instanceof MongoServerError && error.code !== undefined;
+  return error instanceof MongoServerError && typeof error.code === "number";
+}
+
+/** Of a socket: what the driver (7.8) passes on as it is when a write fails at once. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && "syscall" in error;
 }
