@@ -268,6 +268,11 @@ export function flagOf(name: string): string {
   return `--${name.toLowerCase().replaceAll("_", "-")}`;
 }
 
+/** Whether it stands for every address of the machine, which nobody can dial. */
+export function isAnywhere(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
@@ -349,8 +354,9 @@ export function readSettings(argv: readonly string[], environment: NodeJS.Proces
 /** The other forms under which the same listener can be dialled from its own machine. */
 export function localForms({ host, port }: HostPort): string[] {
   const bare = hostPort({ host, port });
-  const anywhere = host === "0.0.0.0" || host === "::";
-  return isLoopback(host) || anywhere ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`] : [bare];
+  return isLoopback(host) || isAnywhere(host)
+    ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`]
+    : [bare];
 }
 
 /**
@@ -361,10 +367,9 @@ export function publicGrpcAddress(
   { PUBLIC_GRPC_ADDRESS, GRPC_ADDRESS: { host } }: Settings,
   port: number,
 ): { readonly address: string; readonly wanted: boolean } {
-  const anywhere = host === "0.0.0.0" || host === "::";
   return {
     address: PUBLIC_GRPC_ADDRESS ?? hostPort({ host, port }),
-    wanted: anywhere && PUBLIC_GRPC_ADDRESS === undefined,
+    wanted: isAnywhere(host) && PUBLIC_GRPC_ADDRESS === undefined,
   };
 }
 

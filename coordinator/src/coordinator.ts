@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import { EthersChain } from "./adapters/ethers-chain.ts";
 import { HttpPeers } from "./adapters/http-peers.ts";
 import { systemClock } from "./adapters/system-clock.ts";
-import { hostPort, localForms, publicGrpcAddress, publicRpcUrl, type Settings } from "./config.ts";
+import { hostPort, isAnywhere, localForms, publicGrpcAddress, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
 import type { ComputeError } from "./domain/errors.ts";
 import type { Owner } from "./domain/owner.ts";
@@ -313,6 +313,6 @@ function ownerOf({ COORDINATOR_ID, MONGODB_URI, HTTP_ADDRESS }: Settings): Owner
 
 /** Where its peers reach this coordinator. */
 function peerAddress({ PEER_ADDRESS, HTTP_ADDRESS }: Settings, port: number): string {
-  const anywhere = HTTP_ADDRESS.host === "0.0.0.0" || HTTP_ADDRESS.host === "::";
-  return PEER_ADDRESS ?? `http://${hostPort({ host: anywhere ? hostname() : HTTP_ADDRESS.host, port })}`;
+  const host = isAnywhere(HTTP_ADDRESS.host) ? hostname() : HTTP_ADDRESS.host;
+  return PEER_ADDRESS ?? `http://${hostPort({ host, port })}`;
 }

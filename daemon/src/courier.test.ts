@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from "node:crypto";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { toHex } from "@proof-of-compute/proto";
@@ -6,9 +5,9 @@ import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Courier } from "./courier.ts";
 import { newIdentity } from "./identity.ts";
-import { type Finished, Outbox } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
 import type { Link, NodeMessage } from "./session.ts";
-import { recordingLogger, temporaryFolder } from "./testing/support.ts";
+import { finished, recordingLogger, temporaryFolder } from "./testing/support.ts";
 
 /** A stream that takes `room` messages, then none until its test makes room again. */
 class ScriptedLink implements Link {
@@ -36,19 +35,6 @@ class ScriptedLink implements Link {
   of<C extends NodeMessage["$case"]>($case: C) {
     return this.sent.filter((message) => message.$case === $case).map(({ value }) => value);
   }
-}
-
-function finished(bytes: number): Finished {
-  const output = randomBytes(bytes);
-  return {
-    assignmentId: randomBytes(16),
-    taskId: randomBytes(16),
-    specDigest: randomBytes(32),
-    outputDigest: createHash("sha256").update(output).digest(),
-    outputBytes: bytes,
-    network: randomBytes(28),
-    output,
-  };
 }
 
 async function courier() {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import {
   appendFile,
   mkdir,
@@ -19,22 +19,9 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
 import { type Finished, Outbox } from "./outbox.ts";
 import { decodeRecords, encodeResult, encodeSettled } from "./outbox-records.ts";
-import { recordingLogger, temporaryFolder } from "./testing/support.ts";
+import { finished, recordingLogger, temporaryFolder } from "./testing/support.ts";
 
 const LARGE = 300_000;
-
-function finished(bytes: number): Finished {
-  const output = randomBytes(bytes);
-  return {
-    assignmentId: randomBytes(16),
-    taskId: randomBytes(16),
-    specDigest: randomBytes(32),
-    outputDigest: createHash("sha256").update(output).digest(),
-    outputBytes: bytes,
-    network: randomBytes(28),
-    output,
-  };
-}
 
 const idOf = (result: Finished): Hex => toHex(result.assignmentId);
 

@@ -15,6 +15,7 @@ import { computeProduct } from "@proof-of-compute/proto/kernel";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
+import { settle } from "../../../tests/support/dispatch.ts";
 import { aLink, anOffer } from "../../../tests/support/fleet.ts";
 import { ManualClock } from "../../../tests/support/manual-clock.ts";
 import type { Task } from "../domain/task.ts";
@@ -100,11 +101,6 @@ function product({ assignment, task }: Run): Uint8Array {
     specDigest: sha256(task.spec),
   });
   return computeProduct({ seed, n: 64, k: 2 })!;
-}
-
-/** Turns of the event loop for what hangs on immediate promises. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 test("a right result that the store does not take before the end gets no verdict, and its lease stays", async () => {

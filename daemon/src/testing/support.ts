@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { onTestFinished } from "vitest";
 import { Daemon, type DaemonInit } from "../daemon.ts";
 import { parseEndpoint } from "../endpoint.ts";
 import { type Identity, newIdentity } from "../identity.ts";
+import type { Finished } from "../outbox.ts";
 import { ScriptedCoordinator } from "./scripted-coordinator.ts";
 import { ScriptedExecutor } from "./scripted-executor.ts";
 
@@ -70,4 +71,18 @@ export function assignment(n = 64, k = 2) {
     kind: { $case: "matmul", value: { n, k } },
   }).finish();
   return { assignmentId: randomBytes(16), taskId: randomBytes(16), spec: Buffer.from(spec) };
+}
+
+/** A result of so many bytes, of nobody's task. */
+export function finished(bytes: number): Finished {
+  const output = randomBytes(bytes);
+  return {
+    assignmentId: randomBytes(16),
+    taskId: randomBytes(16),
+    specDigest: randomBytes(32),
+    outputDigest: createHash("sha256").update(output).digest(),
+    outputBytes: bytes,
+    network: randomBytes(28),
+    output,
+  };
 }
