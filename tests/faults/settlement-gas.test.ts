@@ -1,8 +1,9 @@
 import { toHex } from "@proof-of-compute/proto";
 import { Transaction, toQuantity } from "ethers";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { BatchTooLarge } from "../../coordinator/src/ports/chain.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, useSettling } from "../support/use-settling.ts";
 import { xdcRules } from "../support/xdc-rules.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
@@ -10,7 +11,6 @@ const GWEI = 10n ** 9n;
 /** What XDC asks for a unit of gas. */
 const USUAL = (25n * GWEI) / 2n;
 
-let it: Settling;
 const alice = someWallet();
 const bob = someWallet();
 const reasons = () => it.warnings.map(({ reason }) => reason ?? "").join("\n");
@@ -30,12 +30,7 @@ function transactions(): Transaction[] {
   return raws.map((raw) => Transaction.from(raw as string));
 }
 
-beforeEach(async () => {
-  it = await Settling.begin();
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction; one beyond is told before it is stored", async () => {
   strict();

@@ -1,22 +1,17 @@
 import { Wallet } from "ethers";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { EthersChain } from "../../coordinator/src/adapters/ethers-chain.ts";
 import { freePort } from "../support/process.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, useSettling } from "../support/use-settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
 const HIGH_FEE = { maxFeePerGas: 10n ** 12n, maxPriorityFeePerGas: 10n ** 12n };
 
-let it: Settling;
 const alice = someWallet();
 const bob = someWallet();
 
-beforeEach(async () => {
-  it = await Settling.begin();
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 test("one leads, the other stands by, says who records and how far that is", async () => {
   const leader = await it.settle();

@@ -5,29 +5,22 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { openStore } from "../../coordinator/src/open-store.ts";
-import { BothSides, WAIT } from "../support/both-sides.ts";
+import { WAIT } from "../support/both-sides.ts";
 import { startTestCoordinator } from "../support/coordinator.ts";
 import { mongoOrSkip } from "../support/mongo.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
 import { storeSettings } from "../support/store.ts";
+import { it, sides, useSettling } from "../support/use-settling.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-let it: Settling;
-let sides: BothSides;
 const alice = someWallet();
 const bob = someWallet();
 const carol = someWallet();
 
-beforeEach(async () => {
-  it = await Settling.begin();
-  sides = new BothSides(it);
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 describe("npm run reconcile, beside a coordinator", () => {
   /** A coordinator on the store's folder, until `condition` holds of what it says of settlement. */

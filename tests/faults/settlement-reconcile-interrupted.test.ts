@@ -1,30 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { toHex } from "@proof-of-compute/proto";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { liveAssignment, takeOver } from "../../coordinator/src/domain/task.ts";
 import type { Store } from "../../coordinator/src/ports/store.ts";
 import { livingCoordinators } from "../../scripts/lib/reconcile-fix.ts";
 import { MemoryStore } from "../conformance/memory-store.ts";
-import { BothSides, WAIT } from "../support/both-sides.ts";
+import { WAIT } from "../support/both-sides.ts";
 import { Mortal } from "../support/mortal.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, sides, useSettling } from "../support/use-settling.ts";
 
 const HOUR = 3_600_000;
 
-let it: Settling;
-let sides: BothSides;
 const alice = someWallet();
 const bob = someWallet();
 const carol = someWallet();
 
-beforeEach(async () => {
-  it = await Settling.begin();
-  sides = new BothSides(it);
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 /**
  * A store that lacks one batch, which cannot be found again. It has one of the batch's two receipts; of the other it knows

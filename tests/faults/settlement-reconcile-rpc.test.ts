@@ -1,24 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { toHex } from "@proof-of-compute/proto";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { hasUnfinalBatches, readChainLedger } from "../../scripts/lib/reconcile-chain.ts";
 import { compare } from "../../scripts/lib/reconcile-report.ts";
 import { connect } from "../../scripts/lib/verify-cli.ts";
-import { BothSides } from "../support/both-sides.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, sides, useSettling } from "../support/use-settling.ts";
 
-let it: Settling;
-let sides: BothSides;
 const alice = someWallet();
 const bob = someWallet();
 
-beforeEach(async () => {
-  it = await Settling.begin();
-  sides = new BothSides(it);
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 describe("reconcile, reading the chain", () => {
   test("an RPC that keeps events back is found out", async () => {

@@ -1,27 +1,20 @@
 import { type Address, toHex } from "@proof-of-compute/proto";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { CannotFix } from "../../scripts/lib/reconcile-fix.ts";
 import { compare, newestRecorded } from "../../scripts/lib/reconcile-report.ts";
 import { MemoryStore } from "../conformance/memory-store.ts";
-import { BothSides, WAIT } from "../support/both-sides.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { WAIT } from "../support/both-sides.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, sides, useSettling } from "../support/use-settling.ts";
 
 const HOUR = 3_600_000;
 const SOME_ROOT = toHex(new Uint8Array(32).fill(7));
 
-let it: Settling;
-let sides: BothSides;
 const alice = someWallet();
 const bob = someWallet();
 const carol = someWallet();
 
-beforeEach(async () => {
-  it = await Settling.begin();
-  sides = new BothSides(it);
-});
-afterEach(async () => {
-  await it.end();
-});
+useSettling();
 
 describe("reconcile", () => {
   test("sets both sides beside each other, credits by hand apart", async () => {

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { startLocalChain } from "../support/local-chain.ts";
-import { Settling, someWallet } from "../support/settling.ts";
+import { someWallet } from "../support/settling.ts";
+import { it, useSettling } from "../support/use-settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
 /** Methods that settlement cannot do without. */
@@ -16,18 +17,12 @@ const NEEDED = [
 ];
 
 describe("settlement through an RPC that", () => {
-  let it: Settling;
   const alice = someWallet();
   const bob = someWallet();
   const reasons = () => it.warnings.map(({ reason }) => reason ?? "").join("\n");
 
-  beforeEach(async () => {
-    it = await Settling.begin({ lag: 3 });
-    await it.mine(5);
-  });
-  afterEach(async () => {
-    await it.end();
-  });
+  useSettling({ lag: 3 });
+  beforeEach(() => it.mine(5));
 
   test("is slow, and answers each request after another while", async () => {
     let request = 0;

@@ -1,22 +1,17 @@
 import { toHex } from "@proof-of-compute/proto";
 import { toQuantity } from "ethers";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Settling, someWallet } from "../support/settling.ts";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { someWallet } from "../support/settling.ts";
+import { it, useSettling } from "../support/use-settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
 const ROOT = toHex(new Uint8Array(32).fill(7));
 
 describe("settlement on the real contract", () => {
-  let it: Settling;
   const alice = someWallet();
   const bob = someWallet();
 
-  beforeEach(async () => {
-    it = await Settling.begin();
-  });
-  afterEach(async () => {
-    await it.end();
-  });
+  useSettling();
 
   test("credits every receipt once, and says where", async () => {
     const settlement = await it.settle();
@@ -204,17 +199,11 @@ describe("settlement on the real contract", () => {
 });
 
 describe("settlement before finality", () => {
-  let it: Settling;
   const alice = someWallet();
   const bob = someWallet();
 
-  beforeEach(async () => {
-    it = await Settling.begin({ lag: 3 });
-    await it.mine(5);
-  });
-  afterEach(async () => {
-    await it.end();
-  });
+  useSettling({ lag: 3 });
+  beforeEach(() => it.mine(5));
 
   test("calls a batch recorded only when the finalized block holds it", async () => {
     await it.settle();
