@@ -6,7 +6,7 @@ import { Metrics } from "../../coordinator/src/metrics.ts";
 import type { Nudge } from "../../coordinator/src/ports/peers.ts";
 import type { Attempts } from "../../coordinator/src/services/attempts.ts";
 import type { Custody } from "../../coordinator/src/services/custody.ts";
-import { Dispatch } from "../../coordinator/src/services/dispatch.ts";
+import { Dispatch, type DispatchComponents } from "../../coordinator/src/services/dispatch.ts";
 import type { Fleet } from "../../coordinator/src/services/fleet.ts";
 import type { LiveNode, Offer, Run } from "../../coordinator/src/services/live-node.ts";
 import { Peers } from "../../coordinator/src/services/peers.ts";
@@ -27,6 +27,8 @@ export class Coordinator {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly peers: Peers;
+  /** For what is to stand on these services. */
+  readonly components: DispatchComponents;
   readonly #dispatch: Dispatch;
   readonly fleet: Fleet;
   readonly attempts: Attempts;
@@ -36,28 +38,20 @@ export class Coordinator {
   constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
     const { clock } = this;
     const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
-    const metrics = new Metrics();
-    const events = new TaskEvents();
-    const random = () => 0.5;
+    const common = { store, clock, logger, metrics: new Metrics(), random: () => 0.5 };
     this.store = store;
-    this.peers = new Peers(
-      { store, clock, logger, metrics, random },
-      { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS },
-    );
-    const { peers } = this;
-    this.#dispatch = new Dispatch(
-      { store, events, peers, link: { nudge }, clock, logger, metrics, random },
-      {
-        heartbeatMs: HEARTBEAT_MS,
-        leaseMs: LEASE_MS,
-        maxNodes: 100,
-        maxAttempts: 3,
-        maxQueued: 2_300,
-        maxQueuedPerRequester: 2_000,
-        allowSelfTasks: true,
-        contract: undefined,
-      },
-    );
+    this.peers = new Peers(common, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS });
+    this.components = { ...common, events: new TaskEvents(), peers: this.peers, link: { nudge } };
+    this.#dispatch = new Dispatch(this.components, {
+      heartbeatMs: HEARTBEAT_MS,
+      leaseMs: LEASE_MS,
+      maxNodes: 100,
+      maxAttempts: 3,
+      maxQueued: 2_300,
+      maxQueuedPerRequester: 2_000,
+      allowSelfTasks: true,
+      contract: undefined,
+    });
     this.fleet = this.#dispatch.fleet;
     this.attempts = this.#dispatch.attempts;
     this.custody = this.#dispatch.custody;
@@ -80,8 +74,8 @@ export class Coordinator {
     return { node, link };
   }
 
-  async submit(requester: Address): Promise<Task> {
-    const spec = { kind: "matmul", n: 512, k: 2 } as const;
+  async submit(requester: Address, n = 512): Promise<Task> {
+    const spec = { kind: "matmul", n, k: 2 } as const;
     const { task } = await this.scheduler.submit({ requester, spec, deadlineMs: 3_600_000 });
     await settle();
     return task;

@@ -1,6 +1,5 @@
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import {
-  type Address,
   addressBytes,
   fromHex,
   type Hex,
@@ -12,27 +11,17 @@ import {
   toHex,
 } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
-import { settle } from "../../../tests/support/dispatch.ts";
-import { aLink, anOffer } from "../../../tests/support/fleet.ts";
-import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import { ALICE, aNetwork, type Coordinator, settle } from "../../../tests/support/dispatch.ts";
+import { anOffer } from "../../../tests/support/fleet.ts";
 import type { Task } from "../domain/task.ts";
-import { Metrics } from "../metrics.ts";
-import { Dispatch } from "./dispatch.ts";
 import { Intake, type ResultClaim } from "./intake.ts";
 import type { Run } from "./live-node.ts";
-import { Peers } from "./peers.ts";
-import { TaskEvents } from "./task-events.ts";
 import { UploadBudget } from "./uploads.ts";
 import { Verifier } from "./verifier.ts";
 
-const REQUESTER: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-const logger = pino({ level: "silent" });
 /** For worker threads that start. */
 const PATIENCE = { timeout: 20_000 };
-const random = () => 0.5;
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 let verifier: Verifier;
 beforeAll(() => {
@@ -42,27 +31,15 @@ afterAll(() => verifier.stop());
 
 /** An intake on the real services, and a node that runs one task. */
 async function anIntake(check: Verifier["check"] = (job) => verifier.check(job)) {
-  const clock = new ManualClock();
-  const store = new MemoryStore();
-  await store.start();
-  const metrics = new Metrics();
-  const self = { coordinatorId: "test", incarnation: "0x01" } as const;
-  const components = { store, clock, logger, metrics, random, events: new TaskEvents(), link: { nudge: () => {} } };
-  const peers = new Peers(components, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: 30_000 });
-  await peers.start("test");
-  const limits = { maxNodes: 10, maxAttempts: 3, maxQueued: 10, maxQueuedPerRequester: 10 };
-  const init = { heartbeatMs: 5_000, leaseMs: 30_000, allowSelfTasks: true, contract: undefined, ...limits };
-  const dispatch = new Dispatch({ ...components, peers }, init);
-  await dispatch.start();
-  const { attempts, fleet, scheduler } = dispatch;
+  const { store, all } = await aNetwork("test");
+  const [coordinator] = all as [Coordinator];
+  const { clock, components, attempts, fleet } = coordinator;
+  const { metrics } = components;
   const blobs = { put: async () => {}, get: async () => null, has: async () => false, delete: async () => {} };
   const accepted = () => {};
   const intake = new Intake({ ...components, attempts, fleet, verifier: { check }, blobs, accepted });
-  const link = aLink();
-  const node = await fleet.join(anOffer({ nodeId: toHex(rawKey()) }), link);
-  fleet.announce(node);
-  const spec = { kind: "matmul", n: 64, k: 2 } as const;
-  const { task } = await scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 3_600_000 });
+  const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()) }));
+  const task = await coordinator.submit(ALICE, 64);
   const run = await vi.waitFor(() => {
     expect(attempts.ofTask(task.id)?.phase).toBe("sent");
     return attempts.ofTask(task.id)!;
