@@ -10,6 +10,8 @@ interface Job<Item, Outcome> {
 /** Writes in one trip at most: a reply is short, and a command stays far below the 48 MB that MongoDB takes. */
 const MOST_ITEMS = 500;
 
+type Alone = Pick<Lane<unknown, unknown>, "alone">;
+
 /**
  * Writes in the order of their calls, one trip at a time; what one event-loop turn brings, and what comes while a trip is
  * under way, goes together in the next one.
@@ -69,6 +71,19 @@ export class Lane<Item, Outcome> {
       for (const { reject } of jobs) reject(error);
     }
   }
+}
+
+/** Runs when each of two lanes has done everything before, and before everything after in either. */
+export function aloneInBoth<T>(one: Alone, other: Alone, run: () => Promise<T>): Promise<T> {
+  const { promise: turn, resolve: reached } = Promise.withResolvers<void>();
+  const done = one.alone(async () => {
+    await turn;
+    return run();
+  });
+  return other.alone(() => {
+    reached();
+    return done;
+  });
 }
 
 /** Splits writes so that none of a round is of the same thing as another, and those of one thing keep their order. */

@@ -7,7 +7,7 @@ import { ownerKey } from "../owner-key.ts";
 import { isId, readCursor, toPage } from "../pages.ts";
 import type { MongoConnection } from "./connection.ts";
 import { upsert } from "./errors.ts";
-import { Lane, roundsOf } from "./lane.ts";
+import { aloneInBoth, Lane, roundsOf } from "./lane.ts";
 import { fromNode, fromStanding, type NodeDocument, standingKey, toNode, toStanding } from "./node-documents.ts";
 
 type Filter = mongoose.mongo.Filter<NodeDocument>;
@@ -114,15 +114,8 @@ export class Nodes {
 
   /** Removes nodes that never earned, page by page through all that are long offline. */
   prune(before: number, limit: number): Promise<number> {
-    const reached = Promise.withResolvers<void>();
-    const done = Promise.withResolvers<void>();
     // Standings of later calls wait as well, which else might be found here.
-    void this.#standings.alone(() => {
-      reached.resolve();
-      return done.promise;
-    });
-    const pruned = this.#lane.alone(async () => {
-      await reached.promise;
+    return aloneInBoth(this.#lane, this.#standings, async () => {
       let removed = 0;
       let after: Hex | undefined;
       while (removed < limit) {
@@ -144,7 +137,6 @@ export class Nodes {
       }
       return removed;
     });
-    return pruned.finally(done.resolve);
   }
 
   async standing(nodeId: Hex, wallet: Address): Promise<Standing | null> {

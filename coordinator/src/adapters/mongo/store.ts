@@ -5,7 +5,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Store, StoreTotals } from "../../ports/store.ts";
 import { systemClock } from "../system-clock.ts";
 import type { MongoConnection } from "./connection.ts";
-import { Lane } from "./lane.ts";
+import { aloneInBoth, Lane } from "./lane.ts";
 import { type BatchSums, Ledger } from "./ledger.ts";
 import { Nodes } from "./nodes.ts";
 import { Peers } from "./peers.ts";
@@ -138,19 +138,13 @@ export class MongoStore implements Store {
   forgetResults: Store["forgetResults"] = (receipts) => this.#callLedger(() => this.#receipts.forgetResults(receipts));
   /** Holds up the saving of tasks: which receipts it finds must not depend on chance. */
   quarantineReceipts: Store["quarantineReceipts"] = (before) =>
-    this.#call(() => {
-      const { promise: turn, resolve: reached } = Promise.withResolvers<void>();
-      const done = this.#ledgerCalls.alone(async () => {
-        await turn;
+    this.#call(() =>
+      aloneInBoth(this.#ledgerCalls, this.#taskWrites, async () => {
         await this.#copies.sweep();
         await this.#ledger.finish();
         return this.#receipts.quarantine(before);
-      });
-      return this.#taskWrites.alone(() => {
-        reached();
-        return done;
-      });
-    });
+      }),
+    );
   releaseReceipts: Store["releaseReceipts"] = (ids) => this.#callLedger(() => this.#receipts.release(ids));
 
   insertBatch: Store["insertBatch"] = (batch) =>
