@@ -10,6 +10,7 @@ import {
   FetchBlobRequest,
   type FetchBlobResponse,
   HelloTerms,
+  type Result,
   type ResultAck,
   Verdict,
 } from "@proof-of-compute/proto/node";
@@ -59,11 +60,16 @@ async function earnCap(scripted: ScriptedNode): Promise<void> {
   stop();
 }
 
-function sendChunks(scripted: ScriptedNode, { assignmentId }: Assignment, output: Buffer): void {
+/** Sends an output in chunks and then its result, which it returns with the output in it. */
+function sendLarge(scripted: ScriptedNode, assignment: Assignment): Result {
+  const result = scripted.result(assignment, scripted.solve(assignment));
+  const { assignmentId, output } = result;
   for (let offset = 0; offset < output.length; offset += 65_536) {
     const data = output.subarray(offset, offset + 65_536);
     scripted.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
   }
+  scripted.sendResults([{ ...result, output: Buffer.alloc(0) }]);
+  return result;
 }
 
 async function submit(n = 64, k = 2): Promise<Task> {
@@ -447,11 +453,7 @@ describe("assignments", () => {
     const scripted = await node().open();
     keepAlive(scripted);
     const task = await submit(320, 2);
-    const assignment = await scripted.assignment();
-    const output = scripted.solve(assignment);
-    sendChunks(scripted, assignment, output);
-    const result = scripted.result(assignment, output);
-    scripted.sendResults([{ ...result, output: Buffer.alloc(0) }]);
+    sendLarge(scripted, await scripted.assignment());
     expect(verdict(await scripted.ack())).toBe("ACCEPTED");
     expect((await stored(task.id)).state).toBe("verified");
   });
@@ -484,8 +486,7 @@ describe("assignments", () => {
     const honest = await node({ wallet: REQUESTER }).open();
     await submit(320, 2);
     const assignment = await honest.assignment();
-    sendChunks(honest, assignment, honest.solve(assignment));
-    honest.sendResults([{ ...honest.result(assignment, honest.solve(assignment)), output: Buffer.alloc(0) }]);
+    sendLarge(honest, assignment);
     // So many that the stream is read no further.
     for (let i = 0; i < 64; i++) honest.heartbeat([assignment.assignmentId]);
     for (let i = 0; i < 10; i++) expect((await honest.next("acks")).acks).toEqual([]);
@@ -553,19 +554,15 @@ describe("a blob", () => {
     const scripted = await node().open();
     keepAlive(scripted);
     await submit(320, 2);
-    const assignment = await scripted.assignment();
-    const output = scripted.solve(assignment);
-    sendChunks(scripted, assignment, output);
-    const result = scripted.result(assignment, output);
-    scripted.sendResults([{ ...result, output: Buffer.alloc(0) }]);
+    const { output, outputDigest } = sendLarge(scripted, await scripted.assignment());
     expect(verdict(await scripted.ack())).toBe("ACCEPTED");
 
-    const fetch = () => scripted.fetchBlob(result.outputDigest);
+    const fetch = () => scripted.fetchBlob(outputDigest);
     const idle = connect(`http://${coordinator.grpcAddress}`, { settings: { initialWindowSize: 1_000 } });
     // The coordinator is stopped first.
     idle.on("error", () => {});
     onTestFinished(() => idle.destroy());
-    for (let i = 0; i < 2; i++) fetchUnread(idle, scripted.welcome!.sessionId, result.outputDigest);
+    for (let i = 0; i < 2; i++) fetchUnread(idle, scripted.welcome!.sessionId, outputDigest);
     await vi.waitFor(() => expect(timeouts()).toHaveLength(2));
     await expect(fetch().toArray()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
     for (const run of timeouts()) run();

@@ -1,6 +1,5 @@
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import type { Task } from "../../coordinator/src/domain/task.ts";
 import { Metrics } from "../../coordinator/src/metrics.ts";
 import type { Nudge } from "../../coordinator/src/ports/peers.ts";
@@ -12,6 +11,7 @@ import type { LiveNode, Offer, Run } from "../../coordinator/src/services/live-n
 import { Peers } from "../../coordinator/src/services/peers.ts";
 import type { Scheduler } from "../../coordinator/src/services/scheduler.ts";
 import { TaskEvents } from "../../coordinator/src/services/task-events.ts";
+import { aReceipt } from "../conformance/fixtures.ts";
 import { MemoryStore } from "../conformance/memory-store.ts";
 import { aLink, type NotedLink } from "./fleet.ts";
 import { ManualClock } from "./manual-clock.ts";
@@ -84,21 +84,8 @@ export class Coordinator {
   /** The node's result is in, and was found to be right. */
   complete(run: Run): Promise<void> {
     const { assignment, task } = run;
-    const receipt: Receipt = {
-      receiptId: assignment.id,
-      taskId: task.id,
-      nodeId: assignment.nodeId,
-      provider: assignment.wallet,
-      requester: task.requester,
-      kind: task.kind,
-      assurance: "proven",
-      specDigest: "0x01",
-      spec: toHex(task.spec),
-      resultDigest: "0x02",
-      units: 1n,
-      acceptedAt: this.clock.now(),
-      proof: { signature: "0x03", index: 0, size: 1, path: [] },
-    };
+    const { id, nodeId, wallet: provider } = assignment;
+    const receipt = aReceipt(task, id, { nodeId, provider, units: 1n, acceptedAt: this.clock.now() });
     return this.attempts.complete(run, receipt, undefined);
   }
 }
