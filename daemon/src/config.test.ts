@@ -106,7 +106,7 @@ describe("settings", () => {
     expect(given("--authorization", path).authorization).toEqual({
       issuedAt: 1n,
       expiresAt: 2n,
-      signature: Buffer.of(1, 2),
+      signature: Uint8Array.of(1, 2),
     });
   });
 

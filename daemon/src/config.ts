@@ -152,7 +152,7 @@ const authorization = file.transform((content, context): NodeAuthorization => {
     const { issuedAt, expiresAt, signature } = z
       .object({ issuedAt: z.coerce.bigint(), expiresAt: z.coerce.bigint(), signature: z.string() })
       .parse(JSON.parse(content.toString()));
-    return { issuedAt, expiresAt, signature: Buffer.from(fromHex(signature)) };
+    return { issuedAt, expiresAt, signature: fromHex(signature) };
   } catch {
     context.addIssue("is not a JSON file with issuedAt, expiresAt (seconds since 1970) and signature (0x…)");
     return z.NEVER;

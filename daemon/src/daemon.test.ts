@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { credentials, ServerCredentials, status } from "@grpc/grpc-js";
+import { toHex } from "@proof-of-compute/proto";
 import { CancelReason, FailureCode, type OutputChunk, Verdict } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -28,7 +29,7 @@ describe("handshake", () => {
       runningAssignmentIds: [],
       authorization: undefined,
     });
-    expect(`0x${session.terms.wallet.toString("hex")}`).toBe(WALLET.toLowerCase());
+    expect(toHex(session.terms.wallet)).toBe(WALLET.toLowerCase());
     expect(session.terms.hardware?.platform).toBe(`${process.platform}-${process.arch}`);
     expect(session.terms.unitsPerSecond).toBe(250_000n);
   });
@@ -139,7 +140,7 @@ describe("results", () => {
     expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
     const frame = await session.next("results");
     expect(frame.results).toHaveLength(1);
-    expect(frame.results[0]).toMatchObject({ outputDigest: sha256(output), output: Buffer.alloc(0) });
+    expect(frame.results[0]).toMatchObject({ outputDigest: sha256(output), output: new Uint8Array() });
     expect(session.resultsVerify(frame)).toBe(true);
   });
 

@@ -178,7 +178,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     const { wallet, slots, unitsPerSecond, authorization } = this.#init;
     return HelloTerms.encode({
       version: VERSION,
-      wallet: Buffer.from(addressBytes(wallet)),
+      wallet: addressBytes(wallet),
       kinds: executors.map((executor) => executor.kind),
       slots,
       hardware: {

@@ -4,7 +4,7 @@ import { chmod, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { status } from "@grpc/grpc-js";
-import { matmulSeed } from "@proof-of-compute/proto";
+import { equal, matmulSeed, toHex } from "@proof-of-compute/proto";
 import { referenceProduct } from "@proof-of-compute/proto/kernel";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { openDataDir } from "./data-dir.ts";
@@ -62,7 +62,7 @@ async function writtenResults(dir: string): Promise<string[]> {
   const contents = await Promise.all(segments.map((name) => readFile(join(outbox, name))));
   return contents
     .flatMap((content) => decodeRecords(content).records)
-    .flatMap((record) => (record.type === "settled" ? [] : [record.head.assignmentId.toString("hex")]));
+    .flatMap((record) => (record.type === "settled" ? [] : [toHex(record.head.assignmentId)]));
 }
 
 describe("the program", () => {
@@ -123,7 +123,7 @@ describe("the program", () => {
     const { work, frame } = await doTask(session, 256, 3);
     const [result] = frame.results;
     const seed = matmulSeed({ ...work, nodeId: session.hello!.nodeId, specDigest: result!.specDigest });
-    expect(result!.output.equals(referenceProduct({ seed, n: 256, k: 3 }))).toBe(true);
+    expect(equal(result!.output, referenceProduct({ seed, n: 256, k: 3 }))).toBe(true);
     expect(session.resultsVerify(frame)).toBe(true);
     program.process.kill("SIGTERM");
     expect(await session.next("draining")).toEqual({ reason: "SIGTERM" });
@@ -158,7 +158,7 @@ describe("the program", () => {
     const first = await coordinator.nextSession();
     const small = await doTask(first);
     const large = await doTask(first, 512, 2);
-    const written = [small, large].map(({ work }) => work.assignmentId.toString("hex"));
+    const written = [small, large].map(({ work }) => toHex(work.assignmentId));
     await expect.poll(() => writtenResults(dir), { timeout: 10_000 }).toEqual(expect.arrayContaining(written));
     program.process.kill("SIGKILL");
     await program.exited;
@@ -168,14 +168,14 @@ describe("the program", () => {
     const held = second.terms.runningAssignmentIds;
     expect(held).toContainEqual(small.work.assignmentId);
     expect(held).toContainEqual(large.work.assignmentId);
-    const again = new Map<string, Buffer>();
+    const again = new Map<string, Uint8Array>();
     while (again.size < held.length) {
       const frame = await second.next("results");
       expect(second.resultsVerify(frame)).toBe(true);
-      for (const result of frame.results) again.set(result.assignmentId.toString("hex"), result.outputDigest);
+      for (const result of frame.results) again.set(toHex(result.assignmentId), result.outputDigest);
     }
     for (const { work, frame } of [small, large]) {
-      expect(again.get(work.assignmentId.toString("hex"))).toEqual(frame.results[0]!.outputDigest);
+      expect(again.get(toHex(work.assignmentId))).toEqual(frame.results[0]!.outputDigest);
     }
   });
 

@@ -4,16 +4,16 @@ import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
 /** A finished assignment, without its output. */
 export interface ResultHead {
   /** 16 bytes. */
-  readonly assignmentId: Buffer;
+  readonly assignmentId: Uint8Array;
   /** 16 bytes. */
-  readonly taskId: Buffer;
+  readonly taskId: Uint8Array;
   /** 32 bytes. */
-  readonly specDigest: Buffer;
+  readonly specDigest: Uint8Array;
   /** 32 bytes. */
-  readonly outputDigest: Buffer;
+  readonly outputDigest: Uint8Array;
   readonly outputBytes: number;
   /** Of the coordinator that assigned it; see `networkOf`. */
-  readonly network: Buffer;
+  readonly network: Uint8Array;
 }
 
 /** What a segment of the outbox holds. */
@@ -23,7 +23,7 @@ export type OutboxRecord =
   /** The output is a file of its own. */
   | { readonly type: "file"; readonly head: ResultHead }
   /** These assignments need no re-sending any more. */
-  | { readonly type: "settled"; readonly assignmentIds: readonly Buffer[] };
+  | { readonly type: "settled"; readonly assignmentIds: readonly Uint8Array[] };
 
 // A record: uint32le length of the body, uint32le CRC-32 of the body, body. A body: type, then the fields in order.
 const FRAME_BYTES = 8;
@@ -41,9 +41,12 @@ const FILE = 5;
 export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8Array[] {
   const start = Buffer.allocUnsafe(FRAME_BYTES + HEAD_BYTES);
   let at = start.writeUInt8(output ? INLINE : FILE, FRAME_BYTES);
-  for (const field of [head.assignmentId, head.taskId, head.specDigest, head.outputDigest]) at += field.copy(start, at);
+  for (const field of [head.assignmentId, head.taskId, head.specDigest, head.outputDigest]) {
+    start.set(field, at);
+    at += field.length;
+  }
   at = start.writeUInt32LE(head.outputBytes, at);
-  head.network.copy(start, at);
+  start.set(head.network, at);
   const parts = output ? [start, output] : [start];
   return frame(start, parts);
 }

@@ -33,7 +33,7 @@ async function open(dir: string, init: { maxBytes?: number; retryMs?: number } =
   return { outbox, lines };
 }
 
-const fileOf = (dir: string, result: Finished) => join(dir, `${result.assignmentId.toString("hex")}.bin`);
+const fileOf = (dir: string, result: Finished) => join(dir, `${toHex(result.assignmentId).slice(2)}.bin`);
 
 /** An outbox with one large result that an earlier one wrote. */
 async function writtenBefore() {

@@ -50,7 +50,7 @@ export class Outbox {
   #active: { readonly segment: Segment; readonly file: FileHandle } | undefined;
   #nextSegment = 1;
   #unwritten = new Set<Entry>();
-  #settled: Buffer[] = [];
+  #settled: Uint8Array[] = [];
   #noteSettled: NodeJS.Timeout | undefined;
   #memoryBytes = 0;
   #fileBytes = 0;
@@ -362,5 +362,5 @@ async function writeFully(file: FileHandle, parts: readonly Uint8Array[], positi
 }
 
 function fileName(head: ResultHead): string {
-  return `${head.assignmentId.toString("hex")}.bin`;
+  return `${toHex(head.assignmentId).slice(2)}.bin`;
 }

@@ -35,9 +35,9 @@ export interface RunningTask {
 interface Running {
   readonly assignment: Assignment;
   /** Of the coordinator that assigned it. */
-  readonly network: Buffer;
+  readonly network: Uint8Array;
   readonly plan: Plan;
-  readonly specDigest: Buffer;
+  readonly specDigest: Uint8Array;
   readonly execution: Execution;
   readonly startedAt: number;
   /** Why it is being stopped. */
@@ -61,7 +61,7 @@ export class Runner implements SessionHandler {
   readonly #running = new Map<Hex, Running>();
   #link: Link | undefined;
   /** That of the session. */
-  #network: Buffer | undefined;
+  #network: Uint8Array | undefined;
   #courier: Courier | undefined;
   #sweeps: NodeJS.Timeout | undefined;
   #draining = false;
@@ -114,7 +114,7 @@ export class Runner implements SessionHandler {
     return this.#draining ? 0 : this.#slots - this.#running.size;
   }
 
-  heldAssignments(): Buffer[] {
+  heldAssignments(): Uint8Array[] {
     const running = [...this.#running.values()].filter((each) => this.#isKnownHere(each));
     return [...running.map(({ assignment }) => assignment), ...this.#results()]
       .slice(0, HELD_IDS)
@@ -212,7 +212,7 @@ export class Runner implements SessionHandler {
     return this.#outbox.heads().filter((head) => this.#isKnownHere(head));
   }
 
-  #isKnownHere({ network }: { readonly network: Buffer }): boolean {
+  #isKnownHere({ network }: { readonly network: Uint8Array }): boolean {
     return this.#network === undefined || isKnownAt(network, this.#network);
   }
 
@@ -280,7 +280,7 @@ export class Runner implements SessionHandler {
         assignmentId,
         taskId,
         specDigest,
-        outputDigest: Buffer.from(output.outputDigest),
+        outputDigest: output.outputDigest,
         outputBytes: output.output.length,
         network,
         output: output.output,
@@ -302,7 +302,7 @@ export class Runner implements SessionHandler {
   }
 
   /** Failures are not acknowledged: without a stream the next Hello tells the same by what it does not hold. */
-  #fail(assignmentId: Buffer, code: FailureCode, detail: string): void {
+  #fail(assignmentId: Uint8Array, code: FailureCode, detail: string): void {
     this.#link?.send({
       $case: "failure",
       value: { assignmentId, code, detail: detail.slice(0, DETAIL_CHARACTERS) },

@@ -44,7 +44,7 @@ export interface SessionHandler {
   acknowledge(acks: readonly ResultAck[]): void;
   freeSlots(): number;
   /** Running assignments and those whose result has no verdict yet; in a session those of its network. */
-  heldAssignments(): Buffer[];
+  heldAssignments(): Uint8Array[];
   /** Results without a verdict; in a session those of its network. */
   readonly unacknowledged: number;
 }
@@ -197,7 +197,7 @@ export class Session implements Link {
     }
   }
 
-  async #hello(nonce: Buffer): Promise<void> {
+  async #hello(nonce: Uint8Array): Promise<void> {
     const { audience } = this.#endpoint;
     const { nodeId } = this.#identity;
     const terms = Buffer.from(this.#terms());

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Address, addressFromBytes, networkByChainId } from "@proof-of-compute/proto";
+import { type Address, addressFromBytes, networkByChainId, toHex } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, JsonRpcProvider } from "ethers";
 import type { Logger } from "pino";
 import { printable } from "./printable.ts";
@@ -47,7 +47,7 @@ export class UnitsReader {
 
   /** Reads from that ledger from now on; does nothing when it does so already. */
   follow({ chainId, contract }: Ledger): void {
-    const key = `${chainId}:${Buffer.from(contract).toString("hex")}`;
+    const key = `${chainId}:${toHex(contract)}`;
     if (key === this.#followed) return;
     this.stop();
     this.#followed = key;

@@ -31,8 +31,8 @@ export function makeSpec(change: { chainId?: bigint; contract?: Address; n?: num
   const { chainId = BigInt(CHAIN.chainId), contract = CHAIN.contract, n = 64, k = 3 } = change;
   return TaskSpec.encode({
     chainId,
-    contract: Buffer.from(chainId === 0n ? [] : addressBytes(contract)),
-    requester: Buffer.from(addressBytes(REQUESTER)),
+    contract: chainId === 0n ? new Uint8Array() : addressBytes(contract),
+    requester: addressBytes(REQUESTER),
     deadlineUnixMs: 1795305600000n,
     kind: { $case: "matmul", value: { n, k } },
   }).finish();

@@ -575,9 +575,9 @@ describe("a blob", () => {
   });
 
   /** gRPC's own client takes in much of what nobody reads. */
-  function fetchUnread(session: ClientHttp2Session, sessionId: Buffer, sha256: Buffer): void {
+  function fetchUnread(session: ClientHttp2Session, sessionId: Uint8Array, sha256: Uint8Array): void {
     const path = "/proofofcompute.node.v1.NodeService/FetchBlob";
-    const headers = { "content-type": "application/grpc", te: "trailers", "session-id": sessionId.toString("hex") };
+    const headers = { "content-type": "application/grpc", te: "trailers", "session-id": toHex(sessionId).slice(2) };
     const request = session.request({ ":method": "POST", ":path": path, ...headers });
     request.on("error", () => {});
     const message = FetchBlobRequest.encode({ sha256 }).finish();

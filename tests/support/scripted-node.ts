@@ -14,6 +14,7 @@ import {
   merkleRoot,
   resultMessage,
   resultsMessage,
+  toHex,
 } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
 import {
@@ -101,7 +102,7 @@ export class ScriptedNode {
       tricks.terms ??
       HelloTerms.encode({
         version: "scripted",
-        wallet: Buffer.from(addressBytes(wallet)),
+        wallet: addressBytes(wallet),
         kinds: [TaskKind.TASK_KIND_MATMUL],
         slots,
         hardware: { cpuModel: "scripted", cpuCores: 1, memoryBytes: 1n, platform: "test" },
@@ -179,9 +180,9 @@ export class ScriptedNode {
   }
 
   /** Asks for a blob in this session; the stream is not read before the test does. */
-  fetchBlob(sha256: Buffer): ClientReadableStream<FetchBlobResponse> {
+  fetchBlob(sha256: Uint8Array): ClientReadableStream<FetchBlobResponse> {
     const metadata = new Metadata();
-    metadata.set("session-id", this.welcome!.sessionId.toString("hex"));
+    metadata.set("session-id", toHex(this.welcome!.sessionId).slice(2));
     return this.#client.fetchBlob({ sha256 }, metadata);
   }
 

@@ -224,8 +224,8 @@ export class Scheduler {
     const { contract } = this.#init;
     return TaskSpec.encode({
       chainId: BigInt(contract?.chainId ?? 0),
-      contract: Buffer.from(contract ? addressBytes(contract.address) : []),
-      requester: Buffer.from(addressBytes(requester)),
+      contract: contract ? addressBytes(contract.address) : new Uint8Array(),
+      requester: addressBytes(requester),
       deadlineUnixMs: BigInt(deadline),
       kind: { $case: "matmul", value: { n: spec.n, k: spec.k } },
     }).finish();

@@ -190,14 +190,14 @@ export class NodeStream {
     this.#link.send({
       $case: "welcome",
       value: {
-        sessionId: Buffer.from(fromHex(this.#link.sessionId)),
+        sessionId: fromHex(this.#link.sessionId),
         coordinatorId: this.#init.coordinatorId,
         heartbeatIntervalMs: this.#init.heartbeatMs,
         leaseMs: this.#init.leaseMs,
         reconnectSpreadMs: this.#init.reconnectSpreadMs(online + suspect),
         inlineOutputBytes: INLINE_OUTPUT_BYTES,
         chainId: BigInt(contract?.chainId ?? 0),
-        contract: Buffer.from(contract ? addressBytes(contract.address) : []),
+        contract: contract ? addressBytes(contract.address) : new Uint8Array(),
       },
     });
     logger.debug({ nodeId: node.id, session: this.#link.sessionId }, "session open");

@@ -61,19 +61,18 @@ export class StreamLink implements NodeLink {
   }
 
   assign(assignmentId: Hex, task: Task): void {
-    const spec = Buffer.from(task.spec.buffer, task.spec.byteOffset, task.spec.byteLength);
-    this.#assignments.push({ assignmentId: idBytes(assignmentId), taskId: idBytes(task.id), spec });
+    this.#assignments.push({ assignmentId: fromHex(assignmentId), taskId: fromHex(task.id), spec: task.spec });
     this.#schedule();
   }
 
   cancel(assignmentId: Hex, reason: CancelReason): void {
     // An assignment that waits to be sent goes first, so that its cancel is understood.
     this.#flush();
-    this.send({ $case: "cancel", value: { assignmentId: idBytes(assignmentId), reason: CANCEL_REASONS[reason] } });
+    this.send({ $case: "cancel", value: { assignmentId: fromHex(assignmentId), reason: CANCEL_REASONS[reason] } });
   }
 
   ack({ assignmentId, verdict, reason, units }: Fate): void {
-    this.#acks.push({ assignmentId: idBytes(assignmentId), verdict: VERDICTS[verdict], reason, units });
+    this.#acks.push({ assignmentId: fromHex(assignmentId), verdict: VERDICTS[verdict], reason, units });
     this.#schedule();
   }
 
@@ -118,9 +117,4 @@ export class StreamLink implements NodeLink {
 function itemsOf(message: NonNullable<CoordinatorFrame["message"]>): number {
   if (message.$case === "acks") return Math.max(1, message.value.acks.length);
   return message.$case === "assignments" ? message.value.assignments.length : 1;
-}
-
-/** Bytes of an id, for the wire. */
-function idBytes(id: Hex): Buffer {
-  return Buffer.from(fromHex(id));
 }
