@@ -21,7 +21,7 @@ export const dispatch: Bench = {
   hasStores: true,
   async run(options) {
     if (options.store === undefined) return compete({ dispatch: OURS, ...PEERS }, options);
-    const { startMongo } = await import("../tests/support/mongo.ts");
+    const { startMongo } = await import("@proof-of-compute/tests/support/mongo");
     const server = await startMongo();
     try {
       const mongodb: Entrant = { ...OURS, env: { BENCH_MONGODB_URI: server.uri() } };

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { findBrowser } from "../tests/support/browser.ts";
+import { findBrowser } from "@proof-of-compute/tests/support/browser";
 
 const require = createRequire(import.meta.url);
 

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseEnv } from "node:util";
+import { readKeystore } from "@proof-of-compute/coordinator/settings/recorder-key";
 import { type Address, NETWORKS, type Network, networkByName, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import { Command, Option } from "commander";
 import { formatEther, type JsonRpcProvider, type Signer, Wallet } from "ethers";
-import { readKeystore } from "../coordinator/src/recorder-key.ts";
 import {
   type Deployed,
   type Deployment,

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { ERRORS } from "@proof-of-compute/coordinator/domain/errors";
+import { Metrics } from "@proof-of-compute/coordinator/metrics";
+import { SETTINGS } from "@proof-of-compute/coordinator/settings/settings";
 import { expect, test } from "vitest";
-import { SETTINGS } from "../coordinator/src/config.ts";
-import { ERRORS } from "../coordinator/src/domain/errors.ts";
-import { Metrics } from "../coordinator/src/metrics.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const PAGE = readFileSync(join(ROOT, "docs", "operations.md"), "utf8");

@@ -3,9 +3,9 @@
  * over or a promise is broken. Exit code 1 then; the seed and the folder with all logs are printed.
  */
 import { createHash } from "node:crypto";
+import { reportOutcome, summarize } from "@proof-of-compute/tests/faults/network/report";
+import { type Outcome, runFaults } from "@proof-of-compute/tests/faults/network/run";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { reportOutcome, summarize } from "../tests/faults/network/report.ts";
-import { type Outcome, runFaults } from "../tests/faults/network/run.ts";
 
 /** Minutes of faults of one network; then it has to come to rest and is judged. */
 const RUN_MINUTES = 2;

@@ -1,4 +1,4 @@
 import { writeFileSync } from "node:fs";
-import { gasPage, measureGas } from "../tests/support/gas.ts";
+import { gasPage, measureGas } from "@proof-of-compute/tests/support/gas";
 
 writeFileSync(new URL("../docs/gas.md", import.meta.url), gasPage(await measureGas()));

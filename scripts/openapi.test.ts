@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
+import { ERRORS } from "@proof-of-compute/coordinator/domain/errors";
 import { expect, test } from "vitest";
-import { ERRORS } from "../coordinator/src/domain/errors.ts";
 import { generate } from "./openapi.ts";
 
 const generated = await generate();

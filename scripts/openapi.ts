@@ -2,13 +2,13 @@
 // documents and the hub's client never say something else than the server. A test holds the files current.
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
+import { ERRORS, type ErrorCode } from "@proof-of-compute/coordinator/domain/errors";
+import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
+import type { RestComponents } from "@proof-of-compute/coordinator/edges/rest/components";
+import { STATUS } from "@proof-of-compute/coordinator/edges/rest/problems";
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from "openapi-typescript";
 import { pino } from "pino";
-import { systemClock } from "../coordinator/src/adapters/system-clock.ts";
-import { ERRORS, type ErrorCode } from "../coordinator/src/domain/errors.ts";
-import type { RestComponents } from "../coordinator/src/edges/rest/components.ts";
-import { STATUS } from "../coordinator/src/edges/rest/problems.ts";
-import { createRest } from "../coordinator/src/edges/rest/rest.ts";
 import { receiptSchema } from "../proto/src/verify-format.ts";
 import { renderConfiguration } from "./lib/configuration-page.ts";
 

@@ -7,9 +7,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MongoMissing, standInClassPath } from "@proof-of-compute/tests/support/mongo-stand-in/build";
+import { findMongod } from "@proof-of-compute/tests/support/mongod";
 import { Command, Option } from "commander";
-import { MongoMissing, standInClassPath } from "../tests/support/mongo-stand-in/build.ts";
-import { findMongod } from "../tests/support/mongod.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
+import { startTestCoordinator } from "@proof-of-compute/tests/support/start-coordinator";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { startTestCoordinator } from "../../tests/support/coordinator.ts";
 
 test("a coordinator whose embedded store is lost cannot go on, and says so; one that is stopped does not", async () => {
   const unref = vi.spyOn(Worker.prototype, "unref");

@@ -8,29 +8,36 @@ import type { Logger } from "pino";
 import { EthersChain } from "./adapters/ethers-chain.ts";
 import { HttpPeers } from "./adapters/http-peers.ts";
 import { systemClock } from "./adapters/system-clock.ts";
-import { hostPort, isAnywhere, localForms, publicGrpcAddress, publicRpcUrl, type Settings } from "./config.ts";
 import type { Batch } from "./domain/batch.ts";
 import type { ComputeError } from "./domain/errors.ts";
 import type { Owner } from "./domain/owner.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
 import { cannotListen } from "./edges/listen.ts";
-import { createRest } from "./edges/rest/rest.ts";
+import { createRest } from "./edges/rest/app.ts";
 import { Metrics } from "./metrics.ts";
 import { openStore } from "./open-store.ts";
 import type { Store } from "./ports/store.ts";
-import { readRecorderKey } from "./recorder-key.ts";
-import { Dispatch } from "./services/dispatch.ts";
-import { Intake } from "./services/intake.ts";
-import { Peers } from "./services/peers.ts";
-import { ReceiptTrees } from "./services/receipt-trees.ts";
+import { Peers } from "./services/cluster/peers.ts";
+import { Dispatch } from "./services/dispatch/index.ts";
+import type { Scheduler } from "./services/dispatch/scheduler.ts";
+import { Intake } from "./services/results/intake.ts";
+import { UploadBudget } from "./services/results/uploads.ts";
+import { Verifier } from "./services/results/verifier.ts";
 import { Retention } from "./services/retention.ts";
-import type { Scheduler } from "./services/scheduler.ts";
-import { Settlement } from "./services/settlement.ts";
-import { TaskEvents } from "./services/task-events.ts";
-import { TaskWatch } from "./services/task-watch.ts";
-import { UploadBudget } from "./services/uploads.ts";
-import { Verifier } from "./services/verifier.ts";
-import { readTlsFiles } from "./tls-files.ts";
+import { Settlement } from "./services/settlement/settlement.ts";
+import { ReceiptTrees } from "./services/settlement/trees/pool.ts";
+import { TaskEvents } from "./services/watch/task-events.ts";
+import { TaskWatch } from "./services/watch/task-watch.ts";
+import { readRecorderKey } from "./settings/recorder-key.ts";
+import {
+  hostPort,
+  isAnywhere,
+  localForms,
+  publicGrpcAddress,
+  publicRpcUrl,
+  type Settings,
+} from "./settings/settings.ts";
+import { readTlsFiles } from "./settings/tls-files.ts";
 
 /** Version that nodes, /api/config and --version show. */
 export const VERSION = (

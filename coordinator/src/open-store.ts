@@ -2,10 +2,10 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { FsBlobs } from "./adapters/fs-blobs.ts";
 import { SqliteStore } from "./adapters/sqlite/store.ts";
-import type { Settings } from "./config.ts";
 import type { ComputeError } from "./domain/errors.ts";
 import type { Blobs } from "./ports/blobs.ts";
 import type { Store } from "./ports/store.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** What outlives the coordinator. */
 export interface OpenStore {

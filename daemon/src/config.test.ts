@@ -1,10 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { temporaryFolder, WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { commandLine, readConfig, SETTINGS } from "./config.ts";
 import { EXITS } from "./errors.ts";
-import { temporaryFolder, WALLET } from "./testing/support.ts";
 
 const XDC = `xdc${WALLET.slice(2)}`;
 const given = (...args: string[]) => readConfig(["--wallet-address", WALLET, ...args])!;

@@ -3,13 +3,19 @@ import { credentials, ServerCredentials, status } from "@grpc/grpc-js";
 import { toHex } from "@proof-of-compute/proto";
 import { CancelReason, FailureCode, type OutputChunk, Verdict } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
+import { CERTIFICATE, CERTIFICATE_KEY } from "@proof-of-compute/tests/support/daemon/certificate";
+import {
+  assignment,
+  scriptedCoordinator,
+  startDaemon,
+  temporaryFolder,
+  WALLET,
+} from "@proof-of-compute/tests/support/daemon/daemon";
+import { ScriptedCoordinator } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { parseEndpoint } from "./endpoint.ts";
 import { DaemonError } from "./errors.ts";
 import { newIdentity } from "./identity.ts";
-import { CERTIFICATE, CERTIFICATE_KEY } from "./testing/certificate.ts";
-import { ScriptedCoordinator } from "./testing/scripted-coordinator.ts";
-import { assignment, scriptedCoordinator, startDaemon, temporaryFolder, WALLET } from "./testing/support.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 

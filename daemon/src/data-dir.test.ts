@@ -1,10 +1,10 @@
 import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
+import { verifySignature } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, test } from "vitest";
 import { openDataDir } from "./data-dir.ts";
 import { Identity, loadIdentity, newIdentity } from "./identity.ts";
-import { verifySignature } from "./testing/scripted-coordinator.ts";
-import { temporaryFolder } from "./testing/support.ts";
 
 describe("the node key", () => {
   test("is made at first start, private, and the same ever after", async () => {

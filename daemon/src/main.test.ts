@@ -6,11 +6,16 @@ import { fileURLToPath } from "node:url";
 import { status } from "@grpc/grpc-js";
 import { equal, matmulSeed, toHex } from "@proof-of-compute/proto";
 import { referenceProduct } from "@proof-of-compute/proto/kernel";
+import {
+  assignment,
+  scriptedCoordinator,
+  temporaryFolder,
+  WALLET,
+} from "@proof-of-compute/tests/support/daemon/daemon";
+import type { ScriptedCoordinator, ScriptedSession } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { openDataDir } from "./data-dir.ts";
 import { decodeRecords } from "./outbox-records.ts";
-import type { ScriptedCoordinator, ScriptedSession } from "./testing/scripted-coordinator.ts";
-import { assignment, scriptedCoordinator, temporaryFolder, WALLET } from "./testing/support.ts";
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 

@@ -4,7 +4,7 @@ import { type Config, readConfig } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 import { openDataDir } from "./data-dir.ts";
 import { DaemonError, EXITS } from "./errors.ts";
-import { MatmulExecutor } from "./executors/matmul.ts";
+import { MatmulExecutor } from "./kinds/matmul/executor.ts";
 import { createLogger } from "./log.ts";
 import { threadRate } from "./sizing.ts";
 import { openTerminal, StatusScreen } from "./status.ts";

@@ -1,10 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { status } from "@grpc/grpc-js";
 import { CancelReason, Verdict } from "@proof-of-compute/proto/node";
+import {
+  assignment,
+  scriptedCoordinator,
+  startDaemon,
+  temporaryFolder,
+} from "@proof-of-compute/tests/support/daemon/daemon";
+import type { ScriptedSession } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, test } from "vitest";
 import { newIdentity } from "./identity.ts";
-import type { ScriptedSession } from "./testing/scripted-coordinator.ts";
-import { assignment, scriptedCoordinator, startDaemon, temporaryFolder } from "./testing/support.ts";
 
 const ONE = { chainId: 51n, contract: Buffer.alloc(20, 1) };
 const OTHER = { chainId: 51n, contract: Buffer.alloc(20, 2) };

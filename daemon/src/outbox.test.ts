@@ -14,12 +14,12 @@ import {
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { type Hex, toHex } from "@proof-of-compute/proto";
+import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
 import { type Finished, Outbox } from "./outbox.ts";
 import { decodeRecords, encodeResult, encodeSettled } from "./outbox-records.ts";
-import { finished, recordingLogger, temporaryFolder } from "./testing/support.ts";
 
 const LARGE = 300_000;
 

@@ -3,12 +3,12 @@ import { type Hex, toHex } from "@proof-of-compute/proto";
 import { type Assignment, type Cancel, FailureCode, type ResultAck } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { admit, Declined } from "./admission.ts";
-import { Courier } from "./courier.ts";
-import type { Execution, Executor, Output, Plan } from "./executors/executor.ts";
 import type { Identity } from "./identity.ts";
+import type { Execution, Executor, Output, Plan } from "./kinds/kind.ts";
 import { isKnownAt, networkOf } from "./network.ts";
 import type { Outbox } from "./outbox.ts";
 import type { ResultHead } from "./outbox-records.ts";
+import { Courier } from "./result-sender.ts";
 import type { Link, SessionHandler } from "./session.ts";
 import { type Counts, Tally } from "./tally.ts";
 

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { credentials, status } from "@grpc/grpc-js";
 import type { Welcome } from "@proof-of-compute/proto/node";
+import { scriptedCoordinator, startDaemon } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { newIdentity } from "./identity.ts";
 import { type Link, Session, type SessionHandler } from "./session.ts";
-import { scriptedCoordinator, startDaemon } from "./testing/support.ts";
 
 const HEARTBEAT_MS = 100;
 const CHUNK_BYTES = 64 * 1024;

@@ -2,13 +2,13 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { matmulSeed } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
+import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";
 import { beforeEach, describe, expect, test } from "vitest";
 import { DaemonError } from "./errors.ts";
-import type { Execution, Work } from "./executors/executor.ts";
-import { MatmulExecutor } from "./executors/matmul.ts";
+import type { Execution, Work } from "./kinds/kind.ts";
+import { MatmulExecutor } from "./kinds/matmul/executor.ts";
 import { threadRate } from "./sizing.ts";
-import { ScriptedExecutor } from "./testing/scripted-executor.ts";
-import { recordingLogger, temporaryFolder } from "./testing/support.ts";
 
 /** Computes at once, and keeps its executions; `spoil` may change what it computed. */
 class CountingExecutor extends ScriptedExecutor {

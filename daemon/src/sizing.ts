@@ -7,7 +7,7 @@ import { kernelDigest, referenceCheck } from "@proof-of-compute/proto/kernel";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { DaemonError } from "./errors.ts";
-import type { Executor } from "./executors/executor.ts";
+import type { Executor } from "./kinds/kind.ts";
 
 const FILE = "rate.json";
 /** What is computed to measure: some 15 ms on a fast thread, and too small for the executor to spread it over several. */

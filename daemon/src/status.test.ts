@@ -1,8 +1,8 @@
+import { WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, test } from "vitest";
 import type { Connection } from "./connector.ts";
 import type { DaemonSnapshot } from "./daemon.ts";
 import { render } from "./status.ts";
-import { WALLET } from "./testing/support.ts";
 
 const owner = { nodeId: `0x${"ab".repeat(32)}`, wallet: WALLET };
 const online: Connection = { phase: "online", coordinator: "host:1", welcome: { coordinatorId: "c1" } as never };

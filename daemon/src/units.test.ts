@@ -1,8 +1,8 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { addressBytes } from "@proof-of-compute/proto";
+import { recordingLogger, WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { recordingLogger, WALLET } from "./testing/support.ts";
 import { UnitsReader } from "./units.ts";
 
 const CONTRACT = "0x000000000000000000000000000000000000dEaD";

@@ -1,6 +1,6 @@
+import { feePerGas, readFee } from "@proof-of-compute/coordinator/adapters/fees";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { ContractFactory, getCreateAddress, JsonRpcProvider, type Signer, Wallet } from "ethers";
-import { feePerGas, readFee } from "../../coordinator/src/adapters/fees.ts";
 import { proofOfComputeArtifact } from "./artifact.ts";
 
 /** Where the contract goes and whom it obeys. */

@@ -1,4 +1,4 @@
-import { hostPort } from "../../coordinator/src/config.ts";
+import { hostPort } from "@proof-of-compute/coordinator/settings/settings";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
 import { type Say, until } from "./network.ts";

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { JsonRpcProvider } from "ethers";
-import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
-import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
 import type { ChainFacts, LocalNetwork, Say } from "./network.ts";
 import { Requester } from "./requester.ts";

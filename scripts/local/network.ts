@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { NodeView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import { hostPort } from "@proof-of-compute/coordinator/settings/settings";
 import {
   type Address,
   networkByChainId,
@@ -7,8 +9,6 @@ import {
   toXdcAddress,
 } from "@proof-of-compute/proto";
 import { Contract, JsonRpcProvider, type Wallet } from "ethers";
-import { hostPort } from "../../coordinator/src/config.ts";
-import type { NodeView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { deployProofOfCompute } from "../lib/deploy.ts";
 import { Child, LocalError, type Program } from "./children.ts";
 import { Coordinators } from "./coordinators.ts";

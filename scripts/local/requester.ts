@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { BatchSummary, ConfigView, NodeView, TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
-import type { BatchSummary, ConfigView, NodeView, TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
 import { RestClient } from "./rest-client.ts";
 

@@ -1,6 +1,6 @@
+import type { ConfigView, Problem } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Wallet } from "ethers";
 import { SiweMessage } from "siwe";
-import type { ConfigView, Problem } from "../../coordinator/src/edges/rest/schemas.ts";
 import { LocalError } from "./children.ts";
 
 /** How long a signed message may open a session. */

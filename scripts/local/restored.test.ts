@@ -1,5 +1,5 @@
+import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { expect, test } from "vitest";
-import { ManualClock } from "../../tests/support/manual-clock.ts";
 import { LocalError } from "./children.ts";
 import { untilRestored } from "./restored.ts";
 

@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
+import { isLoopback } from "@proof-of-compute/coordinator/settings/settings";
 import { NETWORKS } from "@proof-of-compute/proto";
 import { Command, InvalidArgumentError } from "commander";
-import { isLoopback } from "../../coordinator/src/config.ts";
 import { LocalError, shortPath } from "./children.ts";
 import { type Listener, readAddress } from "./ports.ts";
 

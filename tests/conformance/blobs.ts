@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
+import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Hex } from "@proof-of-compute/proto";
 import { describe, expect, test } from "vitest";
-import type { Blobs } from "../../coordinator/src/ports/blobs.ts";
 
 export const digestOf = (bytes: Uint8Array): Hex => `0x${createHash("sha256").update(bytes).digest("hex")}`;
 

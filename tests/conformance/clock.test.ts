@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
+import type { Clock } from "@proof-of-compute/coordinator/ports/clock";
 import { describe, expect, test, vi } from "vitest";
-import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
-import type { Clock } from "../../coordinator/src/ports/clock.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 /** What every {@link Clock} must do; `pass` lets about `ms` pass on it. */

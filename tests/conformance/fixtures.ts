@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
+import type { Batch } from "@proof-of-compute/coordinator/domain/batch";
+import type { Node } from "@proof-of-compute/coordinator/domain/node";
+import type { CoordinatorRecord, Owner } from "@proof-of-compute/coordinator/domain/owner";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import { accept, assign, type Task } from "@proof-of-compute/coordinator/domain/task";
 import type { Address, Hex } from "@proof-of-compute/proto";
-import type { Batch } from "../../coordinator/src/domain/batch.ts";
-import type { Node } from "../../coordinator/src/domain/node.ts";
-import type { CoordinatorRecord, Owner } from "../../coordinator/src/domain/owner.ts";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import { accept, assign, type Task } from "../../coordinator/src/domain/task.ts";
 
 /** The n-th of a fixed sequence of byte strings in no particular order. */
 function bytesOf(n: number, length: number): Uint8Array {

@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { FsBlobs } from "@proof-of-compute/coordinator/adapters/fs-blobs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { FsBlobs } from "../../coordinator/src/adapters/fs-blobs.ts";
 import { describeBlobs, digestOf } from "./blobs.ts";
 
 let root: string;

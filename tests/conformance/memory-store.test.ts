@@ -1,4 +1,4 @@
-import { MemoryStore } from "./memory-store.ts";
+import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
 import { describeStore } from "./store.ts";
 
 describeStore("MemoryStore", async () => {

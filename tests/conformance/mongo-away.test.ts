@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { Writable } from "node:stream";
+import { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
+import { MongoStore } from "@proof-of-compute/coordinator/adapters/mongo/store";
 import { type Logger, pino } from "pino";
 import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { MongoConnection } from "../../coordinator/src/adapters/mongo/connection.ts";
-import { MongoStore } from "../../coordinator/src/adapters/mongo/store.ts";
 import { Link } from "../support/link.ts";
 import { startMongo } from "../support/mongo.ts";
 import { assigned, aTask, aVerifiedTask, hexOf } from "./fixtures.ts";

@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
+import { MongoBlobs } from "@proof-of-compute/coordinator/adapters/mongo/blobs";
+import { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
+import { contentOf, newReceipt } from "@proof-of-compute/coordinator/adapters/mongo/receipt-documents";
+import { MongoStore } from "@proof-of-compute/coordinator/adapters/mongo/store";
 import type { Hex } from "@proof-of-compute/proto";
 import mongoose from "mongoose";
 import { pino } from "pino";
 import { afterAll, expect, onTestFinished, test } from "vitest";
-import { MongoBlobs } from "../../coordinator/src/adapters/mongo/blobs.ts";
-import { MongoConnection } from "../../coordinator/src/adapters/mongo/connection.ts";
-import { contentOf, newReceipt } from "../../coordinator/src/adapters/mongo/receipt-documents.ts";
-import { MongoStore } from "../../coordinator/src/adapters/mongo/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { sharedMongo } from "../support/mongo.ts";
 import { aBatch, aReceipt, aTask, hexOf } from "./fixtures.ts";

@@ -1,9 +1,9 @@
+import { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
+import { MongoStore } from "@proof-of-compute/coordinator/adapters/mongo/store";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { Hex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
-import { MongoConnection } from "../../coordinator/src/adapters/mongo/connection.ts";
-import { MongoStore } from "../../coordinator/src/adapters/mongo/store.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
 import { sharedMongo } from "../support/mongo.ts";
 import { aBatch, aVerifiedTask } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";

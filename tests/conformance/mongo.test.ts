@@ -1,8 +1,8 @@
+import { MongoBlobs } from "@proof-of-compute/coordinator/adapters/mongo/blobs";
+import { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
+import { MongoStore } from "@proof-of-compute/coordinator/adapters/mongo/store";
 import { pino } from "pino";
 import { afterAll, onTestFinished } from "vitest";
-import { MongoBlobs } from "../../coordinator/src/adapters/mongo/blobs.ts";
-import { MongoConnection } from "../../coordinator/src/adapters/mongo/connection.ts";
-import { MongoStore } from "../../coordinator/src/adapters/mongo/store.ts";
 import { sharedMongo } from "../support/mongo.ts";
 import { describeBlobs } from "./blobs.ts";
 import { describeStore } from "./store.ts";

@@ -1,9 +1,9 @@
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openStore } from "@proof-of-compute/coordinator/open-store";
 import { pino } from "pino";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
-import { openStore } from "../../coordinator/src/open-store.ts";
 import { mongoOrSkip, sharedMongo } from "../support/mongo.ts";
 
 const logger = pino({ level: "silent" });

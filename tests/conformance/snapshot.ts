@@ -1,4 +1,4 @@
-import type { Page, PageQuery, Store } from "../../coordinator/src/ports/store.ts";
+import type { Page, PageQuery, Store } from "@proof-of-compute/coordinator/ports/store";
 import { AGAIN, ALICE, BOB, CAROL, HERE, hexOf, THERE } from "./fixtures.ts";
 
 /** Every item of a list, read in pages of `limit`. */

@@ -2,8 +2,9 @@
  * A process for the tests to kill: `node sqlite-writer.ts <database file> <first number>` settles task after task, many
  * at a time, and writes the number of each on a line once the store said that its receipt is durable.
  */
+
+import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";
 import { pino } from "pino";
-import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
 import { aVerifiedTask } from "./fixtures.ts";
 
 const [path, first] = process.argv.slice(2);

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
+import { MIGRATIONS } from "@proof-of-compute/coordinator/adapters/sqlite/schema";
+import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";
+import { cancel, type Task, takeOver } from "@proof-of-compute/coordinator/domain/task";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { MIGRATIONS } from "../../coordinator/src/adapters/sqlite/schema.ts";
-import { SqliteStore } from "../../coordinator/src/adapters/sqlite/store.ts";
-import { cancel, type Task, takeOver } from "../../coordinator/src/domain/task.ts";
 import { aNode, assigned, aTask, aVerifiedTask, BOB, HERE, hexOf } from "./fixtures.ts";
 import { describeStore } from "./store.ts";
 

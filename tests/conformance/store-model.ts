@@ -1,9 +1,7 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
-import fc from "fast-check";
-import { expect, test } from "vitest";
-import { ComputeError } from "../../coordinator/src/domain/errors.ts";
-import type { Owner } from "../../coordinator/src/domain/owner.ts";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
+import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
+import { ComputeError } from "@proof-of-compute/coordinator/domain/errors";
+import type { Owner } from "@proof-of-compute/coordinator/domain/owner";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import {
   accept,
   assign,
@@ -13,8 +11,11 @@ import {
   liveAssignment,
   type Task,
   takeOver,
-} from "../../coordinator/src/domain/task.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
+} from "@proof-of-compute/coordinator/domain/task";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import type { Address, Hex } from "@proof-of-compute/proto";
+import fc from "fast-check";
+import { expect, test } from "vitest";
 import {
   AGAIN,
   ALICE,
@@ -29,7 +30,6 @@ import {
   hexOf,
   THERE,
 } from "./fixtures.ts";
-import { MemoryStore } from "./memory-store.ts";
 import { snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 

@@ -1,7 +1,7 @@
+import { isSameOwner, type Owner } from "@proof-of-compute/coordinator/domain/owner";
+import { accept, cancel, endAssignment, expire, type Task, takeOver } from "@proof-of-compute/coordinator/domain/task";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { expect, test } from "vitest";
-import { isSameOwner, type Owner } from "../../coordinator/src/domain/owner.ts";
-import { accept, cancel, endAssignment, expire, type Task, takeOver } from "../../coordinator/src/domain/task.ts";
 import { AGAIN, ALICE, assigned, aTask, aVerifiedTask, BOB, CAROL, HERE, hexOf, THERE } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";

@@ -1,7 +1,7 @@
+import type { Batch } from "@proof-of-compute/coordinator/domain/batch";
+import { takeOver } from "@proof-of-compute/coordinator/domain/task";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { expect, test } from "vitest";
-import type { Batch } from "../../coordinator/src/domain/batch.ts";
-import { takeOver } from "../../coordinator/src/domain/task.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
 import { AGAIN, ALICE, aBatch, aNode, assigned, aTask, aVerifiedTask, CAROL, HERE, hexOf, THERE } from "./fixtures.ts";
 import type { MakeStore } from "./store.ts";
 import { accepted } from "./store-settling.ts";

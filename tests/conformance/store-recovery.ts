@@ -1,5 +1,5 @@
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { expect, test } from "vitest";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
 import { aBatch, BOB, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";

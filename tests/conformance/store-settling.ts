@@ -1,6 +1,6 @@
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { expect, test } from "vitest";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
 import { aBatch, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";

@@ -1,5 +1,5 @@
+import { accept, assign, cancel, endAssignment, type Task } from "@proof-of-compute/coordinator/domain/task";
 import { expect, test } from "vitest";
-import { accept, assign, cancel, endAssignment, type Task } from "../../coordinator/src/domain/task.ts";
 import { ALICE, aReceipt, assigned, aTask, aVerifiedTask, BOB, CAROL, HERE, hexOf } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";

@@ -1,5 +1,5 @@
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { describe, expect, test } from "vitest";
-import type { Store } from "../../coordinator/src/ports/store.ts";
 import { ALICE, aBatch, aCoordinator, aNode, aTask, aVerifiedTask, BOB, HERE, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
 import { describeModel } from "./store-model.ts";

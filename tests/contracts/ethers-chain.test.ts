@@ -1,10 +1,10 @@
 import { inspect } from "node:util";
+import { EthersChain } from "@proof-of-compute/coordinator/adapters/ethers-chain";
+import { ContractRefusal } from "@proof-of-compute/coordinator/ports/chain";
 import { type Address, toHex } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { EthersChain } from "../../coordinator/src/adapters/ethers-chain.ts";
-import { ContractRefusal } from "../../coordinator/src/ports/chain.ts";
 import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
 import { type RpcProxy, startRpcProxy } from "../support/rpc-proxy.ts";
 import { someWallet } from "../support/settling.ts";

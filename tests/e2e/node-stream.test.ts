@@ -4,6 +4,8 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ServiceError, status } from "@grpc/grpc-js";
+import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
+import type { Task } from "@proof-of-compute/coordinator/domain/task";
 import { type Address, toHex } from "@proof-of-compute/proto";
 import {
   type Assignment,
@@ -16,10 +18,8 @@ import {
 } from "@proof-of-compute/proto/node";
 import { Wallet } from "ethers";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { systemClock } from "../../coordinator/src/adapters/system-clock.ts";
-import type { Task } from "../../coordinator/src/domain/task.ts";
-import { startTestCoordinator, type TestCoordinator } from "../support/coordinator.ts";
 import { ScriptedNode, type ScriptedNodeInit } from "../support/scripted-node.ts";
+import { startTestCoordinator, type TestCoordinator } from "../support/start-coordinator.ts";
 import { TEST_STORE } from "../support/store.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;

@@ -2,15 +2,15 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Task } from "@proof-of-compute/coordinator/domain/task";
 import { type Address, type Hex, matmulUnits, PROOF_OF_COMPUTE_ABI, toXdcAddress } from "@proof-of-compute/proto";
 import { Contract, Wallet } from "ethers";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Task } from "../../coordinator/src/domain/task.ts";
-import { startTestCoordinator, type TestCoordinator } from "../support/coordinator.ts";
 import { Link } from "../support/link.ts";
 import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
 import { freePort, Program } from "../support/process.ts";
 import { examplePython, generateStubs, PythonMissing, PythonNode } from "../support/python.ts";
+import { startTestCoordinator, type TestCoordinator } from "../support/start-coordinator.ts";
 
 const VECTORS = fileURLToPath(new URL("../vectors", import.meta.url));
 const REQUESTER = Wallet.createRandom().address as Address;

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import { type Address, type Hex, matmulUnits, toXdcAddress } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { Requester } from "../../scripts/local/requester.ts";
 import { PATIENCE, TestNetwork } from "../support/network.ts";
 

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { type Address, PROOF_OF_COMPUTE_ABI, toHex } from "@proof-of-compute/proto";
 import { Contract, Wallet } from "ethers";
 import { expect, it, onTestFinished } from "vitest";
-import { startTestCoordinator } from "../support/coordinator.ts";
 import { startLocalChain } from "../support/local-chain.ts";
 import { startRpcProxy } from "../support/rpc-proxy.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
+import { startTestCoordinator } from "../support/start-coordinator.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import { type Hex, matmulUnits, parseAddress } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
 import { expect, it, onTestFinished } from "vitest";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import type { TaskView } from "../../coordinator/src/edges/rest/schemas.ts";
 import { Requester } from "../../scripts/local/requester.ts";
 import { TestNetwork } from "../support/network.ts";
 import { type Program, seededRandom } from "../support/process.ts";

@@ -1,4 +1,7 @@
 import { generateKeyPairSync, sign } from "node:crypto";
+import { buildBatch, leafOf } from "@proof-of-compute/coordinator/domain/batch";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import { accept, assign, cancel, endAssignment, type Task } from "@proof-of-compute/coordinator/domain/task";
 import {
   type Address,
   addressBytes,
@@ -15,9 +18,6 @@ import {
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { Wallet } from "ethers";
 import { expect, it } from "vitest";
-import { buildBatch, leafOf } from "../../coordinator/src/domain/batch.ts";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import { accept, assign, cancel, endAssignment, type Task } from "../../coordinator/src/domain/task.ts";
 import { check, RULES } from "./network/checker.ts";
 import type { Evidence } from "./network/evidence.ts";
 import type { Entry } from "./network/history.ts";

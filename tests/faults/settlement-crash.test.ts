@@ -1,6 +1,6 @@
+import type { Chain } from "@proof-of-compute/coordinator/ports/chain";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import type { Chain } from "../../coordinator/src/ports/chain.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
 import { Mortal } from "../support/mortal.ts";
 import { seededRandom } from "../support/process.ts";
 import { Settling, someWallet } from "../support/settling.ts";

@@ -1,7 +1,7 @@
+import { BatchTooLarge } from "@proof-of-compute/coordinator/ports/chain";
 import { toHex } from "@proof-of-compute/proto";
 import { Transaction, toQuantity } from "ethers";
 import { expect, test, vi } from "vitest";
-import { BatchTooLarge } from "../../coordinator/src/ports/chain.ts";
 import { someWallet } from "../support/settling.ts";
 import { it, useSettling } from "../support/use-settling.ts";
 import { xdcRules } from "../support/xdc-rules.ts";

@@ -1,6 +1,6 @@
+import { EthersChain } from "@proof-of-compute/coordinator/adapters/ethers-chain";
 import { Wallet } from "ethers";
 import { expect, test, vi } from "vitest";
-import { EthersChain } from "../../coordinator/src/adapters/ethers-chain.ts";
 import { freePort } from "../support/process.ts";
 import { someWallet } from "../support/settling.ts";
 import { it, useSettling } from "../support/use-settling.ts";

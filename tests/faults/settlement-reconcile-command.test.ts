@@ -3,14 +3,14 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openStore } from "@proof-of-compute/coordinator/open-store";
 import { toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { describe, expect, test, vi } from "vitest";
-import { openStore } from "../../coordinator/src/open-store.ts";
 import { WAIT } from "../support/both-sides.ts";
-import { startTestCoordinator } from "../support/coordinator.ts";
 import { mongoOrSkip } from "../support/mongo.ts";
 import { someWallet } from "../support/settling.ts";
+import { startTestCoordinator } from "../support/start-coordinator.ts";
 import { storeSettings } from "../support/store.ts";
 import { it, sides, useSettling } from "../support/use-settling.ts";
 
@@ -77,7 +77,7 @@ describe("npm run reconcile, beside a coordinator", () => {
   ): Promise<{ code: number; output: string }> {
     const env = { ...process.env, ...(await environment()), ...settings, NO_COLOR: "1" };
     return new Promise((resolve) => {
-      execFile(process.execPath, ["scripts/reconcile.ts", ...flags], { cwd: ROOT, env }, (error, stdout, stderr) => {
+      execFile(process.execPath, ["coordinator/src/commands/reconcile/main.ts", ...flags], { cwd: ROOT, env }, (error, stdout, stderr) => {
         resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
       });
     });

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
+import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
+import { livingCoordinators } from "@proof-of-compute/coordinator/commands/reconcile/fix";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import { liveAssignment, takeOver } from "@proof-of-compute/coordinator/domain/task";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { toHex } from "@proof-of-compute/proto";
 import { describe, expect, test, vi } from "vitest";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import { liveAssignment, takeOver } from "../../coordinator/src/domain/task.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
-import { livingCoordinators } from "../../scripts/lib/reconcile-fix.ts";
-import { MemoryStore } from "../conformance/memory-store.ts";
 import { WAIT } from "../support/both-sides.ts";
 import { Mortal } from "../support/mortal.ts";
 import { someWallet } from "../support/settling.ts";

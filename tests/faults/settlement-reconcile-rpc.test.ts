@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { hasUnfinalBatches, readChainLedger } from "@proof-of-compute/coordinator/commands/reconcile/chain";
+import { compare } from "@proof-of-compute/coordinator/commands/reconcile/report";
 import { toHex } from "@proof-of-compute/proto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { hasUnfinalBatches, readChainLedger } from "../../scripts/lib/reconcile-chain.ts";
-import { compare } from "../../scripts/lib/reconcile-report.ts";
 import { connect } from "../../scripts/lib/verify-cli.ts";
 import { someWallet } from "../support/settling.ts";
 import { it, sides, useSettling } from "../support/use-settling.ts";

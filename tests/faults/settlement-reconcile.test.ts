@@ -1,8 +1,8 @@
+import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
+import { CannotFix } from "@proof-of-compute/coordinator/commands/reconcile/fix";
+import { compare, newestRecorded } from "@proof-of-compute/coordinator/commands/reconcile/report";
 import { type Address, toHex } from "@proof-of-compute/proto";
 import { describe, expect, test, vi } from "vitest";
-import { CannotFix } from "../../scripts/lib/reconcile-fix.ts";
-import { compare, newestRecorded } from "../../scripts/lib/reconcile-report.ts";
-import { MemoryStore } from "../conformance/memory-store.ts";
 import { WAIT } from "../support/both-sides.ts";
 import { someWallet } from "../support/settling.ts";
 import { it, sides, useSettling } from "../support/use-settling.ts";

@@ -1,8 +1,8 @@
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import type { SettlementPeers } from "@proof-of-compute/coordinator/services/settlement/lock";
+import type { Settlement } from "@proof-of-compute/coordinator/services/settlement/settlement";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
-import type { Store } from "../../coordinator/src/ports/store.ts";
-import type { Settlement } from "../../coordinator/src/services/settlement.ts";
-import type { SettlementPeers } from "../../coordinator/src/services/settlement-lock.ts";
 import { Mortal } from "../support/mortal.ts";
 import type { RpcFault } from "../support/rpc-proxy.ts";
 import { Settling, someWallet } from "../support/settling.ts";

@@ -1,10 +1,10 @@
 import { type Address, toHex } from "@proof-of-compute/proto";
 import { Wallet } from "ethers";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { startTestCoordinator } from "../support/coordinator.ts";
 import { Link } from "../support/link.ts";
 import { mongoOrSkip } from "../support/mongo.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
+import { startTestCoordinator } from "../support/start-coordinator.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;

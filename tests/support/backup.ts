@@ -1,6 +1,6 @@
 import { copyFile, rm } from "node:fs/promises";
+import { sqlitePath } from "@proof-of-compute/coordinator/open-store";
 import { mongo } from "mongoose";
-import { sqlitePath } from "../../coordinator/src/open-store.ts";
 import { storeSettings } from "./store.ts";
 
 /** Types as they are stored, so that what is written back is the same. */

@@ -1,11 +1,16 @@
+import { type ChainLedger, readChainLedger, timeOf } from "@proof-of-compute/coordinator/commands/reconcile/chain";
+import { fix } from "@proof-of-compute/coordinator/commands/reconcile/fix";
+import {
+  compare,
+  newestRecorded,
+  type Report,
+  type Verdict,
+} from "@proof-of-compute/coordinator/commands/reconcile/report";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import { readSettlementView } from "@proof-of-compute/coordinator/services/settlement/view";
 import type { Address } from "@proof-of-compute/proto";
 import { expect, vi } from "vitest";
-import type { Receipt } from "../../coordinator/src/domain/receipt.ts";
-import type { Store } from "../../coordinator/src/ports/store.ts";
-import { readSettlementView } from "../../coordinator/src/services/settlement-view.ts";
-import { type ChainLedger, readChainLedger, timeOf } from "../../scripts/lib/reconcile-chain.ts";
-import { fix } from "../../scripts/lib/reconcile-fix.ts";
-import { compare, newestRecorded, type Report, type Verdict } from "../../scripts/lib/reconcile-report.ts";
 import type { Settling } from "./settling.ts";
 
 export const WAIT = { timeout: 60_000, interval: 50 };

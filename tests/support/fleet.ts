@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
+import type { CancelReason, Fate, NodeLink, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import { type Hex, toHex } from "@proof-of-compute/proto";
-import type { CancelReason, Fate, NodeLink, Offer } from "../../coordinator/src/services/live-node.ts";
 
 /** What a node offers that has nothing special. */
 export function anOffer(change: Partial<Offer> = {}): Offer {

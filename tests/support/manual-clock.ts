@@ -1,4 +1,4 @@
-import type { Clock } from "../../coordinator/src/ports/clock.ts";
+import type { Clock } from "@proof-of-compute/coordinator/ports/clock";
 
 interface Timer {
   due: number;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
+import { type OpenStore, openStore } from "@proof-of-compute/coordinator/open-store";
 import { pino } from "pino";
-import { type OpenStore, openStore } from "../../coordinator/src/open-store.ts";
 import { sharedMongo } from "./mongo.ts";
 
 /** Where the coordinators of the tests keep what they know: SQLite, or with `npm test -- --store mongodb` MongoDB. */

@@ -1,9 +1,9 @@
 import type { Hex } from "@proof-of-compute/proto";
+import { aNode, aTask, aVerifiedTask, hexOf } from "@proof-of-compute/tests/conformance/fixtures";
+import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { aNode, aTask, aVerifiedTask, hexOf } from "../../../tests/conformance/fixtures.ts";
-import { MemoryStore } from "../../../tests/conformance/memory-store.ts";
-import { ManualClock } from "../../../tests/support/manual-clock.ts";
+import { MemoryStore } from "../adapters/memory/store.ts";
 import { ComputeError } from "../domain/errors.ts";
 import { Retention } from "./retention.ts";
 

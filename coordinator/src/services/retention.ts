@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import { logFailure } from "./log-failure.ts";
+import { logFailure } from "../util/log-failure.ts";
 
 /** Between two looks for what is too old, in milliseconds; jittered by a half so that coordinators do not meet. */
 const SWEEP_MS = 60_000;

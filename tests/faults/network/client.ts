@@ -1,6 +1,6 @@
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
-import type { TaskView } from "../../../coordinator/src/edges/rest/schemas.ts";
 import { Refused, RestClient, type RestRequest } from "../../../scripts/local/rest-client.ts";
 import type { Asked } from "./history.ts";
 

@@ -1,13 +1,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Batch } from "@proof-of-compute/coordinator/domain/batch";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import type { Task } from "@proof-of-compute/coordinator/domain/task";
+import { openStore } from "@proof-of-compute/coordinator/open-store";
+import type { Page, Store } from "@proof-of-compute/coordinator/ports/store";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
 import { pino } from "pino";
-import type { Batch } from "../../../coordinator/src/domain/batch.ts";
-import type { Receipt } from "../../../coordinator/src/domain/receipt.ts";
-import type { Task } from "../../../coordinator/src/domain/task.ts";
-import { openStore } from "../../../coordinator/src/open-store.ts";
-import type { Page, Store } from "../../../coordinator/src/ports/store.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** A verdict that a daemon was told, as its preload wrote it down. */

@@ -1,6 +1,6 @@
 import { appendFileSync, writeFileSync } from "node:fs";
+import type { AssignmentState } from "@proof-of-compute/coordinator/domain/task";
 import type { Address, Hex } from "@proof-of-compute/proto";
-import type { AssignmentState } from "../../../coordinator/src/domain/task.ts";
 
 /**
  * How an operation went: it was `invoke`d, and then it was done (`ok`), it was refused and changed nothing (`fail`), or

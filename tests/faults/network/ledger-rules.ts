@@ -1,3 +1,6 @@
+import { leafOf } from "@proof-of-compute/coordinator/domain/batch";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import type { Task } from "@proof-of-compute/coordinator/domain/task";
 import {
   type Address,
   addressBytes,
@@ -13,9 +16,6 @@ import {
   verifySignature,
 } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
-import { leafOf } from "../../../coordinator/src/domain/batch.ts";
-import type { Receipt } from "../../../coordinator/src/domain/receipt.ts";
-import type { Task } from "../../../coordinator/src/domain/task.ts";
 import type { Rule } from "./checker.ts";
 
 /** What was promised of results, receipts, batches and units. */

@@ -1,6 +1,6 @@
+import { isFinal, type Task } from "@proof-of-compute/coordinator/domain/task";
 import { addressFromBytes, type Hex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
-import { isFinal, type Task } from "../../../coordinator/src/domain/task.ts";
 import type { Rule } from "./checker.ts";
 import type { Entry, Seen } from "./history.ts";
 

@@ -12,8 +12,8 @@ import { type Hello, HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { ComputeError } from "../../domain/errors.ts";
 import type { TaskKindName } from "../../domain/receipt.ts";
-import { verifyAsync } from "../../services/intake.ts";
-import type { Offer } from "../../services/live-node.ts";
+import type { Offer } from "../../services/fleet/live-node.ts";
+import { verifyAsync } from "../../services/results/intake.ts";
 
 const MAX_TERMS_BYTES = 131_072;
 /** Assignments that a Hello or a Heartbeat may name. */

@@ -8,9 +8,9 @@ import {
   NodeServiceService,
 } from "@proof-of-compute/proto/node";
 import { HealthImplementation } from "grpc-health-check";
-import { hostPort } from "../../config.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Blobs } from "../../ports/blobs.ts";
+import { hostPort } from "../../settings/settings.ts";
 import { cannotListen } from "../listen.ts";
 import { NodeStream, type NodeStreamComponents, type NodeStreamInit } from "./node-stream.ts";
 import { addReflection } from "./reflection.ts";

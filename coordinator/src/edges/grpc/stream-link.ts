@@ -10,7 +10,7 @@ import {
 } from "@proof-of-compute/proto/node";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
-import type { CancelReason, Fate, NodeLink } from "../../services/live-node.ts";
+import type { CancelReason, Fate, NodeLink } from "../../services/fleet/live-node.ts";
 import { toServiceError } from "./status.ts";
 
 /** Largest frame of assignments or acks; far below the message limit. */

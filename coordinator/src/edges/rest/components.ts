@@ -6,7 +6,7 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Nudge } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
-import type { TaskEvents } from "../../services/task-events.ts";
+import type { TaskEvents } from "../../services/watch/task-events.ts";
 
 /** How recording on the chain goes, as the REST facade shows it. */
 export interface SettlementStatus {

@@ -2,13 +2,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Task } from "../../domain/task.ts";
-import type { BatchLookup } from "./batch-lookup.ts";
+import type { Sessions } from "./auth/sessions.ts";
 import type { RestComponents, RestInit, RestLimits } from "./components.ts";
-import type { DownloadBudget } from "./download-budget.ts";
+import type { BatchLookup } from "./ledger/batch-lookup.ts";
+import type { ReceiptFiles } from "./ledger/receipt-files.ts";
+import type { DownloadBudget } from "./limits/download-budget.ts";
 import { PROBLEM_JSON } from "./problems.ts";
-import type { ReceiptFiles } from "./receipt-files.ts";
 import { Problem, type TaskView } from "./schemas.ts";
-import type { Sessions } from "./sessions.ts";
 import { taskView } from "./views.ts";
 
 /** Fastify with schemas in zod. */

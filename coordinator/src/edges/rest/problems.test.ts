@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { request } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ComputeError, ERRORS, type ErrorCode } from "../../domain/errors.ts";
-import { ORIGIN, type RestHarness, startRest } from "./harness.ts";
 import { classify, problem, STATUS } from "./problems.ts";
 import { Problem } from "./schemas.ts";
 

@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import type { Hex } from "@proof-of-compute/proto";
+import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
+import { expect, onTestFinished, test } from "vitest";
+import type { RestLimits } from "../components.ts";
+
+/** The largest result there is: more than the sockets of a reader that does not read take in. */
+const N = 4096;
+const RESULT_BYTES = N * N;
+
+async function start(limits: Partial<RestLimits>): Promise<RestHarness> {
+  const rest = await startRest({ init: { limits, trustProxy: 1 } });
+  onTestFinished(() => rest.stop());
+  return rest;
+}
+
+async function makeReceipt(rest: RestHarness, n = 64) {
+  const { cookie } = await rest.signIn();
+  const node = await rest.joinNode();
+  const { id } = (await rest.dispatch(cookie, { n, k: 2 })).json() as { id: Hex };
+  const receipt = await rest.complete(node, id, randomBytes(n * n));
+  return { ...receipt, cookie };
+}
+
+/** Asks over a socket and reads nothing but the head of the answer. */
+async function open(port: number, path: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  const [response] = await once(get({ port, path, headers, agent: false }), "response");
+  onTestFinished(() => void (response as IncomingMessage).destroy());
+  return response as IncomingMessage;
+}
+
+const connections = (rest: RestHarness) =>
+  new Promise<number>((resolve, reject) =>
+    rest.app.server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+  );
+
+test("a reader that does not read is cut off", async () => {
+  const rest = await start({ connectionTimeoutMs: 100 });
+  const { receiptId } = await makeReceipt(rest, N);
+  const response = await open(await rest.listen(), `/api/receipts/${receiptId}/result`);
+  expect([response.statusCode, await connections(rest)]).toEqual([200, 1]);
+  await expect.poll(() => connections(rest), { timeout: 10_000 }).toBe(0);
+});
+
+test("results that are being read are bounded, in all and for one address, until they were read", async () => {
+  const rest = await start({ resultBytes: 3 * RESULT_BYTES, resultBytesPerAddress: 2 * RESULT_BYTES });
+  const { receiptId, taskId, cookie } = await makeReceipt(rest, N);
+  const port = await rest.listen();
+  const url = `/api/receipts/${receiptId}/result`;
+  const from = (client: string, path = url) => open(port, path, { "x-forwarded-for": client, cookie });
+  const first = await from("192.0.2.1");
+  await from("192.0.2.1", `/api/tasks/${taskId}/result`);
+  const refused = await from("192.0.2.1");
+  expect([refused.statusCode, Number(refused.headers["retry-after"])]).toEqual([429, expect.any(Number)]);
+  expect((await from("192.0.2.2")).statusCode).toBe(200);
+  expect((await from("192.0.2.3")).statusCode).toBe(429);
+  const known = { "if-none-match": String(first.headers.etag), "x-forwarded-for": "192.0.2.3" };
+  expect((await open(port, url, known)).statusCode).toBe(304);
+  first.destroy();
+  await expect
+    .poll(async () => {
+      const answer = await from("192.0.2.3");
+      if (answer.statusCode !== 200) return 0;
+      let length = 0;
+      for await (const chunk of answer) length += chunk.length;
+      return length;
+    })
+    .toBe(RESULT_BYTES);
+  expect((await from("192.0.2.4")).statusCode).toBe(200);
+});
+
+test("answers that waited behind another one of their connection give up their places with it", async () => {
+  const rest = await start({ resultBytes: RESULT_BYTES, streamsPerWallet: 1 });
+  const { receiptId, provider, cookie } = await makeReceipt(rest, N);
+  const { id } = (await rest.dispatch(cookie, {})).json() as { id: Hex };
+  const [result, events] = [`/api/receipts/${receiptId}/result`, `/api/tasks/${id}/events`];
+  const port = await rest.listen();
+  const receipts = rest.store.receipts.bind(rest.store);
+  // An export that has begun, and goes on for ever.
+  rest.store.receipts = async ({ cursor: _, ...query }) => ({ ...(await receipts(query)), cursor: "more" });
+  const socket = connect(port, "127.0.0.1");
+  const head = `HTTP/1.1\r\nhost: 127.0.0.1\r\ncookie: ${cookie}\r\n\r\n`;
+  socket.write(
+    [`/api/receipts/export?provider=${provider}`, result, events].map((path) => `GET ${path} ${head}`).join(""),
+  );
+  await expect.poll(() => rest.events.size).toBe(1);
+  const statuses = () =>
+    Promise.all(
+      [result, events].map(async (path) => {
+        const answer = await open(port, path, { cookie });
+        answer.destroy();
+        return answer.statusCode;
+      }),
+    );
+  expect(await statuses()).toEqual([429, 429]);
+  socket.destroy();
+  await expect.poll(statuses).toEqual([200, 200]);
+});
+
+test("exports and batches' receipts that are being written are bounded, in all and for one address", async () => {
+  const rest = await start({ exports: 3, exportsPerAddress: 2 });
+  const { provider } = await makeReceipt(rest);
+  await rest.closeBatch();
+  const receipts = rest.store.receipts.bind(rest.store);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let asked = 0;
+  rest.store.receipts = async (query) => {
+    asked++;
+    await promise;
+    return receipts(query);
+  };
+  const paths = ["/api/batches/1/receipts", `/api/receipts/export?provider=${provider}`];
+  const ask = (url: string, client: string) => rest.app.inject({ url, headers: { "x-forwarded-for": client } });
+  const first = paths.map((path) => ask(path, "192.0.2.1"));
+  await expect.poll(() => asked).toBe(2);
+  for (const path of paths) {
+    const refused = await ask(path, "192.0.2.1");
+    expect([refused.statusCode, refused.json().code]).toEqual([429, "RATE_LIMITED"]);
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+  }
+  const other = ask(paths[0]!, "192.0.2.2");
+  await expect.poll(() => asked).toBe(3);
+  expect((await ask(paths[1]!, "192.0.2.3")).statusCode).toBe(429);
+  resolve();
+  for (const answer of await Promise.all([...first, other])) {
+    expect([answer.statusCode, answer.body.split("\n").length]).toEqual([200, 2]);
+  }
+  expect((await ask(paths[0]!, "192.0.2.1")).statusCode).toBe(200);
+});
+
+test("batches' receipts count as downloads", async () => {
+  const rest = await start({ downloadsPerMinute: 1 });
+  await makeReceipt(rest);
+  await rest.closeBatch();
+  const statuses = [];
+  for (let i = 0; i < 2; i++) statuses.push((await rest.get("/api/batches/1/receipts")).statusCode);
+  expect(statuses).toEqual([200, 429]);
+});
+
+test("HEAD writes no export that nobody reads", async () => {
+  const rest = await start({});
+  const { provider } = await makeReceipt(rest);
+  await rest.closeBatch();
+  let asked = 0;
+  const receipts = rest.store.receipts.bind(rest.store);
+  rest.store.receipts = (query) => {
+    asked++;
+    return receipts(query);
+  };
+  for (const url of ["/api/batches/1/receipts", `/api/receipts/export?provider=${provider}`]) {
+    expect((await rest.app.inject({ method: "HEAD", url })).statusCode).toBeGreaterThanOrEqual(400);
+  }
+  expect(asked).toBe(0);
+});
+
+test("an export shows each receipt as soon as it is written", async () => {
+  const rest = await start({});
+  const { cookie } = await rest.signIn();
+  const node = await rest.joinNode();
+  for (let i = 0; i < 2; i++) {
+    const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+    await rest.complete(node, id, randomBytes(64 * 64));
+  }
+  const { has } = rest.blobs;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let asked = 0;
+  rest.blobs.has = async (digest) => {
+    if (++asked > 1) await promise;
+    return has(digest);
+  };
+  const response = await open(await rest.listen(), `/api/receipts/export?provider=${node.offer.wallet}`);
+  const lines: string[] = [];
+  response.setEncoding("utf8").on("data", (text: string) => lines.push(...text.split("\n").filter(Boolean)));
+  await expect.poll(() => lines.length).toBe(1);
+  resolve();
+  await expect.poll(() => lines.length).toBe(2);
+});

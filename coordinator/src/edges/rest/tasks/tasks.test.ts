@@ -1,0 +1,208 @@
+import { randomBytes } from "node:crypto";
+import { type Hex, sha256, toHex } from "@proof-of-compute/proto";
+import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+let rest: RestHarness;
+beforeEach(async () => {
+  rest = await startRest();
+});
+afterEach(() => rest.stop());
+
+test("a task goes from queued to recorded, and every state shows in the same view", async () => {
+  const { cookie, wallet } = await rest.signIn();
+  const dispatched = await rest.dispatch(cookie, { n: 64, k: 2 });
+  expect(dispatched.statusCode).toBe(202);
+  const queued = dispatched.json();
+  const id = queued.id as Hex;
+  expect(dispatched.headers.location).toBe(`/api/tasks/${id}`);
+  expect(queued).toMatchObject({
+    kind: "matmul",
+    n: 64,
+    k: 2,
+    units: "1",
+    state: "queued",
+    waitingReason: "no node is online",
+    requester: wallet.address,
+    assignments: [],
+    attempts: 0,
+  });
+  const view = async () => (await rest.get(`/api/tasks/${id}`, cookie)).json();
+
+  const node = await rest.joinNode();
+  await expect.poll(async () => (await view()).state).toBe("running");
+  rest.attempts.advance(rest.runOf(node, id), 0.5);
+  const running = await view();
+  expect(running).toMatchObject({ progress: 0.5, assignments: [{ nodeId: node.id, state: "live" }] });
+  expect(running).not.toHaveProperty("waitingReason");
+
+  const receipt = await rest.complete(node, id, randomBytes(64 * 64));
+  const { receiptId, resultDigest } = receipt;
+  const verified = await view();
+  expect(verified).toMatchObject({
+    state: "verified",
+    receiptId,
+    resultDigest,
+    check: { method: "freivalds", errorBound: "2^-112" },
+    assignments: [{ id: receiptId, state: "accepted" }],
+  });
+  expect(verified).not.toHaveProperty("batch");
+
+  const batch = await rest.closeBatch();
+  expect(await view()).toMatchObject({ state: "batched", batch: { id: batch.id, state: "closed" } });
+  const transaction = toHex(randomBytes(32));
+  await rest.setBatch(batch.id, "included", transaction, 17);
+  const explorerUrl = `https://testnet.xdcscan.com/tx/${transaction}`;
+  expect(await view()).toMatchObject({
+    state: "batched",
+    batch: { state: "included", transaction, block: 17, explorerUrl },
+  });
+  await rest.setBatch(batch.id, "recorded", transaction, 17);
+  expect(await view()).toMatchObject({ state: "recorded", batch: { state: "recorded" } });
+});
+
+test("dispatch without a body asks for the showcase", async () => {
+  const { cookie } = await rest.signIn();
+  const headers = { cookie, origin: ORIGIN };
+  const response = await rest.app.inject({ method: "POST", url: "/api/node/dispatch-task", headers });
+  expect(response.json()).toMatchObject({ n: 1024, k: 5, units: "16384", deadline: rest.clock.now() + 3_600_000 });
+});
+
+test.each([
+  [{ n: 63 }, "body.n"],
+  [{ n: 96 }, "body.n"],
+  [{ n: 8192 }, "body.n"],
+  [{ n: "1024" }, "body.n"],
+  [{ k: 1 }, "body.k"],
+  [{ k: 65 }, "body.k"],
+  [{ k: 2.5 }, "body.k"],
+  [{ kind: "wasm" }, "body.kind"],
+  [{ deadlineSeconds: 1 }, "body.deadlineSeconds"],
+  [{ size: "large" }, "size"],
+])("dispatch refuses %o and names the field", async (body, field) => {
+  const { cookie } = await rest.signIn();
+  const response = await rest.dispatch(cookie, body);
+  expect(response.statusCode).toBe(400);
+  expect(response.json()).toMatchObject({ code: "INVALID_REQUEST", detail: expect.stringContaining(field) });
+  expect((await rest.store.totals()).tasks.queued).toBe(0);
+});
+
+test("only who is signed in dispatches, reads, follows and cancels tasks", async () => {
+  expect((await rest.dispatch("")).json()).toMatchObject({ status: 401, code: "UNAUTHENTICATED" });
+  const owner = await rest.signIn();
+  const stranger = await rest.signIn();
+  const { id } = (await rest.dispatch(owner.cookie)).json();
+  for (const path of ["", "/result", "/events"]) {
+    const url = `/api/tasks/${id}${path}`;
+    expect((await rest.get(url)).json()).toMatchObject({ status: 401, code: "UNAUTHENTICATED" });
+    expect((await rest.get(url, stranger.cookie)).json()).toMatchObject({ status: 403, code: "FORBIDDEN" });
+  }
+  const cancel = (cookie: string) =>
+    rest.app.inject({ method: "POST", url: `/api/tasks/${id}/cancel`, headers: { cookie, origin: ORIGIN } });
+  expect((await cancel("")).statusCode).toBe(401);
+  expect((await cancel(stranger.cookie)).statusCode).toBe(403);
+  expect((await rest.get("/api/tasks", stranger.cookie)).json().items).toEqual([]);
+  expect((await cancel(owner.cookie)).json()).toMatchObject({ state: "cancelled", error: { code: "CANCELLED" } });
+});
+
+test("a task that has ended is not cancellable", async () => {
+  const { cookie } = await rest.signIn();
+  const node = await rest.joinNode();
+  const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json();
+  await rest.complete(node, id, randomBytes(64 * 64));
+  const headers = { cookie, origin: ORIGIN };
+  const response = await rest.app.inject({ method: "POST", url: `/api/tasks/${id}/cancel`, headers });
+  expect(response.json()).toMatchObject({ status: 409, code: "NOT_CANCELLABLE" });
+});
+
+test("an Idempotency-Key makes a repeated request find its task, per wallet", async () => {
+  const { cookie } = await rest.signIn();
+  const headers = { "idempotency-key": "click-1" };
+  const first = await rest.dispatch(cookie, { n: 64, k: 2 }, headers);
+  const again = await rest.dispatch(cookie, { k: 2, n: 64, kind: "matmul" }, headers);
+  expect([first.statusCode, again.statusCode]).toEqual([202, 200]);
+  expect(again.json().id).toBe(first.json().id);
+
+  const other = await rest.dispatch(cookie, { n: 128, k: 2 }, headers);
+  expect(other.json()).toMatchObject({ status: 422, code: "IDEMPOTENCY_MISMATCH" });
+  const stranger = await rest.signIn();
+  const elsewhere = await rest.dispatch(stranger.cookie, { n: 128, k: 2 }, headers);
+  expect(elsewhere.statusCode).toBe(202);
+  expect(elsewhere.json().id).not.toBe(first.json().id);
+  expect((await rest.store.totals()).tasks.queued).toBe(2);
+});
+
+test("the id of a task with a key is the digest of requester and key", async () => {
+  const { cookie, wallet } = await rest.signIn();
+  const { id } = (await rest.dispatch(cookie, {}, { "idempotency-key": "a" })).json();
+  const digest = sha256(Buffer.from(wallet.address.slice(2), "hex"), Buffer.from("a"));
+  expect(id).toBe(toHex(digest.subarray(0, 16)));
+});
+
+test.each(["", "with space", "ü", "x".repeat(256)])("the Idempotency-Key %j is refused", async (key) => {
+  const { cookie } = await rest.signIn();
+  const response = await rest.dispatch(cookie, {}, { "idempotency-key": key });
+  expect(response.json()).toMatchObject({ status: 400, code: "INVALID_REQUEST" });
+});
+
+test("twenty requests at once with one key make one task", async () => {
+  const { cookie } = await rest.signIn();
+  const responses = await Promise.all(
+    Array.from({ length: 20 }, () => rest.dispatch(cookie, {}, { "idempotency-key": "burst" })),
+  );
+  expect(new Set(responses.map((response) => response.json().id)).size).toBe(1);
+  expect(responses.filter(({ statusCode }) => statusCode === 202)).toHaveLength(1);
+});
+
+test("tasks are listed newest first, page by page, without gaps", async () => {
+  const { cookie } = await rest.signIn();
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    rest.clock.advance(10);
+    ids.unshift((await rest.dispatch(cookie)).json().id);
+  }
+  const seen: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = (await rest.get(`/api/tasks?limit=2${cursor ? `&cursor=${cursor}` : ""}`, cookie)).json();
+    seen.push(...page.items.map((task: { id: string }) => task.id));
+    cursor = page.cursor;
+  } while (cursor);
+  expect(seen).toEqual(ids);
+});
+
+test.each(["limit=0", "limit=101", "limit=x", "cursor=%00"])("a list refuses ?%s", async (query) => {
+  const { cookie } = await rest.signIn();
+  expect((await rest.get(`/api/tasks?${query}`, cookie)).json()).toMatchObject({
+    status: 400,
+    code: "INVALID_REQUEST",
+  });
+});
+
+test("a result comes as bytes with its digest, small from the store and large from the blobs", async () => {
+  const { cookie } = await rest.signIn();
+  const node = await rest.joinNode();
+  for (const n of [64, 128]) {
+    const { id } = (await rest.dispatch(cookie, { n, k: 2 })).json();
+    expect((await rest.get(`/api/tasks/${id}/result`, cookie)).json()).toMatchObject({
+      status: 404,
+      code: "NO_RESULT",
+    });
+    const output = randomBytes(n * n);
+    await rest.complete(node, id, output);
+    const response = await rest.get(`/api/tasks/${id}/result`, cookie);
+    expect(response.statusCode).toBe(200);
+    expect(response.rawPayload.equals(output)).toBe(true);
+    const digest = Buffer.from(sha256(output));
+    expect(response.headers).toMatchObject({
+      "content-type": "application/octet-stream",
+      "content-digest": `sha-256=:${digest.toString("base64")}:`,
+      etag: `"${digest.toString("hex")}"`,
+    });
+    const cached = await rest.app.inject({
+      url: `/api/tasks/${id}/result`,
+      headers: { cookie, "if-none-match": response.headers.etag },
+    });
+    expect([cached.statusCode, cached.body]).toEqual([304, ""]);
+  }
+});

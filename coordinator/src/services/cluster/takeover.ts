@@ -1,0 +1,164 @@
+import type { Hex } from "@proof-of-compute/proto";
+import { isSameOwner, type Owner } from "../../domain/owner.ts";
+import { liveAssignment, type Task, takeOver } from "../../domain/task.ts";
+import type { Metrics } from "../../metrics.ts";
+import type { Store } from "../../ports/store.ts";
+import type { Attempts } from "../dispatch/leases.ts";
+import type { Fleet } from "../fleet/fleet.ts";
+import type { LiveNode, Run } from "../fleet/live-node.ts";
+import type { TaskEvents } from "../watch/task-events.ts";
+import type { Peers } from "./peers.ts";
+
+/** Tasks taken over at once. */
+const PAGE = 256;
+
+export interface CustodyComponents {
+  readonly store: Store;
+  readonly fleet: Fleet;
+  readonly attempts: Attempts;
+  readonly events: TaskEvents;
+  readonly peers: Pick<Peers, "alive" | "isAlive" | "look">;
+  readonly metrics: Metrics;
+}
+
+export interface CustodyInit {
+  /** This coordinator, which owns the tasks that its nodes run. */
+  readonly self: Owner;
+}
+
+/**
+ * Which live assignments are followed here. Each has one owner, written in its task; whoever takes one over writes its own
+ * name there, and every later write of the one before is refused.
+ */
+export class Custody {
+  readonly #components: CustodyComponents;
+  readonly #self: Owner;
+  /** Assignments that the last comparison found in the store alone. */
+  #suspects: ReadonlySet<Hex> = new Set();
+
+  constructor(components: CustodyComponents, { self }: CustodyInit) {
+    this.#components = components;
+    this.#self = self;
+  }
+
+  /**
+   * Takes over the live assignments whose owner is gone; their nodes have the lease time to come to this coordinator.
+   * Another that does the same at once takes some of them, each one only one. Returns how many it took.
+   */
+  async takeOver(): Promise<number> {
+    const { store, peers } = this.#components;
+    for (let taken = 0; ; ) {
+      const page = await store.orphanedTasks(peers.alive(), PAGE);
+      // An owner makes itself known before it owns: one that was not known yet is known by now.
+      if (page.length > 0) await peers.look();
+      const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
+      const won = await Promise.all(orphans.map((task) => this.#inherit(task)));
+      taken += won.filter(Boolean).length;
+      if (page.length < PAGE) return taken;
+    }
+  }
+
+  /**
+   * A node is here: what it runs is this coordinator's from now on, wherever it was before, and what the store says has
+   * ended has ended.
+   */
+  async adopt(node: LiveNode): Promise<void> {
+    const { store, attempts } = this.#components;
+    // What is leased while the store is asked, or is being judged, is not in its answer.
+    const followed = attempts.followed().filter((run) => run.node === node);
+    const live = new Set<Hex>();
+    for (const task of await store.liveTasksOf(node.id)) {
+      live.add(liveAssignment(task)!.id);
+      await this.#claim(task, node);
+    }
+    const still = new Set(attempts.followed());
+    for (const run of followed) if (still.has(run) && !live.has(run.assignment.id)) this.#drop(run);
+  }
+
+  /**
+   * Compares what the store says is followed here with what is: a write whose answer was lost leaves an assignment that
+   * nobody follows, or one that is followed and is not ours any more.
+   */
+  async compare(): Promise<void> {
+    const { store, attempts } = this.#components;
+    const followed = attempts.followed();
+    const stored = await store.liveAssignments(this.#self);
+    const suspects = new Set<Hex>();
+    for (const { taskId, assignmentId } of stored) {
+      if (attempts.get(assignmentId)) continue;
+      // Seen once it may be one whose write is only being answered.
+      if (this.#suspects.has(assignmentId)) await attempts.endStray(taskId, assignmentId);
+      else suspects.add(assignmentId);
+    }
+    this.#suspects = suspects;
+    const live = new Set(stored.map(({ assignmentId }) => assignmentId));
+    const still = new Set(attempts.followed());
+    const lost = followed.filter((run) => still.has(run) && !live.has(run.assignment.id));
+    // A node that is here keeps what it runs, whoever took it over.
+    for (const node of new Set(lost.map(({ node }) => node))) if (node.link) await this.adopt(node);
+    for (const run of lost) if (!run.node.link) this.#drop(run);
+  }
+
+  /** Tells nodes to stop what was cancelled at another coordinator. */
+  async learnCancelled(): Promise<void> {
+    const { store, attempts, events } = this.#components;
+    if (attempts.size === 0) return;
+    for (const task of await store.cancellingTasks(this.#self)) {
+      const run = attempts.ofTask(task.id);
+      if (!run || run.task.version >= task.version) continue;
+      run.task = task;
+      run.node.link?.cancel(run.assignment.id, "REQUESTED");
+      events.publish(task.id);
+    }
+  }
+
+  /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
+  async #claim(task: Task, node: LiveNode): Promise<void> {
+    const { store, attempts, fleet } = this.#components;
+    const { id } = liveAssignment(task)!;
+    for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
+      if (attempts.get(id) && isSameOwner(current.owner, this.#self)) return;
+      if (await this.#take(current, () => fleet.expect(node.offer, node))) return;
+      current = await store.task(task.id);
+    }
+  }
+
+  /** Makes a live assignment whose owner is gone this coordinator's, and expects its node here. */
+  async #inherit(task: Task): Promise<boolean> {
+    const { fleet, store } = this.#components;
+    const live = liveAssignment(task)!;
+    const [stored, standing] = await Promise.all([store.node(live.nodeId), store.standing(live.nodeId, live.wallet)]);
+    const offer = {
+      nodeId: live.nodeId,
+      wallet: live.wallet,
+      version: stored?.version ?? "",
+      kinds: stored?.kinds ?? [],
+      slots: stored?.slots ?? 1,
+      hardware: stored?.hardware ?? { cpuModel: "", cpuCores: 0, memoryBytes: 0, platform: "" },
+      confirmed: stored?.confirmed ?? false,
+      runningAssignmentIds: [],
+    };
+    return this.#take(task, () => fleet.expect(offer, standing));
+  }
+
+  /**
+   * One guarded change of owner; false when the task has moved on. The fleet is asked for the node after the write: it
+   * may have forgotten one that had no assignment meanwhile.
+   */
+  async #take(task: Task, nodeOf: () => LiveNode): Promise<boolean> {
+    const { store, attempts, metrics, events } = this.#components;
+    const taken = takeOver(task, this.#self);
+    if (!(await store.saveTask(taken))) return false;
+    metrics.takenOver.inc();
+    const known = attempts.get(liveAssignment(taken)!.id);
+    if (known) known.task = taken;
+    else attempts.open(taken, nodeOf(), "running");
+    events.publish(task.id);
+    return true;
+  }
+
+  #drop(run: Run): void {
+    run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
+    this.#components.attempts.forget(run);
+  }
+}

@@ -1,0 +1,80 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../../metrics.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { PeerLink } from "../../ports/peers.ts";
+import type { Store } from "../../ports/store.ts";
+import { logFailure } from "../../util/log-failure.ts";
+import type { Peers } from "../cluster/peers.ts";
+import { Custody } from "../cluster/takeover.ts";
+import { Fleet, type FleetInit } from "../fleet/fleet.ts";
+import type { TaskEvents } from "../watch/task-events.ts";
+import { Attempts, type AttemptsInit } from "./leases.ts";
+import { Scheduler, type SchedulerInit } from "./scheduler.ts";
+
+export interface DispatchComponents {
+  readonly store: Store;
+  readonly events: TaskEvents;
+  readonly peers: Peers;
+  readonly link: Pick<PeerLink, "nudge">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+export type DispatchInit = Omit<FleetInit & AttemptsInit & SchedulerInit, "self">;
+
+/** The services that bring tasks to nodes, and how they hear of one another; edges bring them the nodes and the tasks. */
+export class Dispatch {
+  readonly fleet: Fleet;
+  readonly attempts: Attempts;
+  readonly custody: Custody;
+  readonly scheduler: Scheduler;
+  readonly #peers: Peers;
+  readonly #logger: Logger;
+
+  constructor(components: DispatchComponents, settings: DispatchInit) {
+    const { peers, logger } = components;
+    const init = { ...settings, self: peers.self };
+    const fleet = new Fleet(components, init);
+    const attempts = new Attempts({ ...components, fleet }, init);
+    const custody = new Custody({ ...components, fleet, attempts }, init);
+    this.fleet = fleet;
+    this.attempts = attempts;
+    this.custody = custody;
+    this.scheduler = new Scheduler({ ...components, fleet, attempts, custody }, init);
+    this.#peers = peers;
+    this.#logger = logger;
+  }
+
+  /** Takes up what earlier runs left, and hands out tasks from now on. */
+  async start(): Promise<void> {
+    const { fleet, attempts, scheduler } = this;
+    fleet.start({
+      room: () => scheduler.room(),
+      joined: (node, running) => attempts.joined(node, running),
+      offline: (node) => attempts.offline(node),
+    });
+    await fleet.recover();
+    await scheduler.start();
+    this.#peers.listen({ changed: () => void scheduler.takeOver(), missed: () => void this.#adoptAll() });
+  }
+
+  async stop(): Promise<void> {
+    this.scheduler.stop();
+    await this.fleet.stop();
+  }
+
+  /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
+  async #adoptAll(): Promise<void> {
+    this.fleet.restate();
+    for (const node of this.fleet.online()) {
+      await this.custody
+        .adopt(node)
+        .catch((error: unknown) =>
+          logFailure(this.#logger, error, "a node's work was not adopted", { nodeId: node.id }),
+        );
+    }
+  }
+}

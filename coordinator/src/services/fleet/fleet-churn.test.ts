@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import { toHex } from "@proof-of-compute/proto";
+import { aLink, anOffer } from "@proof-of-compute/tests/support/fleet";
+import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
+import fc from "fast-check";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { MemoryStore } from "../../adapters/memory/store.ts";
+import { Metrics } from "../../metrics.ts";
+import { Fleet } from "./fleet.ts";
+import type { LiveNode, NodeLink, Offer, Run } from "./live-node.ts";
+
+const NODES = 5;
+const HEARTBEAT_MS = 5_000;
+const LEASE_MS = 30_000;
+
+const OFFERS = Array.from({ length: NODES }, (_, index): Offer => anOffer({ slots: 1 + index }));
+
+const which = fc.nat(NODES - 1);
+type Step =
+  | { readonly do: "join" | "assign" | "heard"; readonly which: number }
+  | { readonly do: "leave"; readonly which: number; readonly stale: boolean }
+  | { readonly do: "end"; readonly which: number; readonly how: "valid" | "lost" | "rejected" }
+  | { readonly do: "wait"; readonly ms: number };
+
+const action: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ do: fc.constant("join" as const), which }),
+  fc.record({ do: fc.constant("leave" as const), which, stale: fc.boolean() }),
+  fc.record({ do: fc.constant("assign" as const), which }),
+  fc.record({
+    do: fc.constant("end" as const),
+    which,
+    how: fc.constantFrom("valid" as const, "lost" as const, "rejected" as const),
+  }),
+  fc.record({ do: fc.constant("heard" as const), which }),
+  fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1_000, HEARTBEAT_MS, 20_000, 2 * LEASE_MS) }),
+);
+
+test("whoever joins, leaves, works and fails: work goes to exactly the nodes that have room", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { minLength: 40, maxLength: 80 }), async (actions) => {
+      const clock = new ManualClock();
+      const store = new MemoryStore();
+      await store.start();
+      const logger = pino({ level: "silent" });
+      const fleet = new Fleet(
+        { store, clock, logger, metrics: new Metrics(), random: () => 0.5 },
+        {
+          self: { coordinatorId: "test", incarnation: "0x01" },
+          heartbeatMs: HEARTBEAT_MS,
+          leaseMs: LEASE_MS,
+          maxNodes: NODES,
+        },
+      );
+      fleet.start({ room: () => {}, joined: () => {}, offline: (node) => node.runs.clear() });
+      const links = OFFERS.map((): NodeLink[] => []);
+      for (const step of actions) {
+        if (step.do === "wait") {
+          await clock.run(step.ms);
+        } else {
+          const offer = OFFERS[step.which]!;
+          const node = fleet.get(offer.nodeId);
+          if (step.do === "join") {
+            const link = aLink();
+            links[step.which]!.push(link);
+            fleet.announce(await fleet.join(offer, link));
+          } else if (node) {
+            act(step, node, links[step.which]!);
+          }
+        }
+        expectConsistent(fleet, clock);
+      }
+      await fleet.stop();
+
+      function act(step: Step, node: LiveNode, own: NodeLink[]): void {
+        if (step.do === "leave") fleet.leave(node, step.stale ? own[0]! : own.at(-1)!);
+        if (step.do === "heard" && node.link) fleet.heard(node);
+        if (step.do === "assign" && node.room > 0) {
+          const id = toHex(randomBytes(16));
+          node.runs.set(id, {} as Run);
+          fleet.refresh(node);
+        }
+        if (step.do === "end" && node.runs.size > 0) {
+          node.runs.delete(node.runs.keys().next().value!);
+          if (step.how === "valid") fleet.credit(node);
+          else fleet.blame(node, step.how);
+          fleet.refresh(node);
+        }
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+function expectConsistent(fleet: Fleet, clock: ManualClock): void {
+  const nodes = OFFERS.flatMap(({ nodeId }) => fleet.get(nodeId) ?? []);
+  // A pause that is over ends with the next sweep: until then such a node may be in or out.
+  const isSure = ({ pausedUntil }: LiveNode) => pausedUntil === 0 || pausedUntil > clock.monotonic();
+  const open = nodes.filter((node) => node.room > 0 && node.pausedUntil === 0);
+  if (nodes.every(isSure)) expect(fleet.room(1_000)).toBe(open.reduce((sum, node) => sum + node.room, 0));
+  // Every one of them can be picked, and nobody else.
+  for (const node of nodes.filter(isSure)) {
+    expect(fleet.pick((other) => other === node, new Set()) === node).toBe(open.includes(node));
+  }
+  for (const node of nodes) {
+    expect(node.cap).toBeLessThanOrEqual(2 * node.offer.slots);
+    expect(node.runs.size).toBeLessThanOrEqual(2 * node.offer.slots);
+    if (node.link === null) expect(node.room).toBe(0);
+  }
+}

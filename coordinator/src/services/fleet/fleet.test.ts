@@ -1,0 +1,154 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { aLink, anOffer } from "@proof-of-compute/tests/support/fleet";
+import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { SqliteStore } from "../../adapters/sqlite/store.ts";
+import type { Owner } from "../../domain/owner.ts";
+import { Metrics } from "../../metrics.ts";
+import { Fleet } from "./fleet.ts";
+import type { Run } from "./live-node.ts";
+
+const LEASE_MS = 30_000;
+const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
+const logger = pino({ level: "silent" });
+let directory: string;
+let store: SqliteStore;
+let clock: ManualClock;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "fleet-"));
+  store = new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
+  await store.start();
+  clock = new ManualClock();
+});
+afterEach(async () => {
+  await store.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function newFleet(self: Owner = SELF): { fleet: Fleet; rooms: () => number } {
+  const fleet = new Fleet(
+    { store, clock, logger, metrics: new Metrics(), random: () => 0 },
+    { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
+  );
+  let rooms = 0;
+  fleet.start({ room: () => rooms++, joined: () => {}, offline: () => {} });
+  return { fleet, rooms: () => rooms };
+}
+
+test("nodes that an earlier run left online are suspect until they come back, and offline if they do not", async () => {
+  const [stays, leaves] = [anOffer(), anOffer()];
+  const before = newFleet().fleet;
+  for (const each of [stays, leaves]) before.announce(await before.join(each, aLink()));
+  const lastSeen = clock.now();
+  await before.stop();
+
+  clock.advance(60_000);
+  const { fleet } = newFleet({ ...SELF, incarnation: "0x02" });
+  await fleet.recover();
+  expect(await store.node(leaves.nodeId)).toMatchObject({ status: "suspect", lastSeen });
+  fleet.announce(await fleet.join(stays, aLink()));
+  await store.releaseNodes([{ ...SELF, incarnation: "0x02" }]);
+  await fleet.stop();
+  expect(fleet.counts()).toEqual({ online: 1, suspect: 0 });
+  expect(await store.node(leaves.nodeId)).toMatchObject({ status: "offline", lastSeen });
+  expect(await store.node(stays.nodeId)).toMatchObject({ status: "online" });
+});
+
+test("nodes that an earlier run left are stored together, not one commit after the other", async () => {
+  const before = newFleet().fleet;
+  const offers = Array.from({ length: 10 }, () => anOffer());
+  for (const offer of offers) before.announce(await before.join(offer, aLink()));
+  await before.stop();
+  const { saveNode } = store;
+  let asked = 0;
+  let most = 0;
+  store.saveNode = async (node) => {
+    most = Math.max(most, ++asked);
+    return saveNode(node).finally(() => asked--);
+  };
+  await newFleet({ ...SELF, incarnation: "0x02" }).fleet.recover();
+  expect(most).toBe(offers.length);
+});
+
+test("a node has no room before its session was announced", async () => {
+  const { fleet, rooms } = newFleet();
+  const node = await fleet.join(anOffer(), aLink());
+  await clock.run(5_000);
+  expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([0, 0, undefined]);
+  fleet.announce(node);
+  expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([1, 1, node]);
+  // A second session of the same node starts without room as well.
+  await fleet.join(node.offer, aLink());
+  expect(node.room).toBe(0);
+  await fleet.stop();
+});
+
+test("a node that said that it leaves is offline at once, one that was lost is waited for", async () => {
+  const { fleet } = newFleet();
+  const [leaves, lost] = [anOffer(), anOffer()];
+  for (const each of [leaves, lost]) {
+    const own = aLink();
+    const node = await fleet.join(each, own);
+    node.draining = each === leaves;
+    fleet.leave(node, own);
+  }
+  await fleet.stop();
+  expect(await store.node(leaves.nodeId)).toMatchObject({ status: "offline" });
+  expect(await store.node(lost.nodeId)).toMatchObject({ status: "suspect" });
+});
+
+test("a node that another coordinator holds by now is left to that one", async () => {
+  const { fleet } = newFleet();
+  const offer = anOffer();
+  const link = aLink();
+  const node = await fleet.join(offer, link);
+  fleet.announce(node);
+  const other = { coordinatorId: "other", incarnation: "0x02" } as const;
+  await store.joinNode(node.toNode(other));
+
+  await clock.run(2_500);
+  await fleet.stop();
+  expect(link.closed).toBe(true);
+  expect(node.link).toBeNull();
+  expect(await store.node(node.id)).toMatchObject({ status: "online", owner: other });
+});
+
+test("a node that says that it failed pauses, twice as long each time, until a result of it is right", async () => {
+  const { fleet } = newFleet();
+  const node = await fleet.join(anOffer(), aLink());
+  fleet.announce(node);
+  const pause = () => node.pausedUntil - clock.monotonic();
+  for (const seconds of [2, 4, 8]) {
+    fleet.blame(node, "failed");
+    expect([pause(), fleet.pick(() => true, new Set())]).toEqual([seconds * 1_000, undefined]);
+  }
+  fleet.credit(node);
+  fleet.blame(node, "failed");
+  expect(pause()).toBe(2_000);
+  // A lost lease is no word of its own: the node may not have noticed.
+  fleet.blame(node, "lost");
+  expect([pause(), node.faults, node.cap]).toEqual([2_000, 5, 1]);
+  await fleet.stop();
+});
+
+test("only sessions and nodes that still hold work take up room, however many came and went", async () => {
+  const { fleet } = newFleet();
+  const passBy = async () => {
+    const link = aLink();
+    const node = await fleet.join(anOffer(), link);
+    fleet.leave(node, link);
+    return node;
+  };
+  const gone = await passBy();
+  for (let i = 0; i < 19; i++) await passBy();
+  for (let i = 0; i < 9; i++) await fleet.join(anOffer(), aLink());
+  const works = await passBy();
+  works.runs.set("0x01", {} as Run);
+  await expect(fleet.join(anOffer(), aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
+  await expect(fleet.join(gone.offer, aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
+  expect(await fleet.join(works.offer, aLink())).toBe(works);
+  await fleet.stop();
+});

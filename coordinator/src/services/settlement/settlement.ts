@@ -1,0 +1,321 @@
+import type { Address } from "@proof-of-compute/proto";
+import type { Logger } from "pino";
+import type { Batch, BatchState } from "../../domain/batch.ts";
+import { ComputeError } from "../../domain/errors.ts";
+import type { Owner } from "../../domain/owner.ts";
+import { type BlockTag, ContractRefusal, type SentTransaction } from "../../ports/chain.ts";
+import { abortable } from "../../util/abortable.ts";
+import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
+import { type BindInit, bindStore } from "./bind.ts";
+import { SettlementLock, type SettlementPeers } from "./lock.ts";
+import type { SettlementState, SettlementStatus } from "./status.ts";
+import { readSettlementView, type SettlementView } from "./view.ts";
+
+/** Failures in a row lengthen the pause up to this, in milliseconds. */
+const MAX_PAUSE_MS = 30_000;
+/** Polls between looks at the chain while nothing waits; a receipt ends that at once. */
+const IDLE_POLLS = 10;
+/** How often the recorder's role and balance are read at least, in milliseconds; also after each batch. */
+const IDENTIFY_MS = 60_000;
+/** Batches that the recorder must be able to pay for, below which the log warns. */
+const LOW_BALANCE_BATCHES = 10n;
+/** Failures in a row after which another coordinator may try: the RPC may be away from here alone. */
+const FAILURES_OF_A_LEADER = 5;
+/** Times `resendMs` after which a batch that is not recorded is somebody's concern. */
+const LATE_AFTER = 2;
+
+/** What settlement works on. */
+export interface SettlementComponents extends CloserComponents {
+  readonly peers: SettlementPeers;
+}
+
+/** When batches close, and how often the chain is looked at. */
+export interface SettlementInit extends CloserInit, BindInit {
+  /** Milliseconds between looks at the chain while something is on its way. */
+  readonly pollMs: number;
+  /** A transaction that is not included after so many milliseconds is replaced. */
+  readonly resendMs: number;
+}
+
+/** Nothing goes on until the contract's owner or whoever runs the coordinator does something, and then it does by itself. */
+class NotRecorder extends Error {
+  override readonly name = "NotRecorder";
+
+  constructor(recorder: Address) {
+    super(`${recorder} is not the contract's recorder: its owner calls setRecorder, or the key here has to change`);
+  }
+}
+
+/**
+ * Brings receipts to the chain, each exactly once. Two rules carry that, and no lease or memory: a batch never changes once
+ * it is stored, and it is recorded when the contract holds its root at the finalized block. Every step is decided from what
+ * the store and the chain say now; whatever a crash, a reorg or a wiped local chain took back is simply sent again.
+ */
+export class Settlement {
+  readonly #components: SettlementComponents;
+  readonly #init: SettlementInit;
+  readonly #log: Logger;
+  readonly #closer: BatchCloser;
+  readonly #lock: SettlementLock;
+  #status: SettlementStatus;
+  #abort = new AbortController();
+  #loop: Promise<void> | undefined;
+  #wake: (() => void) | undefined;
+  /** The one transaction on its way. */
+  #inFlight: { readonly batchId: number; readonly sent: SentTransaction; readonly at: number } | undefined;
+  #identifiedAt = Number.NEGATIVE_INFINITY;
+  /** What somebody should do soon although settlement runs. */
+  #warning: string | undefined;
+  /** The oldest batch that is not recorded, and since when it is that, on the monotonic clock. */
+  #oldest: { readonly id: number; readonly since: number } | undefined;
+
+  constructor(components: SettlementComponents, init: SettlementInit) {
+    this.#components = components;
+    this.#init = init;
+    this.#log = components.logger;
+    this.#closer = new BatchCloser(components, init);
+    this.#lock = new SettlementLock(components);
+    const { chainId, contract } = components.chain;
+    this.#status = { state: "waiting", reason: "the chain was not asked yet", chainId, contract, openBatches: 0 };
+  }
+
+  /** Binds the store to the contract and begins. Throws STORE_BOUND_ELSEWHERE. */
+  async start(): Promise<void> {
+    if (this.#loop) return;
+    await bindStore(this.#components, this.#init);
+    this.#abort = new AbortController();
+    this.#loop = this.#run(this.#abort.signal);
+  }
+
+  /** Ends at the next step. What was under way is picked up by the next start. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#loop;
+    this.#loop = undefined;
+  }
+
+  status(): SettlementStatus {
+    return this.#status;
+  }
+
+  /** A receipt came in: an idle settlement looks after it. Cheap. */
+  nudge(): void {
+    this.#wake?.();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted && this.#status.state !== "stopped") {
+      let pause: number;
+      try {
+        pause = await this.#step(signal);
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) break;
+        await this.#fail(error, signal);
+        pause = Math.min(this.#init.pollMs * 2 ** failures++, Math.max(MAX_PAUSE_MS, this.#init.pollMs));
+        if (failures % FAILURES_OF_A_LEADER === 0) await this.#lock.release();
+      }
+      if (pause > 0 && !signal.aborted) await this.#sleep(pause, signal);
+    }
+    await this.#lock.release();
+  }
+
+  /** One look at chain and store, and what follows from it. Returns how long to wait before the next. */
+  async #step(signal: AbortSignal): Promise<number> {
+    const { chain, store } = this.#components;
+    const leader = await abortable(this.#lock.take(), signal);
+    if (leader) return this.#standBy(leader);
+    await this.#identify(signal);
+    // The chain first: whatever it holds by then was in the store before it was sent.
+    const next = await abortable(chain.nextBatchId("latest"), signal);
+    const before = await readSettlementView(store, next);
+    this.#update({ openBatches: before.open.length, lastRecorded: before.recorded?.id });
+    const view = { ...before, open: await this.#compare(before, next, signal) };
+    let progress: boolean;
+    let dueIn: number;
+    try {
+      progress = await this.#send(view, next, signal);
+      dueIn = await this.#closer.dueIn();
+      // Only when the head holds all before it, because the contract is asked whether it would take the new one.
+      if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
+    } finally {
+      // Neither keeps the other: an RPC that cannot tell what is final, and a batch that cannot go out.
+      await this.#finalize(view, next, signal);
+    }
+    this.#set("running", this.#lateness(view) ?? this.#warning);
+    if (progress) return 0;
+    const { pollMs } = this.#init;
+    if (this.#status.openBatches > 0 || dueIn === 0) return pollMs;
+    return dueIn === Number.POSITIVE_INFINITY ? IDLE_POLLS * pollMs : Math.min(pollMs, dueIn);
+  }
+
+  /** Another coordinator leads: this one only tells how far that one is, from the store. */
+  async #standBy(leader: Owner): Promise<number> {
+    const { open, recorded } = await readSettlementView(this.#components.store, Number.POSITIVE_INFINITY);
+    this.#inFlight = undefined;
+    this.#oldest = undefined;
+    this.#identifiedAt = Number.NEGATIVE_INFINITY;
+    const unknown = { recorder: undefined, recorderBalance: undefined };
+    this.#update({ openBatches: open.length, lastRecorded: recorded?.id, ...unknown });
+    this.#set("standby", `${leader.coordinatorId} records`);
+    return IDLE_POLLS * this.#init.pollMs;
+  }
+
+  /** Compares roots at the head: marks what it includes, takes back what it lost, and stops at what contradicts the store. */
+  async #compare({ open, recorded, lastId }: SettlementView, next: number, signal: AbortSignal): Promise<Batch[]> {
+    if (next > lastId + 1) throw stopped(`the chain holds batch ${next - 1}, which the store lacks`);
+    if (recorded?.id === next - 1) await this.#holds(recorded, "latest", signal);
+    const compared: Batch[] = [];
+    for (const batch of open) {
+      // The chain was asked for its next id before the store was read, where another leader may have been quicker.
+      const mayHold = batch.id < next || batch.state !== "closed";
+      const included = mayHold && (await this.#holds(batch, "latest", signal));
+      let state = batch.state;
+      if (included && batch.state === "closed") state = "included";
+      if (!included && batch.state !== "closed") {
+        // Unless it is another chain that the RPC serves now.
+        await this.#identify(signal, 0);
+        this.#log.warn({ batchId: batch.id, was: batch.state }, "the chain took a batch back; it will be sent again");
+        if (this.#inFlight?.batchId === batch.id) this.#inFlight = undefined;
+        state = "closed";
+      }
+      if (state !== batch.state) await this.#move(batch, state, signal);
+      compared.push({ ...batch, state });
+    }
+    return compared;
+  }
+
+  /** Sends what the chain lacks, in order, the next one only when the head holds the one before. */
+  async #send({ open }: SettlementView, next: number, signal: AbortSignal): Promise<boolean> {
+    const { chain, clock, store } = this.#components;
+    let progress = false;
+    for (const batch of open) {
+      if (batch.id < next || batch.state !== "closed") continue;
+      const before = this.#inFlight?.batchId === batch.id ? this.#inFlight : undefined;
+      if (before && clock.monotonic() - before.at < this.#init.resendMs) break;
+      const sent = await abortable(chain.send(batch, before?.sent), signal);
+      this.#inFlight = { batchId: batch.id, sent, at: clock.monotonic() };
+      this.#identifiedAt = Number.NEGATIVE_INFINITY;
+      this.#log.info({ batchId: batch.id, transaction: sent.hash, again: before !== undefined }, "sent a batch");
+      await store.updateBatch(batch.id, { state: "closed", transaction: sent.hash }, "closed");
+      if (!(await this.#holds(batch, "latest", signal))) break;
+      progress = true;
+    }
+    return progress;
+  }
+
+  /** Marks what the finalized block holds. */
+  async #finalize({ open }: SettlementView, next: number, signal: AbortSignal): Promise<void> {
+    const candidates = open.filter(({ id }) => id < next);
+    if (candidates.length === 0) return;
+    const final = await abortable(this.#components.chain.nextBatchId("finalized"), signal);
+    for (const batch of candidates) {
+      if (batch.id >= final || !(await this.#holds(batch, "finalized", signal))) break;
+      if (!(await this.#move(batch, "recorded", signal))) break;
+      this.#update({ lastRecorded: batch.id, openBatches: this.#status.openBatches - 1 });
+    }
+  }
+
+  /** Whether the contract holds the batch; another root in its place stops settlement. */
+  async #holds(batch: Batch, at: BlockTag, signal: AbortSignal): Promise<boolean> {
+    const root = await abortable(this.#components.chain.rootOf(batch.id, at), signal);
+    if (root === null) return false;
+    if (root === batch.root) return true;
+    throw stopped(`batch ${batch.id} has the root ${root} on the chain and ${batch.root} in the store`);
+  }
+
+  /** False when another leader has moved it meanwhile; what that one saw is newer. */
+  async #move(batch: Batch, state: BatchState, signal: AbortSignal): Promise<boolean> {
+    const { chain, store } = this.#components;
+    // For people only: an RPC that serves no logs must not be in the way.
+    const found = state === "closed" ? null : chain.recording(batch.id).catch(() => null);
+    const recording = await abortable(Promise.resolve(found), signal);
+    const change = { state, ...recording };
+    if (!(await store.updateBatch(batch.id, change, batch.state))) return false;
+    this.#log.info({ batchId: batch.id, ...change }, "a batch moved on");
+    this.#components.onChange?.({ ...batch, ...change });
+    return true;
+  }
+
+  /** What to tell people of a batch that should have been final long ago. */
+  #lateness({ open: [first] }: SettlementView): string | undefined {
+    const now = this.#components.clock.monotonic();
+    if (first?.id !== this.#oldest?.id) this.#oldest = first && { id: first.id, since: now };
+    if (!first || now - this.#oldest!.since < LATE_AFTER * this.#init.resendMs) return undefined;
+    return first.state === "closed"
+      ? `batch ${first.id} was sent, but no block takes it: the chain stands still, or the RPC loses transactions`
+      : `a block holds batch ${first.id}, but none that is final: finality lags behind`;
+  }
+
+  /** Reads chain id, role and balance, unless that was done less than `maxAgeMs` ago. */
+  async #identify(signal: AbortSignal, maxAgeMs = IDENTIFY_MS): Promise<void> {
+    const { chain, clock } = this.#components;
+    if (clock.monotonic() - this.#identifiedAt < maxAgeMs) return;
+    const { recorder, isRecorder, balance } = await abortable(chain.identify(), signal);
+    this.#identifiedAt = clock.monotonic();
+    this.#update({ recorder, recorderBalance: balance });
+    if (!isRecorder) throw new NotRecorder(recorder);
+    const poor = balance < LOW_BALANCE_BATCHES * (this.#inFlight?.sent.maxCost ?? 0n);
+    this.#warning = poor
+      ? `${recorder} can pay for fewer than ${LOW_BALANCE_BATCHES} more batches: send it coins`
+      : undefined;
+  }
+
+  #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        cancel();
+        signal.removeEventListener("abort", end);
+        this.#wake = undefined;
+        resolve();
+      };
+      const cancel = this.#components.clock.after(ms, end);
+      signal.addEventListener("abort", end, { once: true });
+      if (ms > this.#init.pollMs && this.#status.state === "running") this.#wake = end;
+    });
+  }
+
+  async #fail(error: unknown, signal: AbortSignal): Promise<void> {
+    // Whatever it is, the next look begins with who and where.
+    this.#identifiedAt = Number.NEGATIVE_INFINITY;
+    // Somebody sent the batch meanwhile, or a reorg took the one before it back: the next look tells.
+    if (error instanceof ContractRefusal && error.error === "BatchOutOfOrder") return;
+    // Another coordinator may have the key that the contract wants.
+    if (error instanceof NotRecorder) await this.#lock.release();
+    const contradicts = error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED";
+    if (!contradicts) return this.#set("waiting", messageOf(error), error);
+    // Only the chain that the store belongs to can contradict it.
+    const elsewhere = await abortable(this.#components.chain.identify(), signal).then(
+      () => undefined,
+      (cause: unknown) => cause,
+    );
+    if (elsewhere === undefined) this.#set("stopped", messageOf(error), error);
+    else if (!signal.aborted) this.#set("waiting", messageOf(elsewhere), elsewhere);
+  }
+
+  #update(change: Partial<SettlementStatus>): void {
+    this.#status = { ...this.#status, ...change };
+  }
+
+  /** Says once what changed. */
+  #set(state: SettlementState, reason?: string, error?: unknown): void {
+    const before = this.#status;
+    if (before.state === state && before.reason === reason) return;
+    this.#update({ state, reason });
+    if (state === "standby") this.#log.info({ reason }, "settlement stands by");
+    else if (state === "running" && reason === undefined) this.#log.info("settlement runs");
+    else if (state === "running") this.#log.warn({ reason }, "settlement runs, but not for long");
+    else if (state === "stopped") this.#log.error({ reason }, "settlement stopped: somebody has to look");
+    else if (error instanceof ComputeError) this.#log.warn({ reason }, "settlement waits");
+    else this.#log.error({ reason, err: error }, "settlement waits");
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function stopped(reason: string): ComputeError {
+  return new ComputeError("SETTLEMENT_STOPPED", `${reason}: see npm run reconcile`);
+}

@@ -1,0 +1,171 @@
+import { describe, expect, it } from "vitest";
+import {
+  ConfigError,
+  localForms,
+  publicGrpcAddress,
+  publicRpcUrl,
+  readSettings,
+  resolveSettings,
+  SETTINGS,
+} from "./settings.ts";
+
+const KEY = `0x${"5e".repeat(32)}`;
+const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+
+/** What is said of settings that do not work. */
+function problem(text: Readonly<Record<string, string>>): string {
+  try {
+    resolveSettings(text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  return expect.unreachable("the settings were taken");
+}
+
+describe("settings", () => {
+  it("all have defaults that work together, and an empty one is an unset one", () => {
+    const empty = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, ""]));
+    expect(resolveSettings(empty)).toEqual(resolveSettings({}));
+    expect(resolveSettings({})).toMatchObject({
+      GRPC_ADDRESS: { host: "127.0.0.1", port: 50051 },
+      HTTP_ADDRESS: { host: "127.0.0.1", port: 3000 },
+      XDC_RPC_URL: undefined,
+      LEASE_TIME: 30_000,
+      INSECURE: false,
+    });
+  });
+
+  it.each([
+    ["GRPC_ADDRESS", "[::1]:50051", { host: "::1", port: 50051 }],
+    ["LEASE_TIME", "1.5m", 90_000],
+    ["TASK_DEADLINE", "7d", 604_800_000],
+    ["PROOF_OF_COMPUTE_ADDRESS", CONTRACT.replace("0x", "xdc"), CONTRACT],
+    ["GRPC_AUDIENCES", " nodes.example:443 ,[::1]:1,", ["nodes.example:443", "[::1]:1"]],
+    ["PUBLIC_GRPC_ADDRESS", "nodes.example:443", "nodes.example:443"],
+    ["PUBLIC_ORIGINS", "https://Hub.Example/, http://127.0.0.1:80", ["https://hub.example", "http://127.0.0.1"]],
+    ["ALLOW_SELF_TASKS", "false", false],
+    ["TRUST_PROXY", "false", 0],
+    ["TRUST_PROXY", "true", 1],
+    ["TRUST_PROXY", "2", 2],
+    ["TRUST_PROXY", "10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]],
+    ["MAX_ATTEMPTS", "5", 5],
+  ] as const)("%s takes %j", (name, text, value) => {
+    expect(resolveSettings({ [name]: text })[name]).toEqual(value);
+  });
+
+  const duration = 'a duration such as "500ms", "30s", "5m", "1h" or "7d"';
+  const hostPort = 'an address such as "127.0.0.1:50051" or "[::1]:3000"';
+  const origin = (text: string) => `an origin such as "https://hub.example", not "${text}"`;
+  it.each([
+    ["GRPC_ADDRESS", "50051", hostPort],
+    ["GRPC_ADDRESS", "127.0.0.1:65536", hostPort],
+    ["HTTP_ADDRESS", "http://127.0.0.1:3000", hostPort],
+    ["HTTP_ADDRESS", "::1:3000", hostPort],
+    ["GRPC_AUDIENCES", "nodes.example:443,nodes.example", hostPort],
+    ["PUBLIC_GRPC_ADDRESS", "https://nodes.example", hostPort],
+    ["PUBLIC_ORIGINS", "hub.example", origin("hub.example")],
+    ["PUBLIC_ORIGINS", "hub.example:443", origin("hub.example:443")],
+    ["PUBLIC_ORIGINS", "https://hub.example,https://hub.example/app", origin("https://hub.example/app")],
+    ["PUBLIC_RPC_URL", "rpc.example", 'a URL such as "https://rpc.example"'],
+    ["PUBLIC_RPC_URL", "ws://rpc.example", 'a URL such as "https://rpc.example"'],
+    ["LEASE_TIME", "30", duration],
+    ["LEASE_TIME", "-1s", duration],
+    ["COORDINATOR_ID", "one two", "1 to 64 letters, digits"],
+    ["MAX_ATTEMPTS", "0", "a whole number from 1 to 100"],
+    ["MAX_ATTEMPTS", "2.5", "a whole number from 1 to 100"],
+    ["MAX_NODES", "many", "a whole number from 1 to 100000"],
+    ["BATCH_MAX_PROVIDERS", "501", "a whole number from 1 to 500"],
+    ["INSECURE", "yes", "true or false"],
+    ["TRUST_PROXY", "proxy.example", "true, false, how many proxies"],
+    ["TRUST_PROXY", "0.0.0.0/0", "true, false, how many proxies"],
+    ["TRUST_PROXY", "::/0", "true, false, how many proxies"],
+    ["TRUST_PROXY", "10.0.0.1/33", "true, false, how many proxies"],
+    ["TRUST_PROXY", "-1", "true, false, how many proxies"],
+    ["PROOF_OF_COMPUTE_ADDRESS", CONTRACT.replace("F", "f"), ""],
+    ["LOG_LEVEL", "loud", ""],
+  ])("%s refuses %j in one line that names its flag", (name, text, expected) => {
+    const said = problem({ [name]: text });
+    expect(said).toContain(`${name} (--${name.toLowerCase().replaceAll("_", "-")}): ${expected}`);
+    expect(said).not.toContain("\n");
+  });
+
+  it("are all checked before anything is said", () => {
+    expect(problem({ LEASE_TIME: "soon", MAX_NODES: "0", LOG: "xml" }).split("\n")).toHaveLength(3);
+  });
+
+  it.each([
+    ["RECORDER_PRIVATE_KEY", KEY.slice(2)],
+    ["METRICS_TOKEN", "hunter2"],
+    ["XDC_RPC_URL", "rpc.example/v1/api-key-5e5e"],
+  ])("that are secret are never said: %s", (name, secret) => {
+    const said = problem({ [name]: secret });
+    expect(said).toMatch(new RegExp(`^${name}: `));
+    expect(said).not.toContain(secret);
+  });
+
+  it.each<[string, Record<string, string>, RegExp | undefined]>([
+    ["node stream beyond loopback", { GRPC_ADDRESS: "0.0.0.0:50051" }, /GRPC_ADDRESS 0\.0\.0\.0.*TLS_CERT.*--insecure/],
+    ["REST beyond loopback", { HTTP_ADDRESS: "[::]:3000" }, /HTTP_ADDRESS ::.*proxy with TLS.*--insecure/],
+    ["a name that is no loopback", { GRPC_ADDRESS: "127.example:1" }, /beyond loopback/],
+    ["both, if it must be", { GRPC_ADDRESS: "0.0.0.0:1", HTTP_ADDRESS: "[::]:2", INSECURE: "true" }, undefined],
+    ["node stream with TLS", { GRPC_ADDRESS: "0.0.0.0:1", TLS_CERT: "c", TLS_KEY: "k" }, undefined],
+    ["localhost", { GRPC_ADDRESS: "localhost:1", HTTP_ADDRESS: "[::1]:2" }, undefined],
+    ["half of TLS", { TLS_CERT: "c" }, /TLS_CERT and TLS_KEY go together/],
+    ["a chain alone", { XDC_RPC_URL: "http://127.0.0.1:1" }, /XDC_RPC_URL needs PROOF_OF_COMPUTE_ADDRESS and RECORDER/],
+    ["MongoDB", { MONGODB_URI: "mongodb://localhost/proof_of_compute?replicaSet=rs0" }, undefined],
+    ["something else than MongoDB", { MONGODB_URI: "postgres://localhost" }, /MONGODB_URI: a URI such as "mongodb:/],
+  ])("are checked together: %s", (_, text, expected) => {
+    if (expected) expect(problem(text)).toMatch(expected);
+    else expect(() => resolveSettings(text)).not.toThrow();
+  });
+});
+
+describe("the command line", () => {
+  const read = (flags: string[], environment = {}) => readSettings(["node", "coordinator", ...flags], environment, "1");
+
+  it("goes before the environment, and a flag alone means true", () => {
+    const environment = { LEASE_TIME: "1s", MAX_ATTEMPTS: "7" };
+    const settings = read(["--lease-time", "2s", "--insecure", "--http-address", "0.0.0.0:3000"], environment);
+    expect(settings).toMatchObject({ LEASE_TIME: 2_000, MAX_ATTEMPTS: 7, INSECURE: true });
+  });
+
+  it("has a flag for every setting that is no secret", () => {
+    const secret = new Set(Object.entries(SETTINGS).flatMap(([name, entry]) => ("secret" in entry ? [name] : [])));
+    expect([...secret]).toContain("RECORDER_PRIVATE_KEY");
+    for (const [name, { default: text }] of Object.entries(SETTINGS)) {
+      if (!secret.has(name) && text !== undefined)
+        expect(() => read([`--${name.toLowerCase().replaceAll("_", "-")}`, text])).not.toThrow();
+    }
+  });
+});
+
+describe("what others are told", () => {
+  it("is every local name of a listener on this machine", () => {
+    expect(localForms({ host: "0.0.0.0", port: 1 })).toEqual(["0.0.0.0:1", "127.0.0.1:1", "localhost:1", "[::1]:1"]);
+    expect(localForms({ host: "10.0.0.7", port: 1 })).toEqual(["10.0.0.7:1"]);
+  });
+
+  it("is a node stream's address that a daemon can dial, or PUBLIC_GRPC_ADDRESS is wanted", () => {
+    const settings = (GRPC_ADDRESS: string, rest = {}) => resolveSettings({ GRPC_ADDRESS, INSECURE: "true", ...rest });
+    expect(publicGrpcAddress(settings("[::1]:0"), 7)).toEqual({ address: "[::1]:7", wanted: false });
+    expect(publicGrpcAddress(settings("10.0.0.7:0"), 7)).toEqual({ address: "10.0.0.7:7", wanted: false });
+    for (const anywhere of ["0.0.0.0", "[::]"]) {
+      expect(publicGrpcAddress(settings(`${anywhere}:0`), 7)).toEqual({ address: `${anywhere}:7`, wanted: true });
+      const named = { PUBLIC_GRPC_ADDRESS: "nodes.example:443" };
+      expect(publicGrpcAddress(settings(`${anywhere}:0`, named), 7)).toEqual({
+        address: "nodes.example:443",
+        wanted: false,
+      });
+    }
+  });
+
+  it("is never the RPC of a public chain that this coordinator uses, which may carry a key", () => {
+    const text = { PROOF_OF_COMPUTE_ADDRESS: CONTRACT, RECORDER_PRIVATE_KEY: KEY };
+    const settings = resolveSettings({ ...text, XDC_RPC_URL: "https://rpc.example/v1/api-key" });
+    expect(publicRpcUrl(settings, 51)).toBe("https://erpc.apothem.network");
+    expect(publicRpcUrl(settings, 77)).toBeUndefined();
+    expect(publicRpcUrl({ ...settings, PUBLIC_RPC_URL: "https://open.example" }, 51)).toBe("https://open.example");
+    expect(publicRpcUrl({ ...settings, XDC_RPC_URL: "http://127.0.0.1:8545" }, 31337)).toBe("http://127.0.0.1:8545");
+  });
+});

@@ -1,0 +1,171 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { toHex } from "@proof-of-compute/proto";
+import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
+import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { newIdentity } from "./identity.ts";
+import { Outbox } from "./outbox.ts";
+import { Courier } from "./result-sender.ts";
+import type { Link, NodeMessage } from "./session.ts";
+
+/** A stream that takes `room` messages, then none until its test makes room again. */
+class ScriptedLink implements Link {
+  readonly welcome = { inlineOutputBytes: 65536 } as Link["welcome"];
+  readonly sent: NodeMessage[] = [];
+  open = true;
+  room = Number.POSITIVE_INFINITY;
+  #drain = Promise.withResolvers<void>();
+
+  send(message: NodeMessage): boolean {
+    this.sent.push(message);
+    return this.sent.length < this.room;
+  }
+
+  writable(): Promise<void> {
+    return this.#drain.promise;
+  }
+
+  makeRoom(room: number): void {
+    this.room = this.sent.length + room;
+    this.#drain.resolve();
+    this.#drain = Promise.withResolvers();
+  }
+
+  of<C extends NodeMessage["$case"]>($case: C) {
+    return this.sent.filter((message) => message.$case === $case).map(({ value }) => value);
+  }
+}
+
+async function courier() {
+  const link = new ScriptedLink();
+  const kept = new Map<string, Uint8Array>();
+  const disk = { readable: true };
+  const outbox = {
+    has: (id: string) => kept.has(id),
+    output: async (id: string) => {
+      if (!disk.readable) throw new Error("EMFILE");
+      return kept.get(id) ?? null;
+    },
+  };
+  const errors: unknown[] = [];
+  const sender = new Courier(
+    { identity: await newIdentity(), outbox, link },
+    { wallet: new Uint8Array(20), retryMs: 5, onError: (error) => errors.push(error) },
+  );
+  const send = (bytes: number) => {
+    const { output, ...head } = finished(bytes);
+    kept.set(toHex(head.assignmentId), output);
+    sender.send(head);
+    return { ...head, output };
+  };
+  return { link, kept, disk, send, errors };
+}
+
+const frames = (link: ScriptedLink) => (link.of("results") as Results[]).map(({ results }) => results);
+
+describe("the courier", () => {
+  test("puts at most 256 results and a mebibyte into a frame, every result once", async () => {
+    const { link, send } = await courier();
+    const small = Array.from({ length: 600 }, () => send(16));
+    const middle = Array.from({ length: 40 }, () => send(65536));
+    await expect.poll(() => frames(link).flat().length).toBe(640);
+    for (const results of frames(link)) {
+      expect(results.length).toBeLessThanOrEqual(256);
+      expect(results.reduce((bytes, { output }) => bytes + output.length, 0)).toBeLessThanOrEqual(1024 * 1024);
+    }
+    const sent = frames(link).flat();
+    expect(sent.map(({ assignmentId }) => assignmentId)).toEqual(
+      [...small, ...middle].map(({ assignmentId }) => assignmentId),
+    );
+  });
+
+  test("stops at a full stream, in the middle of an output too, and goes on when it drains", async () => {
+    const { link, send, errors } = await courier();
+    link.room = 3;
+    const { output } = send(10 * 65536 + 1);
+    await expect.poll(() => link.sent.length).toBe(3);
+    // Whatever was to come without room would have come by now.
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.sent).toHaveLength(3);
+    link.makeRoom(2);
+    await expect.poll(() => link.sent.length).toBe(5);
+    link.makeRoom(100);
+    await expect.poll(() => frames(link).length).toBe(1);
+    const chunks = link.of("outputChunk") as OutputChunk[];
+    expect(chunks.map(({ offset }) => Number(offset))).toEqual(Array.from({ length: 11 }, (_, i) => i * 65536));
+    expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
+    expect(errors).toEqual([]);
+  });
+
+  test("closes one upload by its Results before it begins the next", async () => {
+    const { link, send } = await courier();
+    const uploads = [send(2 * 65536), send(2 * 65536), send(2 * 65536)];
+    await expect.poll(() => frames(link).length).toBe(3);
+    expect(link.sent.map(({ $case }) => $case)).toEqual(
+      uploads.flatMap(() => ["outputChunk", "outputChunk", "results"]),
+    );
+  });
+
+  test("leaves out what was settled meanwhile", async () => {
+    const { link, kept, send } = await courier();
+    const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];
+    kept.delete(toHex(gone.assignmentId));
+    kept.delete(toHex(cut.assignmentId));
+    await expect.poll(() => frames(link).length).toBe(1);
+    expect(frames(link)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
+  });
+
+  test("sends later what cannot be read now", async () => {
+    const { link, disk, send, errors } = await courier();
+    disk.readable = false;
+    const [small, large] = [send(16), send(2 * 65536)];
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.sent).toEqual([]);
+    disk.readable = true;
+    await expect.poll(() => frames(link).flat().length).toBe(2);
+    expect(frames(link).flat()).toMatchObject([{ output: small.output }, { outputDigest: large.outputDigest }]);
+    expect(errors).toEqual([]);
+  });
+
+  test.each([16, 5 * 65536])("leaves outputs of %d bytes that wait for room to the outbox", async (bytes) => {
+    const outbox = new Outbox(
+      { logger: recordingLogger().logger },
+      // Room for none in memory once they are written.
+      { dir: await temporaryFolder(), maxBytes: 2 ** 30, memoryBytes: 0 },
+    );
+    await outbox.start();
+    onTestFinished(() => outbox.stop());
+    const link = new ScriptedLink();
+    link.room = 1;
+    const sender = new Courier(
+      { identity: await newIdentity(), outbox, link },
+      { wallet: new Uint8Array(20), onError: () => {} },
+    );
+    const send = () => {
+      const result = finished(bytes);
+      sender.send(outbox.add(result));
+      return new WeakRef(result.output);
+    };
+    send();
+    await expect.poll(() => link.sent.length).toBe(1);
+    const waiting = send();
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc");
+    await expect
+      .poll(() => {
+        collectGarbage();
+        return waiting.deref() === undefined;
+      })
+      .toBe(true);
+  });
+
+  test("sends nothing after the end of its session", async () => {
+    const { link, send } = await courier();
+    link.open = false;
+    send(16);
+    send(5 * 65536);
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(link.of("results")).toEqual([]);
+  });
+});

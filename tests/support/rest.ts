@@ -1,0 +1,300 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { HttpPeers } from "@proof-of-compute/coordinator/adapters/http-peers";
+import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";
+import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/domain/batch";
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
+import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
+import type { RestComponents, RestInit, SettlementStatus } from "@proof-of-compute/coordinator/edges/rest/components";
+import { Metrics } from "@proof-of-compute/coordinator/metrics";
+import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
+import { Dispatch } from "@proof-of-compute/coordinator/services/dispatch/index";
+import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
+import { TaskWatch } from "@proof-of-compute/coordinator/services/watch/task-watch";
+import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type HDNodeWallet, Wallet } from "ethers";
+import { pino } from "pino";
+import { SiweMessage } from "siwe";
+import { ManualClock } from "./manual-clock.ts";
+
+/** Where the tests' site is. */
+export const ORIGIN = "https://hub.example";
+const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+const CHAIN_ID = 51;
+const VERSION = "0.0.0-test";
+const LEASE_MS = 30_000;
+
+/** What a facade under test is made of, where it is not as usual. */
+export interface RestChange {
+  readonly components?: Partial<RestComponents>;
+  readonly init?: Partial<RestInit>;
+  /** Another coordinator of the same network: same store, same clock. */
+  readonly beside?: { readonly store: Store; readonly clock: ManualClock };
+}
+
+/** A facade over the real store, fleet and scheduler; only the nodes' streams are missing. */
+export async function startRest(change: RestChange = {}) {
+  const directory = await mkdtemp(join(tmpdir(), "rest-"));
+  const logged: Record<string, unknown>[] = [];
+  const logger = pino({ level: "debug" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
+  const clock = change.beside?.clock ?? new ManualClock();
+  const store: Store = change.beside?.store ?? new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
+  await store.start();
+  const metrics = new Metrics();
+  const events = new TaskEvents();
+  const random = Math.random;
+  const blobs = new Map<Hex, Uint8Array>();
+  const [sessionSecret, peerSecret] = [await store.secret("sessions"), await store.secret("peers")];
+  const self = { coordinatorId: change.beside ? "second" : "first", incarnation: toHex(randomBytes(16)) };
+  const peers = new Peers(
+    { store, clock, logger, metrics, random },
+    { self, version: VERSION, startedAt: clock.now(), leaseMs: LEASE_MS },
+  );
+  await peers.start("http://127.0.0.1:0");
+  const link = new HttpPeers({ logger }, { secret: peerSecret });
+  const dispatch = new Dispatch(
+    { store, events, peers, link, clock, logger, metrics, random },
+    {
+      heartbeatMs: 5_000,
+      leaseMs: LEASE_MS,
+      maxNodes: 10,
+      maxAttempts: 3,
+      maxQueued: 50,
+      maxQueuedPerRequester: 30,
+      allowSelfTasks: true,
+      contract: { chainId: CHAIN_ID, address: CONTRACT },
+    },
+  );
+  const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
+  const { fleet, attempts, custody, scheduler } = dispatch;
+  await dispatch.start();
+  watch.start();
+  let settlement: SettlementStatus = { state: "running", openBatches: 0 };
+  const blobPort: Blobs = {
+    put: async (digest, bytes) => void blobs.set(digest, bytes),
+    get: async (digest) => blobs.get(digest) ?? null,
+    has: async (digest) => blobs.has(digest),
+    delete: async (digest) => void blobs.delete(digest),
+  };
+  const app = await createRest(
+    {
+      store,
+      blobs: blobPort,
+      clock,
+      logger,
+      events,
+      scheduler,
+      watch,
+      peers,
+      presence: fleet,
+      settlement: { status: () => settlement },
+      metrics,
+      ...change.components,
+    },
+    {
+      address: { host: "127.0.0.1", port: 0 },
+      trustProxy: 0,
+      // As an operator may write it.
+      publicOrigins: [`${ORIGIN.toUpperCase()}/`],
+      sessionSecret,
+      peerSecret,
+      hubDirectory: join(directory, "no-hub"),
+      network: {
+        name: "apothem",
+        chainId: CHAIN_ID,
+        rpcUrl: "https://erpc.apothem.network",
+        contractAddress: CONTRACT,
+        explorerUrl: "https://testnet.xdcscan.com",
+      },
+      grpcAddress: "127.0.0.1:50051",
+      version: VERSION,
+      defaultDeadlineMs: 3_600_000,
+      ...change.init,
+    },
+  );
+
+  /** A session's cookie, by the way a browser gets it. */
+  async function signIn(
+    wallet: HDNodeWallet = Wallet.createRandom(),
+  ): Promise<{ wallet: HDNodeWallet; cookie: string }> {
+    const { nonce, cookie } = await askNonce();
+    const response = await sendSignIn(await signed(wallet, { nonce }), cookie);
+    if (response.statusCode !== 200) throw new Error(`sign-in failed: ${response.body}`);
+    return { wallet, cookie: cookies(response.headers["set-cookie"]) };
+  }
+
+  async function askNonce(): Promise<{ nonce: string; cookie: string }> {
+    const response = await app.inject({ url: "/api/auth/nonce" });
+    return { nonce: response.json().nonce, cookie: cookies(response.headers["set-cookie"]) };
+  }
+
+  /** The body of a sign-in; right unless fields say otherwise. */
+  async function signed(wallet: HDNodeWallet, fields: Partial<SiweMessage>) {
+    const message = new SiweMessage({
+      domain: new URL(ORIGIN).host,
+      uri: ORIGIN,
+      address: wallet.address,
+      statement: "Sign in to Proof of Compute.",
+      version: "1",
+      chainId: CHAIN_ID,
+      issuedAt: new Date(clock.now()).toISOString(),
+      ...fields,
+    }).prepareMessage();
+    return { message, signature: await wallet.signMessage(message) };
+  }
+
+  const sendSignIn = (body: object, cookie: string) =>
+    app.inject({ method: "POST", url: "/api/auth/sign-in", payload: body, headers: { cookie, origin: ORIGIN } });
+
+  const sendTask = (cookie: string, body: object = {}, headers: Record<string, string> = {}) =>
+    app.inject({
+      method: "POST",
+      url: "/api/node/dispatch-task",
+      payload: body,
+      headers: { cookie, origin: ORIGIN, ...headers },
+    });
+
+  /** A node with a session; its stream swallows what is sent down. */
+  async function joinNode(wallet = addressFromBytes(randomBytes(20)), unitsPerSecond?: number): Promise<LiveNode> {
+    const link = {
+      sessionId: toHex(randomBytes(16)),
+      assign: () => {},
+      cancel: () => {},
+      ack: () => {},
+      reconnect: () => {},
+      close: () => {},
+    };
+    const node = await fleet.join(
+      {
+        nodeId: toHex(randomBytes(32)),
+        wallet,
+        version: "0.1.0",
+        kinds: ["matmul"],
+        slots: 2,
+        ...(unitsPerSecond !== undefined && { unitsPerSecond }),
+        hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
+        confirmed: false,
+        runningAssignmentIds: [],
+      },
+      link,
+    );
+    await custody.adopt(node);
+    fleet.announce(node);
+    return node;
+  }
+
+  /** The live run of a task at a node. */
+  function runOf(node: LiveNode, taskId: Hex) {
+    const run = [...node.runs.values()].find(({ task }) => task.id === taskId);
+    if (!run) throw new Error("the node does not run the task");
+    return run;
+  }
+
+  /** Completes a task as the intake does after a right result; `output` is what the node computed. */
+  async function complete(node: LiveNode, taskId: Hex, output: Uint8Array): Promise<Receipt> {
+    const run = runOf(node, taskId);
+    const { kind } = TaskSpec.decode(run.task.spec);
+    const { n, k } = kind!.value;
+    const receipt: Receipt = {
+      receiptId: run.assignment.id,
+      taskId,
+      nodeId: node.id,
+      provider: node.offer.wallet,
+      requester: run.task.requester,
+      kind: "matmul",
+      assurance: "proven",
+      specDigest: toHex(sha256(run.task.spec)),
+      spec: toHex(run.task.spec),
+      resultDigest: toHex(sha256(output)),
+      units: matmulUnits(n, k),
+      acceptedAt: clock.now(),
+      proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
+    };
+    await attempts.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
+    if (output.length > 64 * 64) blobs.set(receipt.resultDigest, output);
+    return receipt;
+  }
+
+  /** Closes a batch of all that waits, as settlement does. */
+  async function closeBatch(): Promise<Batch> {
+    const receipts = await store.unbatchedReceipts(1000);
+    const { root } = receiptTree(receipts.map(leafOf));
+    const batch = buildBatch(((await store.batches({ limit: 1 })).items[0]?.id ?? 0) + 1, receipts, root, clock.now());
+    if (!(await store.insertBatch(batch))) throw new Error("the batch was not taken");
+    events.publishAll();
+    return batch;
+  }
+
+  async function setBatch(id: number, state: Batch["state"], transaction?: Hex, block?: number): Promise<void> {
+    await store.updateBatch(id, { state, ...(transaction && { transaction }), ...(block !== undefined && { block }) });
+    events.publishAll();
+  }
+
+  /** Listens, as the other coordinators are told. */
+  async function listen(): Promise<number> {
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    await peers.moveTo(`http://127.0.0.1:${port}`);
+    return port;
+  }
+
+  return {
+    app,
+    store,
+    listen,
+    peers,
+    link,
+    peerSecret,
+    blobs: blobPort,
+    logger,
+    clock,
+    fleet,
+    attempts,
+    scheduler,
+    events,
+    logged,
+    directory,
+    signIn,
+    askNonce,
+    signed,
+    sendSignIn,
+    dispatch: sendTask,
+    joinNode,
+    runOf,
+    complete,
+    closeBatch,
+    setBatch,
+    setSettlement: (status: SettlementStatus) => {
+      settlement = status;
+    },
+    get: (url: string, cookie?: string) => app.inject({ url, headers: cookie === undefined ? {} : { cookie } }),
+    stop: async () => {
+      await app.close();
+      await watch.stop();
+      link.stop();
+      await dispatch.stop();
+      await peers.stop();
+      if (!change.beside) await store.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A running facade with its helpers. */
+export type RestHarness = Awaited<ReturnType<typeof startRest>>;
+
+/** The Cookie header that a browser would send after these Set-Cookie headers. */
+export function cookies(header: string | string[] | undefined): string {
+  return [header ?? []]
+    .flat()
+    .map((cookie) => cookie.split(";", 1)[0]!)
+    .filter((cookie) => !cookie.endsWith("="))
+    .join("; ");
+}

@@ -1,0 +1,42 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Coordinator, startCoordinator } from "@proof-of-compute/coordinator/coordinator";
+import { resolveSettings } from "@proof-of-compute/coordinator/settings/settings";
+import { pino } from "pino";
+import { storeSettings } from "./store.ts";
+
+/** A coordinator in this process on free loopback ports, with a data folder of its own. */
+export interface TestCoordinator extends Coordinator {
+  readonly dataDir: string;
+  readonly grpcAddress: string;
+  readonly origin: string;
+}
+
+/** Starts the real thing; `settings` in text form, as in the environment. The log goes nowhere unless LOG_LEVEL says so. */
+export async function startTestCoordinator(settings: Record<string, string> = {}): Promise<TestCoordinator> {
+  const temporary = settings.DATA_DIR === undefined;
+  const dataDir = settings.DATA_DIR ?? (await mkdtemp(join(tmpdir(), "proof-of-compute-")));
+  const coordinator = await startCoordinator(
+    resolveSettings({
+      GRPC_ADDRESS: "127.0.0.1:0",
+      HTTP_ADDRESS: "127.0.0.1:0",
+      DRAIN_TIMEOUT: "1s",
+      VERIFIER_THREADS: "1",
+      ...(await storeSettings(dataDir)),
+      ...settings,
+      DATA_DIR: dataDir,
+    }),
+    pino({ level: settings.LOG_LEVEL ?? "silent" }),
+  );
+  return {
+    ...coordinator,
+    dataDir,
+    grpcAddress: `127.0.0.1:${coordinator.grpcPort}`,
+    origin: `http://127.0.0.1:${coordinator.httpPort}`,
+    async stop() {
+      await coordinator.stop();
+      if (temporary) await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
+import type { Task } from "@proof-of-compute/coordinator/domain/task";
+import { Metrics } from "@proof-of-compute/coordinator/metrics";
+import type { Nudge } from "@proof-of-compute/coordinator/ports/peers";
+import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
+import type { Custody } from "@proof-of-compute/coordinator/services/cluster/takeover";
+import { Dispatch, type DispatchComponents } from "@proof-of-compute/coordinator/services/dispatch/index";
+import type { Attempts } from "@proof-of-compute/coordinator/services/dispatch/leases";
+import type { Scheduler } from "@proof-of-compute/coordinator/services/dispatch/scheduler";
+import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
+import type { LiveNode, Offer, Run } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
+import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
+import { pino } from "pino";
+import { aReceipt } from "../conformance/fixtures.ts";
+import { aLink, type NotedLink } from "./fleet.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+export const LEASE_MS = 30_000;
+export const HEARTBEAT_MS = 5_000;
+export const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+export const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+const logger = pino({ level: "silent" });
+
+/** What a coordinator is made of, without its edges and its checks, over a store that others share. */
+export class Coordinator {
+  readonly clock = new ManualClock();
+  readonly store: MemoryStore;
+  readonly peers: Peers;
+  /** For what is to stand on these services. */
+  readonly components: DispatchComponents;
+  readonly #dispatch: Dispatch;
+  readonly fleet: Fleet;
+  readonly attempts: Attempts;
+  readonly custody: Custody;
+  readonly scheduler: Scheduler;
+
+  constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
+    const { clock } = this;
+    const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
+    const common = { store, clock, logger, metrics: new Metrics(), random: () => 0.5 };
+    this.store = store;
+    this.peers = new Peers(common, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS });
+    this.components = { ...common, events: new TaskEvents(), peers: this.peers, link: { nudge } };
+    this.#dispatch = new Dispatch(this.components, {
+      heartbeatMs: HEARTBEAT_MS,
+      leaseMs: LEASE_MS,
+      maxNodes: 100,
+      maxAttempts: 3,
+      maxQueued: 2_300,
+      maxQueuedPerRequester: 2_000,
+      allowSelfTasks: true,
+      contract: undefined,
+    });
+    this.fleet = this.#dispatch.fleet;
+    this.attempts = this.#dispatch.attempts;
+    this.custody = this.#dispatch.custody;
+    this.scheduler = this.#dispatch.scheduler;
+  }
+
+  async start(): Promise<void> {
+    await this.peers.start(this.peers.self.coordinatorId);
+    await this.#dispatch.start();
+  }
+
+  /** A node opens its session here, as the stream does it. */
+  async join(offer: Offer, running: readonly Hex[] = []): Promise<{ node: LiveNode; link: NotedLink }> {
+    const link = aLink();
+    const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
+    node.cap = 2 * offer.slots;
+    await this.custody.adopt(node);
+    this.fleet.announce(node);
+    await settle();
+    return { node, link };
+  }
+
+  async submit(requester: Address, n = 512): Promise<Task> {
+    const spec = { kind: "matmul", n, k: 2 } as const;
+    const { task } = await this.scheduler.submit({ requester, spec, deadlineMs: 3_600_000 });
+    await settle();
+    return task;
+  }
+
+  /** The node's result is in, and was found to be right. */
+  complete(run: Run): Promise<void> {
+    const { assignment, task } = run;
+    const { id, nodeId, wallet: provider } = assignment;
+    const receipt = aReceipt(task, id, { nodeId, provider, units: 1n, acceptedAt: this.clock.now() });
+    return this.attempts.complete(run, receipt, undefined);
+  }
+}
+
+/** Turns of the event loop for what hangs on immediate promises. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */
+export async function live(ms: number, ...coordinators: Coordinator[]): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 500) {
+    for (const { clock, fleet, attempts } of coordinators) {
+      for (const node of fleet.online()) {
+        fleet.heard(node);
+        const { assigned } = node.link as NotedLink;
+        for (const [id, run] of node.runs) if (assigned.includes(id)) attempts.advance(run, 0.1);
+      }
+      await clock.run(500);
+    }
+    await settle();
+  }
+}
+
+export async function aNetwork(...names: string[]): Promise<{ store: MemoryStore; all: Coordinator[] }> {
+  const store = new MemoryStore();
+  await store.start();
+  const all: Coordinator[] = [];
+  const nudge = (address: string, what: Nudge) =>
+    all.find(({ peers }) => peers.self.coordinatorId === address)?.scheduler.nudged(what);
+  for (const name of names) all.push(new Coordinator(store, name, 1, nudge));
+  for (const each of all) await each.start();
+  await live(10_000, ...all);
+  return { store, all };
+}
