@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { parseAddress } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
-import { type Link, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
+import { type CheckedLink, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { Command } from "commander";
 import { connect, download, EXIT, get, isWeb, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
@@ -63,7 +63,7 @@ await runVerifier(async () => {
   const counts = { verified: 0, broken: 0, unproven: 0 };
   try {
     for await (const receipt of receiptsOf(source)) {
-      const links: Link[] = [];
+      const links: CheckedLink[] = [];
       if (counts.verified + counts.broken + counts.unproven > 0) console.log("");
       for await (const link of verifyReceipt(receipt, sources)) {
         links.push(link);

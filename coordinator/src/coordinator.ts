@@ -18,9 +18,9 @@ import { Metrics } from "./metrics.ts";
 import { openStore } from "./open-store.ts";
 import type { Store } from "./ports/store.ts";
 import { Peers } from "./services/cluster/peers.ts";
-import { Dispatch } from "./services/dispatch/index.ts";
+import { DispatchServices } from "./services/dispatch/index.ts";
 import type { Scheduler } from "./services/dispatch/scheduler.ts";
-import { Intake } from "./services/results/intake.ts";
+import { ResultIntake } from "./services/results/intake.ts";
 import { UploadBudget } from "./services/results/uploads.ts";
 import { Verifier } from "./services/results/verifier.ts";
 import { Retention } from "./services/retention.ts";
@@ -118,7 +118,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
 
     const verifier = new Verifier({ threads: settings.VERIFIER_THREADS });
     closing.push(() => verifier.stop());
-    const dispatch = new Dispatch(
+    const dispatch = new DispatchServices(
       { store, events, peers, link, clock, logger, metrics, random },
       {
         heartbeatMs,
@@ -133,9 +133,9 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     );
     closing.push(() => dispatch.stop());
     await dispatch.start();
-    const { fleet, attempts, custody, scheduler } = dispatch;
-    const intake = new Intake({
-      attempts,
+    const { fleet, leases, takeover, scheduler } = dispatch;
+    const intake = new ResultIntake({
+      leases,
       fleet,
       verifier,
       store,
@@ -161,7 +161,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     ];
     const audiences = new Set(names.map((name) => name.toLowerCase()));
     const grpc = new GrpcServer(
-      { fleet, attempts, custody, intake, uploads, clock, logger, blobs },
+      { fleet, leases, takeover, intake, uploads, clock, logger, blobs },
       {
         ...settings.GRPC_ADDRESS,
         tls: await readTlsFiles(settings),

@@ -6,12 +6,12 @@ import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/te
 import { describe, expect, onTestFinished, test } from "vitest";
 import { newIdentity } from "./identity.ts";
 import { Outbox } from "./outbox.ts";
-import { Courier } from "./result-sender.ts";
-import type { Link, NodeMessage } from "./session.ts";
+import { ResultSender } from "./result-sender.ts";
+import type { NodeMessage, SessionLink } from "./session.ts";
 
 /** A stream that takes `room` messages, then none until its test makes room again. */
-class ScriptedLink implements Link {
-  readonly welcome = { inlineOutputBytes: 65536 } as Link["welcome"];
+class ScriptedLink implements SessionLink {
+  readonly welcome = { inlineOutputBytes: 65536 } as SessionLink["welcome"];
   readonly sent: NodeMessage[] = [];
   open = true;
   room = Number.POSITIVE_INFINITY;
@@ -37,7 +37,7 @@ class ScriptedLink implements Link {
   }
 }
 
-async function courier() {
+async function resultSender() {
   const link = new ScriptedLink();
   const kept = new Map<string, Uint8Array>();
   const disk = { readable: true };
@@ -49,7 +49,7 @@ async function courier() {
     },
   };
   const errors: unknown[] = [];
-  const sender = new Courier(
+  const sender = new ResultSender(
     { identity: await newIdentity(), outbox, link },
     { wallet: new Uint8Array(20), retryMs: 5, onError: (error) => errors.push(error) },
   );
@@ -64,9 +64,9 @@ async function courier() {
 
 const frames = (link: ScriptedLink) => (link.of("results") as Results[]).map(({ results }) => results);
 
-describe("the courier", () => {
+describe("the result sender", () => {
   test("puts at most 256 results and a mebibyte into a frame, every result once", async () => {
-    const { link, send } = await courier();
+    const { link, send } = await resultSender();
     const small = Array.from({ length: 600 }, () => send(16));
     const middle = Array.from({ length: 40 }, () => send(65536));
     await expect.poll(() => frames(link).flat().length).toBe(640);
@@ -81,7 +81,7 @@ describe("the courier", () => {
   });
 
   test("stops at a full stream, in the middle of an output too, and goes on when it drains", async () => {
-    const { link, send, errors } = await courier();
+    const { link, send, errors } = await resultSender();
     link.room = 3;
     const { output } = send(10 * 65536 + 1);
     await expect.poll(() => link.sent.length).toBe(3);
@@ -99,7 +99,7 @@ describe("the courier", () => {
   });
 
   test("closes one upload by its Results before it begins the next", async () => {
-    const { link, send } = await courier();
+    const { link, send } = await resultSender();
     const uploads = [send(2 * 65536), send(2 * 65536), send(2 * 65536)];
     await expect.poll(() => frames(link).length).toBe(3);
     expect(link.sent.map(({ $case }) => $case)).toEqual(
@@ -108,7 +108,7 @@ describe("the courier", () => {
   });
 
   test("leaves out what was settled meanwhile", async () => {
-    const { link, kept, send } = await courier();
+    const { link, kept, send } = await resultSender();
     const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];
     kept.delete(toHex(gone.assignmentId));
     kept.delete(toHex(cut.assignmentId));
@@ -117,7 +117,7 @@ describe("the courier", () => {
   });
 
   test("sends later what cannot be read now", async () => {
-    const { link, disk, send, errors } = await courier();
+    const { link, disk, send, errors } = await resultSender();
     disk.readable = false;
     const [small, large] = [send(16), send(2 * 65536)];
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -138,7 +138,7 @@ describe("the courier", () => {
     onTestFinished(() => outbox.stop());
     const link = new ScriptedLink();
     link.room = 1;
-    const sender = new Courier(
+    const sender = new ResultSender(
       { identity: await newIdentity(), outbox, link },
       { wallet: new Uint8Array(20), onError: () => {} },
     );
@@ -161,7 +161,7 @@ describe("the courier", () => {
   });
 
   test("sends nothing after the end of its session", async () => {
-    const { link, send } = await courier();
+    const { link, send } = await resultSender();
     link.open = false;
     send(16);
     send(5 * 65536);

@@ -3,7 +3,7 @@ import type { Result } from "@proof-of-compute/proto/node";
 import type { Identity } from "./identity.ts";
 import type { Outbox } from "./outbox.ts";
 import type { ResultHead } from "./outbox-records.ts";
-import type { Link } from "./session.ts";
+import type { SessionLink } from "./session.ts";
 
 /** Most results that one signature may cover (node.proto). */
 const FRAME_RESULTS = 256;
@@ -18,10 +18,10 @@ const NOTHING = Buffer.alloc(0);
  * Brings results to one coordinator for as long as one session lives: large outputs in chunks ahead, the results of a
  * turn in one frame under one signature. It never has more underway than the stream takes.
  */
-export class Courier {
+export class ResultSender {
   readonly #identity: Pick<Identity, "sign">;
   readonly #outbox: Pick<Outbox, "has" | "output">;
-  readonly #link: Link;
+  readonly #link: SessionLink;
   readonly #wallet: Uint8Array;
   readonly #inlineBytes: number;
   readonly #retryMs: number;
@@ -43,7 +43,7 @@ export class Courier {
     components: {
       readonly identity: Pick<Identity, "sign">;
       readonly outbox: Pick<Outbox, "has" | "output">;
-      readonly link: Link;
+      readonly link: SessionLink;
     },
     init: { readonly wallet: Uint8Array; readonly retryMs?: number; readonly onError: (error: unknown) => void },
   ) {

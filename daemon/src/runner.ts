@@ -8,8 +8,8 @@ import type { Execution, Executor, Output, Plan } from "./kinds/kind.ts";
 import { isKnownAt, networkOf } from "./network.ts";
 import type { Outbox } from "./outbox.ts";
 import type { ResultHead } from "./outbox-records.ts";
-import { Courier } from "./result-sender.ts";
-import type { Link, SessionHandler } from "./session.ts";
+import { ResultSender } from "./result-sender.ts";
+import type { SessionHandler, SessionLink } from "./session.ts";
 import { type Counts, Tally } from "./tally.ts";
 
 /** How often running assignments are looked over for progress. */
@@ -59,10 +59,10 @@ export class Runner implements SessionHandler {
   readonly #onChange: () => void;
   readonly #tally: Tally;
   readonly #running = new Map<Hex, Running>();
-  #link: Link | undefined;
+  #link: SessionLink | undefined;
   /** That of the session. */
   #network: Uint8Array | undefined;
-  #courier: Courier | undefined;
+  #resultSender: ResultSender | undefined;
   #sweeps: NodeJS.Timeout | undefined;
   #draining = false;
   #refusal: string | undefined;
@@ -133,10 +133,10 @@ export class Runner implements SessionHandler {
   }
 
   /** A session is open: everything of its network without a verdict is sent, again if it was before. */
-  opened(link: Link): void {
+  opened(link: SessionLink): void {
     this.#link = link;
     this.#network = networkOf(link.welcome);
-    this.#courier = new Courier(
+    this.#resultSender = new ResultSender(
       { identity: this.#identity, outbox: this.#outbox, link },
       { wallet: this.#wallet, onError: (error) => this.#logger.error({ error }, "results could not be sent") },
     );
@@ -145,14 +145,14 @@ export class Runner implements SessionHandler {
     const astray = this.#outbox.size - unacknowledged.length;
     if (astray > 0) this.#logger.warn({ results: astray }, "results of another network are kept until it is dialled");
     if (unacknowledged.length > 0) this.#logger.info({ results: unacknowledged.length }, "sending results again");
-    for (const head of unacknowledged) this.#courier.send(head);
+    for (const head of unacknowledged) this.#resultSender.send(head);
   }
 
   /** The session ended; running tasks go on. */
   closed(): void {
     this.#link = undefined;
     this.#network = undefined;
-    this.#courier = undefined;
+    this.#resultSender = undefined;
   }
 
   /** Takes no more assignments. */
@@ -285,7 +285,7 @@ export class Runner implements SessionHandler {
         network,
         output: output.output,
       });
-      if (this.#isKnownHere(head)) this.#courier?.send(head);
+      if (this.#isKnownHere(head)) this.#resultSender?.send(head);
     }
     this.#onChange();
   }

@@ -25,7 +25,7 @@ const GOODBYE_MS = 5_000;
 export type NodeMessage = NonNullable<NodeFrame["message"]>;
 
 /** An open session, as those see it who send on it. */
-export interface Link {
+export interface SessionLink {
   readonly welcome: Welcome;
   /** False once the stream has ended; what is sent then goes nowhere. */
   readonly open: boolean;
@@ -37,7 +37,7 @@ export interface Link {
 
 /** Whoever does the work of a session. */
 export interface SessionHandler {
-  opened(link: Link): void;
+  opened(link: SessionLink): void;
   closed(): void;
   assign(assignments: readonly Assignment[]): void;
   cancel(cancel: Cancel): void;
@@ -72,7 +72,7 @@ export interface SessionEnd {
 }
 
 /** One connection to one coordinator, from the dial to its end. */
-export class Session implements Link {
+export class Session implements SessionLink {
   readonly #identity: Identity;
   readonly #handler: SessionHandler;
   readonly #endpoint: Endpoint;

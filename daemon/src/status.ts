@@ -11,7 +11,7 @@ const BAR_CELLS = 20;
 const TASK_LINES = 6;
 
 /** Who runs here. */
-export interface Owner {
+export interface NodeOwner {
   /** 0x… of 32 bytes. */
   readonly nodeId: string;
   readonly wallet: Address;
@@ -23,7 +23,7 @@ export type Paint = (style: Style, text: string) => string;
 
 /** The live block: what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
 export function render(
-  owner: Owner,
+  owner: NodeOwner,
   snapshot: DaemonSnapshot,
   recorded: RecordedUnits,
   now: number,
@@ -99,14 +99,14 @@ function number(value: number | bigint): string {
 export class StatusScreen {
   readonly #daemon: Daemon;
   readonly #units: UnitsReader;
-  readonly #owner: Owner;
+  readonly #owner: NodeOwner;
   readonly #stream: NodeJS.WriteStream;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     components: { readonly daemon: Daemon; readonly units: UnitsReader; readonly terminal: Terminal },
-    init: { readonly owner: Owner },
+    init: { readonly owner: NodeOwner },
   ) {
     this.#daemon = components.daemon;
     this.#units = components.units;

@@ -9,7 +9,7 @@ const REQUEST_MS = 10_000;
 const ABI = ["function computeUnits(address provider) view returns (uint256)"];
 
 /** Where units are recorded, as a coordinator's Welcome names it. */
-export interface Ledger {
+export interface UnitsContract {
   readonly chainId: bigint;
   /** 20 bytes. */
   readonly contract: Uint8Array;
@@ -46,7 +46,7 @@ export class UnitsReader {
   }
 
   /** Reads from that ledger from now on; does nothing when it does so already. */
-  follow({ chainId, contract }: Ledger): void {
+  follow({ chainId, contract }: UnitsContract): void {
     const key = `${chainId}:${toHex(contract)}`;
     if (key === this.#followed) return;
     this.stop();

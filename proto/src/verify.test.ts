@@ -5,14 +5,22 @@ import { TaskSpec } from "../gen/proofofcompute/node/v1/task.ts";
 import { fromHex, type Hex, toHex } from "./bytes.ts";
 import { readTaskSpec } from "./spec.ts";
 import { CHAIN, makeReceipt, makeSpec } from "./testing-receipts.ts";
-import { LINKS, type Link, type LinkName, readReceipt, type Sources, verdictOf, verifyReceipt } from "./verify.ts";
+import {
+  type CheckedLink,
+  LINKS,
+  type LinkName,
+  readReceipt,
+  type Sources,
+  verdictOf,
+  verifyReceipt,
+} from "./verify.ts";
 import { BATCH_LINKS } from "./verify-batch.ts";
 import { writeReceipt } from "./verify-format.ts";
 
 const made = makeReceipt();
 
-async function check(text: string, sources: Sources = made.sources): Promise<Link[]> {
-  const links: Link[] = [];
+async function check(text: string, sources: Sources = made.sources): Promise<CheckedLink[]> {
+  const links: CheckedLink[] = [];
   for await (const link of verifyReceipt(text, sources)) links.push(link);
   return links;
 }
@@ -24,7 +32,7 @@ async function brokenLink(text: string, sources: Sources = made.sources): Promis
   return failed[0]?.name;
 }
 
-const status = (links: readonly Link[], name: LinkName) => links.find((link) => link.name === name)!.status;
+const status = (links: readonly CheckedLink[], name: LinkName) => links.find((link) => link.name === name)!.status;
 
 describe("a receipt", () => {
   it("holds link by link, in order", async () => {

@@ -47,7 +47,7 @@ export const LINKS = [
 export type LinkName = (typeof LINKS)[number];
 
 /** One link, checked. `unchecked` says nothing about whether it holds; `detail` is for people. */
-export interface Link {
+export interface CheckedLink {
   readonly name: LinkName;
   readonly status: "ok" | "failed" | "unchecked";
   readonly detail: string;
@@ -231,7 +231,7 @@ class Check {
  * Checks a receipt's text link by link, in the order of {@link LINKS}, and yields each as it is known. After the first
  * broken link the others stay unchecked, and nobody is asked for facts any more.
  */
-export async function* verifyReceipt(text: string, sources: Sources = {}): AsyncGenerator<Link, void> {
+export async function* verifyReceipt(text: string, sources: Sources = {}): AsyncGenerator<CheckedLink, void> {
   const check = new Check(text, sources);
   let broken: LinkName | undefined;
   for (const name of LINKS) {
@@ -253,7 +253,7 @@ export async function* verifyReceipt(text: string, sources: Sources = {}): Async
  * What links come to: `verified` when all hold, `broken` when one does not, else `unproven`. Only the transaction, which
  * says where the root was recorded and not whether, may be missing from a verified receipt.
  */
-export function verdictOf(links: readonly Link[]): "verified" | "broken" | "unproven" {
+export function verdictOf(links: readonly CheckedLink[]): "verified" | "broken" | "unproven" {
   if (links.some(({ status }) => status === "failed")) return "broken";
   const needed = links.filter(({ name }) => name !== "transaction");
   return links.length === LINKS.length && needed.every(({ status }) => status === "ok") ? "verified" : "unproven";

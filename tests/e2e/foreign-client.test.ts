@@ -18,7 +18,7 @@ import {
   type PackageDefinition,
 } from "@grpc/proto-loader";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { startTestCoordinator, type TestCoordinator } from "../support/start-coordinator.ts";
+import { type StartedCoordinator, startTestCoordinator } from "../support/start-coordinator.ts";
 
 // A client as somebody else writes one: it knows gRPC's own reflection protocol and docs/protocol.md, and takes
 // everything else from the running coordinator. Nothing of this repository's proto/ is used.
@@ -87,7 +87,7 @@ interface Frame {
   readonly reconnect: object;
 }
 
-let coordinator: TestCoordinator;
+let coordinator: StartedCoordinator;
 
 beforeEach(async () => {
   coordinator = await startTestCoordinator({ HEARTBEAT_INTERVAL: "200ms", DRAIN_TIMEOUT: "10s" });

@@ -19,14 +19,14 @@ import {
 import { Wallet } from "ethers";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { ScriptedNode, type ScriptedNodeInit } from "../support/scripted-node.ts";
-import { startTestCoordinator, type TestCoordinator } from "../support/start-coordinator.ts";
+import { type StartedCoordinator, startTestCoordinator } from "../support/start-coordinator.ts";
 import { TEST_STORE } from "../support/store.ts";
 
 const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;
 const HEARTBEAT = 200;
 
-let coordinator: TestCoordinator;
+let coordinator: StartedCoordinator;
 
 async function start(settings: Record<string, string> = {}): Promise<void> {
   coordinator = await startTestCoordinator({ HEARTBEAT_INTERVAL: `${HEARTBEAT}ms`, LEASE_TIME: "4s", ...settings });

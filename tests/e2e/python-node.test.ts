@@ -10,7 +10,7 @@ import { Link } from "../support/link.ts";
 import { type LocalChain, startLocalChain } from "../support/local-chain.ts";
 import { freePort, Program } from "../support/process.ts";
 import { examplePython, generateStubs, PythonMissing, PythonNode } from "../support/python.ts";
-import { startTestCoordinator, type TestCoordinator } from "../support/start-coordinator.ts";
+import { type StartedCoordinator, startTestCoordinator } from "../support/start-coordinator.ts";
 
 const VECTORS = fileURLToPath(new URL("../vectors", import.meta.url));
 const REQUESTER = Wallet.createRandom().address as Address;
@@ -22,7 +22,7 @@ let stubs: string;
 let folder: string;
 let chain: LocalChain;
 let settings: Record<string, string>;
-let coordinator: TestCoordinator;
+let coordinator: StartedCoordinator;
 let link: Link;
 let wallet: Address;
 let node: PythonNode;

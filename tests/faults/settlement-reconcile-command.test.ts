@@ -77,9 +77,14 @@ describe("npm run reconcile, beside a coordinator", () => {
   ): Promise<{ code: number; output: string }> {
     const env = { ...process.env, ...(await environment()), ...settings, NO_COLOR: "1" };
     return new Promise((resolve) => {
-      execFile(process.execPath, ["coordinator/src/commands/reconcile/main.ts", ...flags], { cwd: ROOT, env }, (error, stdout, stderr) => {
-        resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
-      });
+      execFile(
+        process.execPath,
+        ["coordinator/src/commands/reconcile/main.ts", ...flags],
+        { cwd: ROOT, env },
+        (error, stdout, stderr) => {
+          resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
+        },
+      );
     });
   }
 

@@ -8,7 +8,7 @@ import {
 } from "@proof-of-compute/coordinator/commands/reconcile/report";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
-import { readSettlementView } from "@proof-of-compute/coordinator/services/settlement/view";
+import { readChainProgress } from "@proof-of-compute/coordinator/services/settlement/view";
 import type { Address } from "@proof-of-compute/proto";
 import { expect, vi } from "vitest";
 import type { Settling } from "./settling.ts";
@@ -47,7 +47,7 @@ export class BothSides {
     await settlement.start();
     await vi.waitFor(async () => {
       expect((await store.unbatched()).count).toBe(0);
-      expect((await readSettlementView(store, Number.POSITIVE_INFINITY)).open).toEqual([]);
+      expect((await readChainProgress(store, Number.POSITIVE_INFINITY)).open).toEqual([]);
       expect(settlement.status().state).toBe("running");
     }, WAIT);
     await settlement.stop();

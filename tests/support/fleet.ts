@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { CancelReason, Fate, NodeLink, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { CancelReason, NodeLink, Offer, Verdict } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 
 /** What a node offers that has nothing special. */
@@ -21,7 +21,7 @@ export function anOffer(change: Partial<Offer> = {}): Offer {
 export interface NotedLink extends NodeLink {
   readonly assigned: Hex[];
   readonly cancelled: { readonly id: Hex; readonly reason: CancelReason }[];
-  readonly fates: Fate[];
+  readonly verdicts: Verdict[];
   closed: boolean;
 }
 
@@ -30,11 +30,11 @@ export function aLink(): NotedLink {
     sessionId: toHex(randomBytes(16)),
     assigned: [],
     cancelled: [],
-    fates: [],
+    verdicts: [],
     closed: false,
     assign: (id) => void link.assigned.push(id),
     cancel: (id, reason) => void link.cancelled.push({ id, reason }),
-    ack: (fate) => void link.fates.push(fate),
+    ack: (verdict) => void link.verdicts.push(verdict),
     reconnect: () => {},
     close: () => {
       link.closed = true;

@@ -13,7 +13,7 @@ import { Metrics } from "@proof-of-compute/coordinator/metrics";
 import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
-import { Dispatch } from "@proof-of-compute/coordinator/services/dispatch/index";
+import { DispatchServices } from "@proof-of-compute/coordinator/services/dispatch/index";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
 import { TaskWatch } from "@proof-of-compute/coordinator/services/watch/task-watch";
@@ -59,7 +59,7 @@ export async function startRest(change: RestChange = {}) {
   );
   await peers.start("http://127.0.0.1:0");
   const link = new HttpPeers({ logger }, { secret: peerSecret });
-  const dispatch = new Dispatch(
+  const dispatch = new DispatchServices(
     { store, events, peers, link, clock, logger, metrics, random },
     {
       heartbeatMs: 5_000,
@@ -73,7 +73,7 @@ export async function startRest(change: RestChange = {}) {
     },
   );
   const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
-  const { fleet, attempts, custody, scheduler } = dispatch;
+  const { fleet, leases, takeover, scheduler } = dispatch;
   await dispatch.start();
   watch.start();
   let settlement: SettlementStatus = { state: "running", openBatches: 0 };
@@ -185,7 +185,7 @@ export async function startRest(change: RestChange = {}) {
       },
       link,
     );
-    await custody.adopt(node);
+    await takeover.adopt(node);
     fleet.announce(node);
     return node;
   }
@@ -217,7 +217,7 @@ export async function startRest(change: RestChange = {}) {
       acceptedAt: clock.now(),
       proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
     };
-    await attempts.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
+    await leases.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
     if (output.length > 64 * 64) blobs.set(receipt.resultDigest, output);
     return receipt;
   }
@@ -256,7 +256,7 @@ export async function startRest(change: RestChange = {}) {
     logger,
     clock,
     fleet,
-    attempts,
+    leases,
     scheduler,
     events,
     logged,

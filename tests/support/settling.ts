@@ -13,7 +13,7 @@ import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { SettlementPeers } from "@proof-of-compute/coordinator/services/settlement/lock";
 import { Settlement, type SettlementInit } from "@proof-of-compute/coordinator/services/settlement/settlement";
 import { ReceiptTrees } from "@proof-of-compute/coordinator/services/settlement/trees/pool";
-import { readSettlementView } from "@proof-of-compute/coordinator/services/settlement/view";
+import { readChainProgress } from "@proof-of-compute/coordinator/services/settlement/view";
 import { type Address, addressFromBytes, type Hex, PROOF_OF_COMPUTE_ABI, toHex } from "@proof-of-compute/proto";
 import { Contract, Wallet } from "ethers";
 import { pino } from "pino";
@@ -220,7 +220,7 @@ export class Settling {
       const { unbatched, units } = await this.store.totals();
       expect(unbatched.count).toBe(0);
       expect(units.recorded).toBe(units.verified);
-      expect((await readSettlementView(this.store, Number.POSITIVE_INFINITY)).open).toEqual([]);
+      expect((await readChainProgress(this.store, Number.POSITIVE_INFINITY)).open).toEqual([]);
     }, WAIT);
   }
 

@@ -7,14 +7,14 @@ import { pino } from "pino";
 import { storeSettings } from "./store.ts";
 
 /** A coordinator in this process on free loopback ports, with a data folder of its own. */
-export interface TestCoordinator extends Coordinator {
+export interface StartedCoordinator extends Coordinator {
   readonly dataDir: string;
   readonly grpcAddress: string;
   readonly origin: string;
 }
 
 /** Starts the real thing; `settings` in text form, as in the environment. The log goes nowhere unless LOG_LEVEL says so. */
-export async function startTestCoordinator(settings: Record<string, string> = {}): Promise<TestCoordinator> {
+export async function startTestCoordinator(settings: Record<string, string> = {}): Promise<StartedCoordinator> {
   const temporary = settings.DATA_DIR === undefined;
   const dataDir = settings.DATA_DIR ?? (await mkdtemp(join(tmpdir(), "proof-of-compute-")));
   const coordinator = await startCoordinator(

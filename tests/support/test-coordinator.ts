@@ -3,12 +3,15 @@ import type { Task } from "@proof-of-compute/coordinator/domain/task";
 import { Metrics } from "@proof-of-compute/coordinator/metrics";
 import type { Nudge } from "@proof-of-compute/coordinator/ports/peers";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
-import type { Custody } from "@proof-of-compute/coordinator/services/cluster/takeover";
-import { Dispatch, type DispatchComponents } from "@proof-of-compute/coordinator/services/dispatch/index";
-import type { Attempts } from "@proof-of-compute/coordinator/services/dispatch/leases";
+import type { Takeover } from "@proof-of-compute/coordinator/services/cluster/takeover";
+import {
+  DispatchServices,
+  type DispatchServicesComponents,
+} from "@proof-of-compute/coordinator/services/dispatch/index";
+import type { Leases } from "@proof-of-compute/coordinator/services/dispatch/leases";
 import type { Scheduler } from "@proof-of-compute/coordinator/services/dispatch/scheduler";
 import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
-import type { LiveNode, Offer, Run } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { ActiveAssignment, LiveNode, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
@@ -23,16 +26,16 @@ export const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 const logger = pino({ level: "silent" });
 
 /** What a coordinator is made of, without its edges and its checks, over a store that others share. */
-export class Coordinator {
+export class TestCoordinator {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly peers: Peers;
   /** For what is to stand on these services. */
-  readonly components: DispatchComponents;
-  readonly #dispatch: Dispatch;
+  readonly components: DispatchServicesComponents;
+  readonly #dispatch: DispatchServices;
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
-  readonly custody: Custody;
+  readonly leases: Leases;
+  readonly takeover: Takeover;
   readonly scheduler: Scheduler;
 
   constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
@@ -42,7 +45,7 @@ export class Coordinator {
     this.store = store;
     this.peers = new Peers(common, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS });
     this.components = { ...common, events: new TaskEvents(), peers: this.peers, link: { nudge } };
-    this.#dispatch = new Dispatch(this.components, {
+    this.#dispatch = new DispatchServices(this.components, {
       heartbeatMs: HEARTBEAT_MS,
       leaseMs: LEASE_MS,
       maxNodes: 100,
@@ -53,8 +56,8 @@ export class Coordinator {
       contract: undefined,
     });
     this.fleet = this.#dispatch.fleet;
-    this.attempts = this.#dispatch.attempts;
-    this.custody = this.#dispatch.custody;
+    this.leases = this.#dispatch.leases;
+    this.takeover = this.#dispatch.takeover;
     this.scheduler = this.#dispatch.scheduler;
   }
 
@@ -68,7 +71,7 @@ export class Coordinator {
     const link = aLink();
     const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
     node.cap = 2 * offer.slots;
-    await this.custody.adopt(node);
+    await this.takeover.adopt(node);
     this.fleet.announce(node);
     await settle();
     return { node, link };
@@ -82,11 +85,11 @@ export class Coordinator {
   }
 
   /** The node's result is in, and was found to be right. */
-  complete(run: Run): Promise<void> {
+  complete(run: ActiveAssignment): Promise<void> {
     const { assignment, task } = run;
     const { id, nodeId, wallet: provider } = assignment;
     const receipt = aReceipt(task, id, { nodeId, provider, units: 1n, acceptedAt: this.clock.now() });
-    return this.attempts.complete(run, receipt, undefined);
+    return this.leases.complete(run, receipt, undefined);
   }
 }
 
@@ -96,13 +99,13 @@ export async function settle(): Promise<void> {
 }
 
 /** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */
-export async function live(ms: number, ...coordinators: Coordinator[]): Promise<void> {
+export async function live(ms: number, ...coordinators: TestCoordinator[]): Promise<void> {
   for (let passed = 0; passed < ms; passed += 500) {
-    for (const { clock, fleet, attempts } of coordinators) {
+    for (const { clock, fleet, leases } of coordinators) {
       for (const node of fleet.online()) {
         fleet.heard(node);
         const { assigned } = node.link as NotedLink;
-        for (const [id, run] of node.runs) if (assigned.includes(id)) attempts.advance(run, 0.1);
+        for (const [id, run] of node.runs) if (assigned.includes(id)) leases.advance(run, 0.1);
       }
       await clock.run(500);
     }
@@ -110,13 +113,13 @@ export async function live(ms: number, ...coordinators: Coordinator[]): Promise<
   }
 }
 
-export async function aNetwork(...names: string[]): Promise<{ store: MemoryStore; all: Coordinator[] }> {
+export async function aNetwork(...names: string[]): Promise<{ store: MemoryStore; all: TestCoordinator[] }> {
   const store = new MemoryStore();
   await store.start();
-  const all: Coordinator[] = [];
+  const all: TestCoordinator[] = [];
   const nudge = (address: string, what: Nudge) =>
     all.find(({ peers }) => peers.self.coordinatorId === address)?.scheduler.nudged(what);
-  for (const name of names) all.push(new Coordinator(store, name, 1, nudge));
+  for (const name of names) all.push(new TestCoordinator(store, name, 1, nudge));
   for (const each of all) await each.start();
   await live(10_000, ...all);
   return { store, all };

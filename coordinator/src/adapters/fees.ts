@@ -46,19 +46,19 @@ export function capFee(fee: Fee, most: bigint): Fee {
 }
 
 /** What a transaction offers, wei a unit of gas. */
-export interface Offer {
+export interface FeeOffer {
   readonly feePerGas: bigint;
   readonly tipPerGas: bigint;
 }
 
 /** Exactly what was offered before, in the kind of `fee`. */
-export function sameFee(fee: Fee, before: Offer): Fee {
+export function sameFee(fee: Fee, before: FeeOffer): Fee {
   if (fee.type === 0) return { type: 0, gasPrice: before.feePerGas };
   return { type: 2, maxFeePerGas: before.feePerGas, maxPriorityFeePerGas: before.tipPerGas };
 }
 
 /** `fee`, or more: at least an eighth over `previous`, where pools demand a tenth for replacing a transaction. */
-export function raiseFee(fee: Fee, previous: Offer): Fee {
+export function raiseFee(fee: Fee, previous: FeeOffer): Fee {
   const atLeast = (now: bigint, before: bigint) => {
     const least = before + before / 8n + 1n;
     return now > least ? now : least;

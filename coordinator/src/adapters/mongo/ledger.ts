@@ -30,7 +30,7 @@ export interface BatchSums {
  * and stamping its receipts only repeats what it says. Nobody closes or counts anything before the last batch is
  * stamped wholly (docs/adr/mongodb-without-transactions.md).
  */
-export class Ledger {
+export class BatchLedger {
   readonly #connection: Pick<MongoConnection, "trip" | "inSession">;
   readonly #receipts: Receipts;
 

@@ -17,7 +17,7 @@ const CONTRACT = "contract";
 const SECRET_BYTES = 32;
 
 /** What coordinators agree on: who there is, who holds which lock, which contract, which secrets. */
-export class Peers {
+export class MongoPeers {
   readonly #connection: Pick<MongoConnection, "trip">;
 
   constructor(connection: Pick<MongoConnection, "trip">) {

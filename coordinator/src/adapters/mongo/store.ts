@@ -6,9 +6,9 @@ import type { Store, StoreTotals } from "../../ports/store.ts";
 import { systemClock } from "../system-clock.ts";
 import type { MongoConnection } from "./connection.ts";
 import { aloneInBoth, Lane } from "./lane.ts";
-import { type BatchSums, Ledger } from "./ledger.ts";
+import { BatchLedger, type BatchSums } from "./ledger.ts";
 import { Nodes } from "./nodes.ts";
-import { Peers } from "./peers.ts";
+import { MongoPeers } from "./peers.ts";
 import { ReceiptCopies } from "./receipt-copies.ts";
 import { Receipts, type Sum } from "./receipts.ts";
 import { TaskQueries } from "./task-queries.ts";
@@ -41,9 +41,9 @@ export class MongoStore implements Store {
   readonly #taskWrites: TaskWrites;
   readonly #taskQueries: TaskQueries;
   readonly #receipts: Receipts;
-  readonly #ledger: Ledger;
+  readonly #ledger: BatchLedger;
   readonly #nodes: Nodes;
-  readonly #peers: Peers;
+  readonly #peers: MongoPeers;
   /** Calls about batches and quarantine run one after the other, and so do those about peers. */
   readonly #ledgerCalls = new Lane<never, never>(async () => []);
   readonly #peerCalls = new Lane<never, never>(async () => []);
@@ -57,9 +57,9 @@ export class MongoStore implements Store {
     this.#taskWrites = new TaskWrites(connection, this.#copies);
     this.#taskQueries = new TaskQueries(connection);
     this.#receipts = new Receipts(connection);
-    this.#ledger = new Ledger(connection, this.#receipts);
+    this.#ledger = new BatchLedger(connection, this.#receipts);
     this.#nodes = new Nodes(connection);
-    this.#peers = new Peers(connection);
+    this.#peers = new MongoPeers(connection);
   }
 
   async start(): Promise<void> {

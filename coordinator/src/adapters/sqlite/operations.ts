@@ -3,7 +3,7 @@ import type { Store } from "../../ports/store.ts";
 import { Batches } from "./batches.ts";
 import { Meta } from "./meta.ts";
 import { Nodes } from "./nodes.ts";
-import { Peers } from "./peers.ts";
+import { SqlitePeers } from "./peers.ts";
 import { Receipts, type WrittenReceipt } from "./receipts.ts";
 import type { WrittenTask } from "./task-rows.ts";
 import { Tasks } from "./tasks.ts";
@@ -15,7 +15,7 @@ type Query<Name extends keyof Store> = Parameters<Store[Name]>[0];
 /** The store's methods on an open database, tasks and receipts as rows. Each write runs within a transaction. */
 export function operationsOn(database: DatabaseSync) {
   const meta = new Meta(database);
-  const peers = new Peers(database);
+  const peers = new SqlitePeers(database);
   const tasks = new Tasks(database);
   const nodes = new Nodes(database);
   const receipts = new Receipts(database);

@@ -3,7 +3,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery, Store, Unbatched } from "../../ports/store.ts";
-import { readSettlementView } from "../../services/settlement/view.ts";
+import { readChainProgress } from "../../services/settlement/view.ts";
 import type { ChainLedger, RecordedBatch } from "./chain.ts";
 
 /** Items of a list that are read at a time. */
@@ -51,7 +51,7 @@ export interface Report {
 
 /** Id of the newest recorded batch, 0 when there is none. */
 export async function newestRecorded(store: Store): Promise<number> {
-  return (await readSettlementView(store, Number.POSITIVE_INFINITY)).recorded?.id ?? 0;
+  return (await readChainProgress(store, Number.POSITIVE_INFINITY)).recorded?.id ?? 0;
 }
 
 /**

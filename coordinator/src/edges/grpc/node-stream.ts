@@ -14,12 +14,12 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { TaskKindName } from "../../domain/receipt.ts";
 import type { Ending } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Custody } from "../../services/cluster/takeover.ts";
-import type { Attempts } from "../../services/dispatch/leases.ts";
+import type { Takeover } from "../../services/cluster/takeover.ts";
+import type { Leases } from "../../services/dispatch/leases.ts";
 import { matmulOf } from "../../services/dispatch/matmul-spec.ts";
 import type { Fleet } from "../../services/fleet/fleet.ts";
-import type { Fault, LiveNode, Run } from "../../services/fleet/live-node.ts";
-import { INLINE_OUTPUT_BYTES, type Intake } from "../../services/results/intake.ts";
+import type { ActiveAssignment, LiveNode, NodeFault } from "../../services/fleet/live-node.ts";
+import { INLINE_OUTPUT_BYTES, type ResultIntake } from "../../services/results/intake.ts";
 import type { UploadBudget } from "../../services/results/uploads.ts";
 import { checkHello, type HandshakeInit, MAX_RUNNING } from "./handshake.ts";
 import { toServiceError } from "./status.ts";
@@ -39,9 +39,9 @@ const FAILS_BY_ITSELF: Record<TaskKindName, boolean> = { matmul: false, wasm: tr
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
-  readonly custody: Custody;
-  readonly intake: Intake;
+  readonly leases: Leases;
+  readonly takeover: Takeover;
+  readonly intake: ResultIntake;
   readonly uploads: UploadBudget;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -151,7 +151,7 @@ export class NodeStream {
         return this.#heartbeat(node, frame.value);
       case "progress": {
         const run = this.#run(node, frame.value.assignmentId);
-        if (run && run.phase !== "checking") this.#components.attempts.advance(run, finite(frame.value.fraction));
+        if (run && run.phase !== "checking") this.#components.leases.advance(run, finite(frame.value.fraction));
         return undefined;
       }
       case "outputChunk":
@@ -168,7 +168,7 @@ export class NodeStream {
   }
 
   async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
-    const { fleet, custody, logger } = this.#components;
+    const { fleet, takeover, logger } = this.#components;
     const { contract } = this.#init;
     this.#state = "checking";
     if (this.#init.isDraining()) throw new ComputeError("DRAINING");
@@ -177,7 +177,7 @@ export class NodeStream {
     this.#key = key;
     const node = await fleet.join(offer, this.#link);
     try {
-      if (!this.#ended.signal.aborted) await custody.adopt(node);
+      if (!this.#ended.signal.aborted) await takeover.adopt(node);
     } catch (error) {
       fleet.leave(node, this.#link);
       throw error;
@@ -220,15 +220,15 @@ export class NodeStream {
     }
     this.#unknown = unknown;
     if (node.checking > 0 || node.uploading > 0) this.#sayAlive();
-    this.#components.attempts.reconcile(node, listed);
+    this.#components.leases.reconcile(node, listed);
   }
 
   async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {
     const run = this.#run(node, assignmentId);
     // The assignment may have been withdrawn while the node was sending.
     if (!run || run.phase === "checking") return;
-    const { attempts, uploads } = this.#components;
-    attempts.advance(run, run.progress);
+    const { leases, uploads } = this.#components;
+    leases.advance(run, run.progress);
     if (!run.upload) {
       const { n } = matmulOf(run.task.spec);
       if (node.uploading + n * n > MAX_UPLOADING) {
@@ -241,18 +241,18 @@ export class NodeStream {
       // While it waited for memory the assignment may have ended.
       if (this.#run(node, assignmentId) !== run) return upload?.release();
       run.upload = upload;
-      attempts.advance(run, run.progress);
+      leases.advance(run, run.progress);
     }
     run.upload?.add(offset, data);
   }
 
   #failure(node: LiveNode, { assignmentId, code, detail }: Failure): undefined {
-    const { attempts } = this.#components;
+    const { leases } = this.#components;
     const run = this.#run(node, assignmentId);
     if (!run || run.phase === "checking") return;
     const said = detail.slice(0, 1_024);
     // Its write is not waited for: while the store is away the node's other frames are read.
-    const end = (...as: [Ending["state"], string, Fault?]) => void attempts.end(run, ...as);
+    const end = (...as: [Ending["state"], string, NodeFault?]) => void leases.end(run, ...as);
     switch (code) {
       case FailureCode.FAILURE_CODE_BUSY:
         return end("declined", said || "BUSY");
@@ -284,8 +284,8 @@ export class NodeStream {
     this.#link.send({ $case: "acks", value: { acks: [] } });
   }
 
-  #run(node: LiveNode, assignmentId: Uint8Array): Run | undefined {
-    return this.#components.attempts.run(toHex(assignmentId), node);
+  #run(node: LiveNode, assignmentId: Uint8Array): ActiveAssignment | undefined {
+    return this.#components.leases.run(toHex(assignmentId), node);
   }
 
   #fail(error: unknown): void {
@@ -307,7 +307,7 @@ export class NodeStream {
     if (!this.#node) return;
     if (this.#node.link === this.#link) {
       for (const run of this.#node.runs.values()) {
-        if (run.phase !== "checking") this.#components.attempts.dropUpload(run);
+        if (run.phase !== "checking") this.#components.leases.dropUpload(run);
       }
     }
     this.#components.fleet.leave(this.#node, this.#link);

@@ -5,12 +5,12 @@ import {
   type CoordinatorFrame,
   type NodeFrame,
   type ResultAck,
-  Verdict,
   CancelReason as WireCancelReason,
+  Verdict as WireVerdict,
 } from "@proof-of-compute/proto/node";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
-import type { CancelReason, Fate, NodeLink } from "../../services/fleet/live-node.ts";
+import type { CancelReason, NodeLink, Verdict } from "../../services/fleet/live-node.ts";
 import { toServiceError } from "./status.ts";
 
 /** Largest frame of assignments or acks; far below the message limit. */
@@ -24,10 +24,10 @@ const CANCEL_REASONS: Record<CancelReason, WireCancelReason> = {
   LEASE_LOST: WireCancelReason.CANCEL_REASON_LEASE_LOST,
 };
 
-const VERDICTS: Record<Fate["verdict"], Verdict> = {
-  ACCEPTED: Verdict.VERDICT_ACCEPTED,
-  REJECTED: Verdict.VERDICT_REJECTED,
-  LATE: Verdict.VERDICT_LATE,
+const VERDICTS: Record<Verdict["verdict"], WireVerdict> = {
+  ACCEPTED: WireVerdict.VERDICT_ACCEPTED,
+  REJECTED: WireVerdict.VERDICT_REJECTED,
+  LATE: WireVerdict.VERDICT_LATE,
 };
 
 /** The way down a node's stream: what one event-loop turn brings goes out in plural frames. */
@@ -71,7 +71,7 @@ export class StreamLink implements NodeLink {
     this.send({ $case: "cancel", value: { assignmentId: fromHex(assignmentId), reason: CANCEL_REASONS[reason] } });
   }
 
-  ack({ assignmentId, verdict, reason, units }: Fate): void {
+  ack({ assignmentId, verdict, reason, units }: Verdict): void {
     this.#acks.push({ assignmentId: fromHex(assignmentId), verdict: VERDICTS[verdict], reason, units });
     this.#schedule();
   }

@@ -2,17 +2,17 @@ import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import {
   ALICE,
   aNetwork,
-  type Coordinator,
   LEASE_MS,
   live,
   settle,
+  type TestCoordinator,
 } from "@proof-of-compute/tests/support/test-coordinator";
 import { expect, test } from "vitest";
 import { liveAssignment } from "../../domain/task.ts";
 
 test("an assignment whose takeover took the store longer than a lease still finds its node", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const offer = anOffer();
   await a.join(offer);
   const task = await a.submit(ALICE);
@@ -32,14 +32,14 @@ test("an assignment whose takeover took the store longer than a lease still find
 
   const { id } = liveAssignment(task)!;
   const { node } = await b.join(offer, [id]);
-  expect(b.attempts.run(id, node)).toBeDefined();
-  await b.complete(b.attempts.run(id, node)!);
+  expect(b.leases.run(id, node)).toBeDefined();
+  await b.complete(b.leases.run(id, node)!);
   expect((await store.task(task.id))!.state).toBe("verified");
 });
 
 test("an assignment that a node's adoption took after the node had left for good waits for the node's next session", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const offer = anOffer();
   await a.join(offer);
   const task = await a.submit(ALICE);
@@ -55,12 +55,12 @@ test("an assignment that a node's adoption took after the node had left for good
   };
   await b.join(offer, [id]);
   const { node } = await b.join(offer, [id]);
-  expect(b.attempts.run(id, node)).toBeDefined();
+  expect(b.leases.run(id, node)).toBeDefined();
 });
 
 test("who is found gone during a takeover is taken over from right after it", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   await a.join(anOffer());
   const task = await a.submit(ALICE);
 

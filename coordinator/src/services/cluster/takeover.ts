@@ -3,25 +3,25 @@ import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import { liveAssignment, type Task, takeOver } from "../../domain/task.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Store } from "../../ports/store.ts";
-import type { Attempts } from "../dispatch/leases.ts";
+import type { Leases } from "../dispatch/leases.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import type { LiveNode, Run } from "../fleet/live-node.ts";
+import type { ActiveAssignment, LiveNode } from "../fleet/live-node.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Peers } from "./peers.ts";
 
 /** Tasks taken over at once. */
 const PAGE = 256;
 
-export interface CustodyComponents {
+export interface TakeoverComponents {
   readonly store: Store;
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
+  readonly leases: Leases;
   readonly events: TaskEvents;
   readonly peers: Pick<Peers, "alive" | "isAlive" | "look">;
   readonly metrics: Metrics;
 }
 
-export interface CustodyInit {
+export interface TakeoverInit {
   /** This coordinator, which owns the tasks that its nodes run. */
   readonly self: Owner;
 }
@@ -30,13 +30,13 @@ export interface CustodyInit {
  * Which live assignments are followed here. Each has one owner, written in its task; whoever takes one over writes its own
  * name there, and every later write of the one before is refused.
  */
-export class Custody {
-  readonly #components: CustodyComponents;
+export class Takeover {
+  readonly #components: TakeoverComponents;
   readonly #self: Owner;
   /** Assignments that the last comparison found in the store alone. */
   #suspects: ReadonlySet<Hex> = new Set();
 
-  constructor(components: CustodyComponents, { self }: CustodyInit) {
+  constructor(components: TakeoverComponents, { self }: TakeoverInit) {
     this.#components = components;
     this.#self = self;
   }
@@ -45,7 +45,7 @@ export class Custody {
    * Takes over the live assignments whose owner is gone; their nodes have the lease time to come to this coordinator.
    * Another that does the same at once takes some of them, each one only one. Returns how many it took.
    */
-  async takeOver(): Promise<number> {
+  async takeOverOrphans(): Promise<number> {
     const { store, peers } = this.#components;
     for (let taken = 0; ; ) {
       const page = await store.orphanedTasks(peers.alive(), PAGE);
@@ -63,15 +63,15 @@ export class Custody {
    * ended has ended.
    */
   async adopt(node: LiveNode): Promise<void> {
-    const { store, attempts } = this.#components;
+    const { store, leases } = this.#components;
     // What is leased while the store is asked, or is being judged, is not in its answer.
-    const followed = attempts.followed().filter((run) => run.node === node);
+    const followed = leases.listRunning().filter((run) => run.node === node);
     const live = new Set<Hex>();
     for (const task of await store.liveTasksOf(node.id)) {
       live.add(liveAssignment(task)!.id);
       await this.#claim(task, node);
     }
-    const still = new Set(attempts.followed());
+    const still = new Set(leases.listRunning());
     for (const run of followed) if (still.has(run) && !live.has(run.assignment.id)) this.#drop(run);
   }
 
@@ -79,20 +79,20 @@ export class Custody {
    * Compares what the store says is followed here with what is: a write whose answer was lost leaves an assignment that
    * nobody follows, or one that is followed and is not ours any more.
    */
-  async compare(): Promise<void> {
-    const { store, attempts } = this.#components;
-    const followed = attempts.followed();
+  async reconcile(): Promise<void> {
+    const { store, leases } = this.#components;
+    const followed = leases.listRunning();
     const stored = await store.liveAssignments(this.#self);
     const suspects = new Set<Hex>();
     for (const { taskId, assignmentId } of stored) {
-      if (attempts.get(assignmentId)) continue;
+      if (leases.get(assignmentId)) continue;
       // Seen once it may be one whose write is only being answered.
-      if (this.#suspects.has(assignmentId)) await attempts.endStray(taskId, assignmentId);
+      if (this.#suspects.has(assignmentId)) await leases.endStray(taskId, assignmentId);
       else suspects.add(assignmentId);
     }
     this.#suspects = suspects;
     const live = new Set(stored.map(({ assignmentId }) => assignmentId));
-    const still = new Set(attempts.followed());
+    const still = new Set(leases.listRunning());
     const lost = followed.filter((run) => still.has(run) && !live.has(run.assignment.id));
     // A node that is here keeps what it runs, whoever took it over.
     for (const node of new Set(lost.map(({ node }) => node))) if (node.link) await this.adopt(node);
@@ -100,11 +100,11 @@ export class Custody {
   }
 
   /** Tells nodes to stop what was cancelled at another coordinator. */
-  async learnCancelled(): Promise<void> {
-    const { store, attempts, events } = this.#components;
-    if (attempts.size === 0) return;
+  async pullCancellations(): Promise<void> {
+    const { store, leases, events } = this.#components;
+    if (leases.size === 0) return;
     for (const task of await store.cancellingTasks(this.#self)) {
-      const run = attempts.ofTask(task.id);
+      const run = leases.ofTask(task.id);
       if (!run || run.task.version >= task.version) continue;
       run.task = task;
       run.node.link?.cancel(run.assignment.id, "REQUESTED");
@@ -114,10 +114,10 @@ export class Custody {
 
   /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
   async #claim(task: Task, node: LiveNode): Promise<void> {
-    const { store, attempts, fleet } = this.#components;
+    const { store, leases, fleet } = this.#components;
     const { id } = liveAssignment(task)!;
     for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
-      if (attempts.get(id) && isSameOwner(current.owner, this.#self)) return;
+      if (leases.get(id) && isSameOwner(current.owner, this.#self)) return;
       if (await this.#take(current, () => fleet.expect(node.offer, node))) return;
       current = await store.task(task.id);
     }
@@ -146,19 +146,19 @@ export class Custody {
    * may have forgotten one that had no assignment meanwhile.
    */
   async #take(task: Task, nodeOf: () => LiveNode): Promise<boolean> {
-    const { store, attempts, metrics, events } = this.#components;
+    const { store, leases, metrics, events } = this.#components;
     const taken = takeOver(task, this.#self);
     if (!(await store.saveTask(taken))) return false;
     metrics.takenOver.inc();
-    const known = attempts.get(liveAssignment(taken)!.id);
+    const known = leases.get(liveAssignment(taken)!.id);
     if (known) known.task = taken;
-    else attempts.open(taken, nodeOf(), "running");
+    else leases.open(taken, nodeOf(), "running");
     events.publish(task.id);
     return true;
   }
 
-  #drop(run: Run): void {
+  #drop(run: ActiveAssignment): void {
     run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
-    this.#components.attempts.forget(run);
+    this.#components.leases.forget(run);
   }
 }

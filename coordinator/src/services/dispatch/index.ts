@@ -5,13 +5,13 @@ import type { PeerLink } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
-import { Custody } from "../cluster/takeover.ts";
+import { Takeover } from "../cluster/takeover.ts";
 import { Fleet, type FleetInit } from "../fleet/fleet.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
-import { Attempts, type AttemptsInit } from "./leases.ts";
+import { Leases, type LeasesInit } from "./leases.ts";
 import { Scheduler, type SchedulerInit } from "./scheduler.ts";
 
-export interface DispatchComponents {
+export interface DispatchServicesComponents {
   readonly store: Store;
   readonly events: TaskEvents;
   readonly peers: Peers;
@@ -23,38 +23,38 @@ export interface DispatchComponents {
   readonly random: () => number;
 }
 
-export type DispatchInit = Omit<FleetInit & AttemptsInit & SchedulerInit, "self">;
+export type DispatchServicesInit = Omit<FleetInit & LeasesInit & SchedulerInit, "self">;
 
 /** The services that bring tasks to nodes, and how they hear of one another; edges bring them the nodes and the tasks. */
-export class Dispatch {
+export class DispatchServices {
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
-  readonly custody: Custody;
+  readonly leases: Leases;
+  readonly takeover: Takeover;
   readonly scheduler: Scheduler;
   readonly #peers: Peers;
   readonly #logger: Logger;
 
-  constructor(components: DispatchComponents, settings: DispatchInit) {
+  constructor(components: DispatchServicesComponents, settings: DispatchServicesInit) {
     const { peers, logger } = components;
     const init = { ...settings, self: peers.self };
     const fleet = new Fleet(components, init);
-    const attempts = new Attempts({ ...components, fleet }, init);
-    const custody = new Custody({ ...components, fleet, attempts }, init);
+    const leases = new Leases({ ...components, fleet }, init);
+    const takeover = new Takeover({ ...components, fleet, leases }, init);
     this.fleet = fleet;
-    this.attempts = attempts;
-    this.custody = custody;
-    this.scheduler = new Scheduler({ ...components, fleet, attempts, custody }, init);
+    this.leases = leases;
+    this.takeover = takeover;
+    this.scheduler = new Scheduler({ ...components, fleet, leases, takeover }, init);
     this.#peers = peers;
     this.#logger = logger;
   }
 
   /** Takes up what earlier runs left, and hands out tasks from now on. */
   async start(): Promise<void> {
-    const { fleet, attempts, scheduler } = this;
+    const { fleet, leases, scheduler } = this;
     fleet.start({
-      room: () => scheduler.room(),
-      joined: (node, running) => attempts.joined(node, running),
-      offline: (node) => attempts.offline(node),
+      onCapacity: () => scheduler.onCapacity(),
+      onJoined: (node, running) => leases.onJoined(node, running),
+      onOffline: (node) => leases.onOffline(node),
     });
     await fleet.recover();
     await scheduler.start();
@@ -70,7 +70,7 @@ export class Dispatch {
   async #adoptAll(): Promise<void> {
     this.fleet.restate();
     for (const node of this.fleet.online()) {
-      await this.custody
+      await this.takeover
         .adopt(node)
         .catch((error: unknown) =>
           logFailure(this.#logger, error, "a node's work was not adopted", { nodeId: node.id }),

@@ -2,22 +2,22 @@ import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import {
   ALICE,
   aNetwork,
-  type Coordinator,
   HEARTBEAT_MS,
   LEASE_MS,
   live,
   settle,
+  type TestCoordinator,
 } from "@proof-of-compute/tests/support/test-coordinator";
 import { expect, test } from "vitest";
 import { liveAssignment } from "../../domain/task.ts";
 
 test("a pause shorter than a lease costs no work: what came meanwhile is read before anybody is blamed", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   const { node, link } = await a.join(anOffer());
   const task = await a.submit(ALICE);
   const { id } = liveAssignment(task)!;
-  expect(a.attempts.run(id, node)!.phase).toBe("sent");
+  expect(a.leases.run(id, node)!.phase).toBe("sent");
 
   // The process stood still: its timers are late, and run before its sockets are read.
   a.clock.stall(LEASE_MS - 1_000);
@@ -29,7 +29,7 @@ test("a pause shorter than a lease costs no work: what came meanwhile is read be
 
 test("an assignment that its node does not answer goes to another after two heartbeats", async () => {
   const { all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   const { node, link } = await a.join(anOffer());
   const task = await a.submit(ALICE);
   await a.clock.run(3 * HEARTBEAT_MS, 500);

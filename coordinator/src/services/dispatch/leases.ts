@@ -9,7 +9,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import type { Fault, LiveNode, Run } from "../fleet/live-node.ts";
+import type { ActiveAssignment, LiveNode, NodeFault } from "../fleet/live-node.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 
 /** First and longest wait before a task is tried again. */
@@ -19,7 +19,7 @@ const RETRY_STORE_MS = 1_000;
 /** Writes of one task that may collide before the caller hears of it. */
 const COLLISIONS = 5;
 
-export interface AttemptsComponents {
+export interface LeasesComponents {
   readonly store: Store;
   readonly fleet: Fleet;
   readonly events: TaskEvents;
@@ -29,7 +29,7 @@ export interface AttemptsComponents {
   readonly random: () => number;
 }
 
-export interface AttemptsInit {
+export interface LeasesInit {
   /** This coordinator, which owns the tasks that its nodes run. */
   readonly self: Owner;
   readonly heartbeatMs: number;
@@ -41,17 +41,17 @@ export interface AttemptsInit {
  * Follows each attempt at a task to its end. Every change of a task is one guarded write of its document; the memory here
  * is only who runs what, and is made again from the store and the nodes' Hellos after a restart.
  */
-export class Attempts {
-  readonly #components: AttemptsComponents;
-  readonly #init: AttemptsInit;
+export class Leases {
+  readonly #components: LeasesComponents;
+  readonly #init: LeasesInit;
   /** By assignment id. */
-  readonly #runs = new Map<Hex, Run>();
-  readonly #byTask = new Map<Hex, Run>();
+  readonly #runs = new Map<Hex, ActiveAssignment>();
+  readonly #byTask = new Map<Hex, ActiveAssignment>();
   #moved: (before: Task, after: Task) => void = () => {};
   /** Monotonic: when silence was last looked for. */
   #lookedAt = 0;
 
-  constructor(components: AttemptsComponents, init: AttemptsInit) {
+  constructor(components: LeasesComponents, init: LeasesInit) {
     this.#components = components;
     this.#init = init;
   }
@@ -63,23 +63,23 @@ export class Attempts {
   }
 
   /** The live assignment of that id at that node, or undefined when it has ended or is another's. */
-  run(assignmentId: Hex, node: LiveNode): Run | undefined {
+  run(assignmentId: Hex, node: LiveNode): ActiveAssignment | undefined {
     const run = this.#runs.get(assignmentId);
     return run?.node === node ? run : undefined;
   }
 
   /** The live assignment of that id, at whichever node. */
-  get(assignmentId: Hex): Run | undefined {
+  get(assignmentId: Hex): ActiveAssignment | undefined {
     return this.#runs.get(assignmentId);
   }
 
   /** Those that a node has, as far as known, and whose end is not being written. */
-  followed(): Run[] {
+  listRunning(): ActiveAssignment[] {
     return [...this.#runs.values()].filter(({ phase, ending }) => phase === "running" && !ending);
   }
 
   /** The live assignment of a task, or undefined. */
-  ofTask(taskId: Hex): Run | undefined {
+  ofTask(taskId: Hex): ActiveAssignment | undefined {
     return this.#byTask.get(taskId);
   }
 
@@ -89,10 +89,10 @@ export class Attempts {
   }
 
   /** Keeps the live assignment of a task; the node's room is taken from now on. */
-  open(task: Task, node: LiveNode, phase: Run["phase"]): Run {
+  open(task: Task, node: LiveNode, phase: ActiveAssignment["phase"]): ActiveAssignment {
     const assignment = liveAssignment(task)!;
     const movedAt = this.#components.clock.monotonic();
-    const run: Run = {
+    const run: ActiveAssignment = {
       task,
       assignment,
       node,
@@ -112,7 +112,7 @@ export class Attempts {
   }
 
   /** Sends an assignment that is stored now; one that was withdrawn while it was being stored ends instead. */
-  push(run: Run, task: Task): void {
+  push(run: ActiveAssignment, task: Task): void {
     if (!this.#runs.has(run.assignment.id)) {
       this.endStray(task.id, run.assignment.id).catch((error: unknown) => this.#complain(error));
       return;
@@ -126,7 +126,7 @@ export class Attempts {
   }
 
   /** The assignment is over, or never was: its room is free. */
-  forget(run: Run): void {
+  forget(run: ActiveAssignment): void {
     if (!this.#runs.delete(run.assignment.id)) return;
     if (this.#byTask.get(run.task.id) === run) this.#byTask.delete(run.task.id);
     run.node.runs.delete(run.assignment.id);
@@ -136,7 +136,7 @@ export class Attempts {
   }
 
   /** The node said how far it is; its first word accepts the assignment. */
-  advance(run: Run, fraction: number): void {
+  advance(run: ActiveAssignment, fraction: number): void {
     if (run.phase === "sent") run.phase = "running";
     run.movedAt = this.#components.clock.monotonic();
     const progress = Math.min(1, Math.max(run.progress, fraction));
@@ -146,13 +146,13 @@ export class Attempts {
   }
 
   /** Gives the memory of its output back. */
-  dropUpload(run: Run): void {
+  dropUpload(run: ActiveAssignment): void {
     run.upload?.release();
     run.upload = undefined;
   }
 
   /** The result is here: its slot is free, its lease holds until the verdict. */
-  checking(run: Run): void {
+  markChecking(run: ActiveAssignment): void {
     run.phase = "checking";
     run.progress = 1;
     run.node.checking++;
@@ -160,7 +160,7 @@ export class Attempts {
   }
 
   /** A checked result: verdict, transition and receipt in one durable write. Throws CONFLICT when the run has ended. */
-  async complete(run: Run, receipt: Receipt, output: Uint8Array | undefined): Promise<void> {
+  async complete(run: ActiveAssignment, receipt: Receipt, output: Uint8Array | undefined): Promise<void> {
     await this.update(run.task.id, (task) => accept(task, receipt), {
       receipt,
       ...(output && { output }),
@@ -176,7 +176,7 @@ export class Attempts {
    * node is blamed, unless it turns out that the attempt was another coordinator's by then. Resolves once an end is stored,
    * however long the store is away: true when it is this one.
    */
-  async end(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<boolean> {
+  async end(run: ActiveAssignment, state: Ending["state"], reason: string, fault?: NodeFault): Promise<boolean> {
     if (run.ending) {
       await run.ending;
       return false;
@@ -185,7 +185,7 @@ export class Attempts {
     return run.ending;
   }
 
-  async #writeEnd(run: Run, state: Ending["state"], reason: string, fault?: Fault): Promise<boolean> {
+  async #writeEnd(run: ActiveAssignment, state: Ending["state"], reason: string, fault?: NodeFault): Promise<boolean> {
     const { clock, metrics, logger, random, fleet } = this.#components;
     const at = clock.now();
     const tries = Object.keys(run.task.assignments).length;
@@ -237,7 +237,7 @@ export class Attempts {
   }
 
   /** Takes the lease back from a node and blames it. */
-  withdraw(run: Run, reason: string): void {
+  withdraw(run: ActiveAssignment, reason: string): void {
     if (run.ending || !this.#runs.has(run.assignment.id)) return;
     if (run.phase === "reserved") {
       this.forget(run);
@@ -278,7 +278,7 @@ export class Attempts {
   }
 
   /** A session began; `running` are the assignments that the node says it still has. */
-  joined(node: LiveNode, running: readonly Hex[]): void {
+  onJoined(node: LiveNode, running: readonly Hex[]): void {
     const kept = new Set(running);
     for (const run of [...node.runs.values()]) {
       if (run.assignment.wallet !== node.offer.wallet) this.withdraw(run, "WALLET_CHANGED");
@@ -296,7 +296,7 @@ export class Attempts {
   }
 
   /** The grace is over; the leases are lost. */
-  offline(node: LiveNode): void {
+  onOffline(node: LiveNode): void {
     for (const run of [...node.runs.values()]) {
       if (run.phase !== "checking") this.withdraw(run, "NODE_OFFLINE");
     }

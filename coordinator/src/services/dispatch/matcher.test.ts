@@ -1,6 +1,6 @@
 import type { Address } from "@proof-of-compute/proto";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
-import { ALICE, aNetwork, type Coordinator, live, settle } from "@proof-of-compute/tests/support/test-coordinator";
+import { ALICE, aNetwork, live, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { expect, test, vi } from "vitest";
 
 /** Can do no task before its deadline, by its own word. */
@@ -8,7 +8,7 @@ const SLOW = { unitsPerSecond: 0.001 };
 
 test("of tasks that no node can do the nodes are searched for one, whoever wants them", async () => {
   const { all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   for (let count = 0; count < 100; count++) await a.submit(ALICE);
   for (let count = 10; count < 100; count++) await a.submit(`0x${count}`.padEnd(42, "0") as Address);
   const pick = vi.spyOn(a.fleet, "pick");
@@ -22,7 +22,7 @@ test("of tasks that no node can do the nodes are searched for one, whoever wants
 
 test("while nothing that waits fits a node, the queue is looked at a quarter of the time at most", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   await a.submit(ALICE);
   const { queuedTasks } = store;
   const tookMs = 40;
@@ -36,7 +36,7 @@ test("while nothing that waits fits a node, the queue is looked at a quarter of 
   const from = a.clock.monotonic();
   reading = 0;
   while (a.clock.monotonic() < from + 10_000) {
-    a.scheduler.room();
+    a.scheduler.onCapacity();
     await settle();
     a.clock.advance(10);
   }

@@ -8,9 +8,9 @@ import { newId } from "../../util/ids.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import { isFastEnough, type LiveNode, type Offer, type Run } from "../fleet/live-node.ts";
+import { type ActiveAssignment, isFastEnough, type LiveNode, type Offer } from "../fleet/live-node.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
-import type { Attempts } from "./leases.ts";
+import type { Leases } from "./leases.ts";
 import { matmulOf } from "./matmul-spec.ts";
 import { Queue } from "./queue.ts";
 
@@ -34,10 +34,10 @@ const IDLE = 3;
 /** Tasks of at most so many units take milliseconds: to carry each by itself would cost more than to compute it. */
 const TINY_UNITS = 64n;
 
-export interface DealerComponents {
+export interface MatcherComponents {
   readonly store: Store;
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
+  readonly leases: Leases;
   readonly events: TaskEvents;
   readonly peers: Pick<Peers, "self" | "others">;
   readonly link: Pick<PeerLink, "nudge">;
@@ -47,7 +47,7 @@ export interface DealerComponents {
   readonly random: () => number;
 }
 
-export interface DealerInit {
+export interface MatcherInit {
   readonly allowSelfTasks: boolean;
 }
 
@@ -55,9 +55,9 @@ export interface DealerInit {
  * Gives what waits to the nodes that have room, the requesters in turn. With several coordinators each deals from the
  * one queue in the store: a guarded write decides who has a task, and looking again finds what the others put there.
  */
-export class Dealer {
-  readonly #components: DealerComponents;
-  readonly #init: DealerInit;
+export class Matcher {
+  readonly #components: MatcherComponents;
+  readonly #init: MatcherInit;
   readonly queue = new Queue();
   #elsewhere: readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] = [];
   /** Tasks that are being written right now, so that another round leaves them alone. */
@@ -75,21 +75,21 @@ export class Dealer {
   #looking: Promise<void> | undefined;
   #stopTimer: (() => void) | undefined;
 
-  constructor(components: DealerComponents, init: DealerInit) {
+  constructor(components: MatcherComponents, init: MatcherInit) {
     this.#components = components;
     this.#init = init;
   }
 
   /** What nodes of other coordinators offer, as far as known. */
-  get elsewhere(): readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] {
+  get remoteOffers(): readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] {
     return this.#elsewhere;
   }
 
   async start(): Promise<void> {
     const { store, clock, peers } = this.#components;
     await this.queue.refresh(() => store.queueDepths());
-    this.#stopTimer = clock.every(LOOK_MS / 2, () => peers.others().length > 0 && this.look(LOOK_MS));
-    this.room();
+    this.#stopTimer = clock.every(LOOK_MS / 2, () => peers.others().length > 0 && this.pollQueue(LOOK_MS));
+    this.onCapacity();
   }
 
   /** Nothing is dealt from now on. */
@@ -101,7 +101,7 @@ export class Dealer {
   }
 
   /** A node has room for work. */
-  room(): void {
+  onCapacity(): void {
     const { clock } = this.#components;
     if (this.queue.size === 0 || this.#stopped) return;
     if (!this.#deals) this.#wakeAt(clock.now() + this.#restUntil - clock.monotonic());
@@ -113,22 +113,22 @@ export class Dealer {
   }
 
   /** A change of a task was stored: the queue counts along, and wakes for what has to wait. */
-  moved(before: Task, after: Task): void {
+  onTaskChanged(before: Task, after: Task): void {
     this.queue.add(after.requester, Number(after.state === "queued") - Number(before.state === "queued"));
     if (after.state === "queued") this.#wakeAt(after.notBefore);
   }
 
   /** A task was queued here. When none of the nodes here can take it now, the others hear of it. */
-  queued(task: Task): void {
+  onQueued(task: Task): void {
     const { fleet, peers, link } = this.#components;
     this.queue.add(task.requester, 1);
-    this.room();
-    if (fleet.room(1) > 0) return;
+    this.onCapacity();
+    if (fleet.freeCapacity(1) > 0) return;
     for (const { address } of peers.others()) link.nudge(address, { queue: true });
   }
 
   /** Looks at what other coordinators left in the store, unless the last look was less than `restMs` ago. */
-  look(restMs: number): void {
+  pollQueue(restMs: number): void {
     const { clock, random, logger } = this.#components;
     if (this.#looking || this.#stopped || clock.monotonic() - this.#lookedAt < restMs) return;
     this.#lookedAt = clock.monotonic() + (random() - 0.5) * 0.5 * restMs;
@@ -178,10 +178,10 @@ export class Dealer {
   }
 
   /** Takes the node's room before the write, so that two writes of one turn don't take the same. */
-  reserve(node: LiveNode, queued: Task): Run {
-    const { attempts, clock, peers } = this.#components;
+  reserve(node: LiveNode, queued: Task): ActiveAssignment {
+    const { leases, clock, peers } = this.#components;
     const assignment = { id: newId(), nodeId: node.id, wallet: node.offer.wallet, assignedAt: clock.now() };
-    return attempts.open(assign(queued, assignment, peers.self), node, "reserved");
+    return leases.open(assign(queued, assignment, peers.self), node, "reserved");
   }
 
   get #deals(): boolean {
@@ -204,7 +204,7 @@ export class Dealer {
     } finally {
       this.#filling = false;
     }
-    if (this.#fillAgain) this.room();
+    if (this.#fillAgain) this.onCapacity();
   }
 
   /** Gives room to the requesters in turn, until there is no room or nothing that fits it. */
@@ -215,7 +215,7 @@ export class Dealer {
     let dealt = 0;
     const exhausted = new Set<Address>();
     let depth = 1;
-    for (let room = fleet.room(PAGE); room > 0 && this.#deals; room = fleet.room(PAGE)) {
+    for (let room = fleet.freeCapacity(PAGE); room > 0 && this.#deals; room = fleet.freeCapacity(PAGE)) {
       const requesters = this.queue.turn(Math.min(room, MAX_TURN), exhausted);
       if (requesters.length === 0 || passed.length >= LOOK_AHEAD) break;
       // Others deal from the same queue: of more tasks than are wanted each takes some at random.
@@ -231,7 +231,7 @@ export class Dealer {
       }
       const before = passed.length;
       for (const task of inTurn([...queues.values()])) {
-        if (fleet.room(1) === 0) break;
+        if (fleet.freeCapacity(1) === 0) break;
         if (this.#lease(task, fastest)) dealt++;
         else passed.push(task.id);
       }
@@ -245,21 +245,21 @@ export class Dealer {
   #lease(queued: Task, fastest: Map<string, number>): boolean {
     const node = this.pick(queued, undefined, fastest);
     if (!node) return false;
-    const { attempts, store, events, logger } = this.#components;
+    const { leases, store, events, logger } = this.#components;
     const run = this.reserve(node, queued);
     this.#busy.add(queued.id);
     store
       .saveTask(run.task)
       .then((won) => {
-        if (!won) return attempts.forget(run);
+        if (!won) return leases.forget(run);
         this.queue.add(queued.requester, -1);
-        attempts.push(run, run.task);
+        leases.push(run, run.task);
         events.publish(queued.id);
       })
       .catch((error: unknown) => {
         logFailure(logger, error, "lease not stored", { taskId: queued.id });
         this.#rest();
-        attempts.forget(run);
+        leases.forget(run);
       })
       .finally(() => this.#busy.delete(queued.id));
     return true;
@@ -268,7 +268,7 @@ export class Dealer {
   async #look(): Promise<void> {
     const { store, peers, clock } = this.#components;
     await this.queue.refresh(() => store.queueDepths());
-    this.room();
+    this.onCapacity();
     if (peers.others().length === 0) this.#elsewhere = [];
     else if (this.queue.size > 0 && clock.monotonic() - this.#nodesReadAt > OTHER_NODES_MS) {
       this.#nodesReadAt = clock.monotonic();
@@ -289,7 +289,7 @@ export class Dealer {
     this.#wake?.stop();
     const stop = this.#components.clock.after(Math.max(1, at - this.#components.clock.now()), () => {
       this.#wake = undefined;
-      this.room();
+      this.onCapacity();
     });
     this.#wake = { at, stop };
   }

@@ -10,11 +10,11 @@ import type { Store } from "../../ports/store.ts";
 import { newId } from "../../util/ids.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
-import type { Custody } from "../cluster/takeover.ts";
+import type { Takeover } from "../cluster/takeover.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
-import type { Attempts } from "./leases.ts";
-import { Dealer } from "./matcher.ts";
+import type { Leases } from "./leases.ts";
+import { Matcher } from "./matcher.ts";
 import { waitingReason } from "./waiting-reason.ts";
 
 /** Overdue tasks ended at once. */
@@ -27,8 +27,8 @@ const NUDGED_MS = 50;
 export interface SchedulerComponents {
   readonly store: Store;
   readonly fleet: Fleet;
-  readonly attempts: Attempts;
-  readonly custody: Custody;
+  readonly leases: Leases;
+  readonly takeover: Takeover;
   readonly events: TaskEvents;
   readonly peers: Pick<Peers, "self" | "alive" | "others" | "addressOf" | "look">;
   readonly link: Pick<PeerLink, "nudge">;
@@ -62,13 +62,13 @@ export interface TaskRequest {
 }
 
 /**
- * Takes tasks from requesters and sees that each comes to an end: the {@link Dealer} gives them to nodes, {@link Attempts}
- * follows what becomes of each attempt, {@link Custody} takes over what other coordinators leave behind.
+ * Takes tasks from requesters and sees that each comes to an end: the {@link Matcher} gives them to nodes, {@link Leases}
+ * follows what becomes of each attempt, {@link Takeover} takes over what other coordinators leave behind.
  */
 export class Scheduler {
   readonly #components: SchedulerComponents;
   readonly #init: SchedulerInit;
-  readonly #dealer: Dealer;
+  readonly #matcher: Matcher;
   #draining = false;
   #takingOver: Promise<void> | undefined;
   #takeOverAgain = false;
@@ -77,15 +77,15 @@ export class Scheduler {
   constructor(components: SchedulerComponents, init: SchedulerInit) {
     this.#components = components;
     this.#init = init;
-    this.#dealer = new Dealer(components, init);
+    this.#matcher = new Matcher(components, init);
   }
 
   /** Takes up what earlier runs left: live assignments get the lease time for their nodes to come back. */
   async start(): Promise<void> {
-    const { attempts, custody, peers, clock, logger } = this.#components;
-    attempts.start((before, after) => this.#dealer.moved(before, after));
-    const running = await custody.takeOver();
-    await this.#dealer.start();
+    const { leases, takeover, peers, clock, logger } = this.#components;
+    leases.start((before, after) => this.#matcher.onTaskChanged(before, after));
+    const running = await takeover.takeOverOrphans();
+    await this.#matcher.start();
     const { queued } = this.depth();
     if (running > 0 || queued > 0) logger.info({ running, queued }, "tasks taken up");
     this.#stops = [
@@ -105,12 +105,12 @@ export class Scheduler {
   /** No new leases and no new tasks from now on. */
   drain(): void {
     this.#draining = true;
-    this.#dealer.stop();
+    this.#matcher.stop();
   }
 
   /** Stores a task; when a node fits, the same write leases it. With a taken id the stored task comes back. */
   async submit(request: TaskRequest): Promise<{ task: Task; created: boolean }> {
-    const { clock, store, attempts, events, metrics } = this.#components;
+    const { clock, store, leases, events, metrics } = this.#components;
     if (this.#draining) throw new ComputeError("DRAINING");
     const now = clock.now();
     const deadline = now + request.deadlineMs;
@@ -128,29 +128,29 @@ export class Scheduler {
       assignments: {},
       ...(request.requestDigest && { requestDigest: request.requestDigest }),
     };
-    const node = this.#dealer.queue.size === 0 ? this.#dealer.pick(task, request.spec) : undefined;
+    const node = this.#matcher.queue.size === 0 ? this.#matcher.pick(task, request.spec) : undefined;
     const full = node ? undefined : this.#full(request.requester);
     if (full !== undefined) {
       const stored = request.id && (await store.task(request.id));
       if (stored) return { task: stored, created: false };
       throw new ComputeError("QUEUE_FULL", full);
     }
-    const run = node && this.#dealer.reserve(node, task);
+    const run = node && this.#matcher.reserve(node, task);
     if (run) task = { ...run.task, version: 1 };
     let outcome: { task: Task; created: boolean };
     try {
       outcome = await store.insertTask(task);
     } catch (error) {
-      if (run) attempts.forget(run);
+      if (run) leases.forget(run);
       throw error;
     }
     if (!outcome.created) {
-      if (run) attempts.forget(run);
+      if (run) leases.forget(run);
       return outcome;
     }
     metrics.tasksSubmitted.inc();
-    if (run) attempts.push(run, task);
-    else this.#dealer.queued(task);
+    if (run) leases.push(run, task);
+    else this.#matcher.onQueued(task);
     events.publish(task.id);
     return outcome;
   }
@@ -160,12 +160,12 @@ export class Scheduler {
    * that it stopped.
    */
   async cancel(taskId: Hex): Promise<Task> {
-    const { attempts, clock, peers, link } = this.#components;
-    const before = await attempts.read(taskId);
+    const { leases, clock, peers, link } = this.#components;
+    const before = await leases.read(taskId);
     if (before.state === "cancelling" || before.state === "cancelled") return before;
-    const task = await attempts.update(taskId, (current) => cancel(current, clock.now()));
+    const task = await leases.update(taskId, (current) => cancel(current, clock.now()));
     if (task.state !== "cancelling") return task;
-    const run = attempts.ofTask(taskId);
+    const run = leases.ofTask(taskId);
     run?.node.link?.cancel(run.assignment.id, "REQUESTED");
     const address = task.owner && peers.addressOf(task.owner);
     if (address !== undefined) link.nudge(address, { tasks: [taskId] });
@@ -175,7 +175,7 @@ export class Scheduler {
   /** A peer said that something may concern this coordinator. */
   nudged({ queue, tasks }: Nudge): void {
     if (tasks !== undefined) void this.#learnCancelled();
-    if (queue && this.#components.fleet.room(1) > 0) this.#dealer.look(NUDGED_MS);
+    if (queue && this.#components.fleet.freeCapacity(1) > 0) this.#matcher.pollQueue(NUDGED_MS);
   }
 
   /**
@@ -192,29 +192,29 @@ export class Scheduler {
   waitingReason(task: Task): string | undefined {
     const { clock, fleet } = this.#components;
     const { allowSelfTasks } = this.#init;
-    const online = [...fleet.wallets(), ...this.#dealer.elsewhere];
-    return waitingReason(task, { now: clock.now(), online, allowSelfTasks, queued: this.#dealer.queue.size });
+    const online = [...fleet.wallets(), ...this.#matcher.remoteOffers];
+    return waitingReason(task, { now: clock.now(), online, allowSelfTasks, queued: this.#matcher.queue.size });
   }
 
   /** 0 to 1, of the live assignment; undefined when there is none here. */
   progress(taskId: Hex): number | undefined {
-    return this.#components.attempts.ofTask(taskId)?.progress;
+    return this.#components.leases.ofTask(taskId)?.progress;
   }
 
   /** Tasks that wait, as far as is known here, and assignments that are live here. */
   depth(): { queued: number; running: number } {
-    return { queued: this.#dealer.queue.size, running: this.#components.attempts.size };
+    return { queued: this.#matcher.queue.size, running: this.#components.leases.size };
   }
 
   /** A node has room for work. */
-  room(): void {
-    this.#dealer.room();
+  onCapacity(): void {
+    this.#matcher.onCapacity();
   }
 
   /** Why no more tasks may wait, or undefined while they may. */
   #full(requester: Address): string | undefined {
     const { maxQueued, maxQueuedPerRequester } = this.#init;
-    const { queue } = this.#dealer;
+    const { queue } = this.#matcher;
     if (queue.size >= maxQueued) return `${queue.size} tasks wait already, the most that may`;
     const depth = queue.depth(requester);
     return depth >= maxQueuedPerRequester ? `${depth} of your tasks wait already, the most of one wallet` : undefined;
@@ -232,48 +232,48 @@ export class Scheduler {
   }
 
   async #takeOver(): Promise<void> {
-    const { custody, peers, store, logger } = this.#components;
+    const { takeover, peers, store, logger } = this.#components;
     while (this.#takeOverAgain) {
       this.#takeOverAgain = false;
       try {
-        const tasks = await custody.takeOver();
+        const tasks = await takeover.takeOverOrphans();
         await peers.look();
         const nodes = await store.releaseNodes(peers.alive());
         if (tasks > 0 || nodes > 0) logger.warn({ tasks, nodes }, "took over from a coordinator that is gone");
-        await custody.compare();
+        await takeover.reconcile();
       } catch (error) {
         logFailure(logger, error, "what others left behind was not taken over; trying again");
       }
-      this.#dealer.look(0);
+      this.#matcher.pollQueue(0);
     }
     this.#takingOver = undefined;
   }
 
   #tick(): void {
-    const { attempts, metrics } = this.#components;
-    attempts.withdrawSilent();
+    const { leases, metrics } = this.#components;
+    leases.withdrawSilent();
     const { queued, running } = this.depth();
     metrics.queued.set(queued);
     metrics.running.set(running);
-    this.room();
+    this.onCapacity();
   }
 
   async #learnCancelled(): Promise<void> {
-    const { custody, logger } = this.#components;
-    await custody.learnCancelled().catch((error: unknown) => {
+    const { takeover, logger } = this.#components;
+    await takeover.pullCancellations().catch((error: unknown) => {
       logFailure(logger, error, "what was cancelled elsewhere was not read; trying again");
     });
   }
 
   async #expireOverdue(): Promise<void> {
-    const { store, attempts, peers, clock, logger } = this.#components;
+    const { store, leases, peers, clock, logger } = this.#components;
     try {
       for (const overdue of await store.overdueTasks({ now: clock.now(), owner: peers.self, limit: PAGE })) {
-        const run = attempts.ofTask(overdue.id);
+        const run = leases.ofTask(overdue.id);
         // A result that is here in time is judged, not thrown away.
         if (run?.phase === "checking") continue;
         try {
-          await attempts.update(overdue.id, (task) => expire(task, clock.now(), peers.self));
+          await leases.update(overdue.id, (task) => expire(task, clock.now(), peers.self));
         } catch (error) {
           // Somebody else ended it in between; the next look finds what is left to do.
           if (hasMovedOn(error)) continue;
@@ -281,7 +281,7 @@ export class Scheduler {
         }
         if (run) {
           run.node.link?.cancel(run.assignment.id, "DEADLINE");
-          attempts.forget(run);
+          leases.forget(run);
         }
       }
     } catch (error) {

@@ -4,11 +4,11 @@ import {
   ALICE,
   aNetwork,
   BOB,
-  Coordinator,
   HEARTBEAT_MS,
   LEASE_MS,
   live,
   settle,
+  TestCoordinator,
 } from "@proof-of-compute/tests/support/test-coordinator";
 import { expect, test } from "vitest";
 import { ComputeError } from "../../domain/errors.ts";
@@ -16,7 +16,7 @@ import { liveAssignment } from "../../domain/task.ts";
 
 test("what a dead coordinator ran is taken over, and its node keeps running it elsewhere", async () => {
   const { store, all } = await aNetwork("a", "b", "c");
-  const [a, b, c] = all as [Coordinator, Coordinator, Coordinator];
+  const [a, b, c] = all as [TestCoordinator, TestCoordinator, TestCoordinator];
   const offer = anOffer();
   await a.join(offer);
   const task = await a.submit(ALICE);
@@ -24,7 +24,7 @@ test("what a dead coordinator ran is taken over, and its node keeps running it e
 
   // A dies. Before the others notice, its node comes to B with what it runs.
   const { link } = await b.join(offer, [liveAssignment(task)!.id]);
-  const run = b.attempts.ofTask(task.id)!;
+  const run = b.leases.ofTask(task.id)!;
   expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
   await live(2 * LEASE_MS, b, c);
   expect(link.cancelled).toEqual([]);
@@ -36,7 +36,7 @@ test("what a dead coordinator ran is taken over, and its node keeps running it e
 
 test("a dead coordinator's task whose node does not come back goes to another node", async () => {
   const { store, all } = await aNetwork("a", "b", "c");
-  const [a, b, c] = all as [Coordinator, Coordinator, Coordinator];
+  const [a, b, c] = all as [TestCoordinator, TestCoordinator, TestCoordinator];
   const lost = anOffer();
   await a.join(lost);
   const task = await a.submit(ALICE);
@@ -52,23 +52,23 @@ test("a dead coordinator's task whose node does not come back goes to another no
 
 test("a coordinator that was paused: what was ended meanwhile is refused, and what its nodes still run is given back", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const { node, link } = await a.join(anOffer());
   const [stale, kept] = [await a.submit(ALICE), await a.submit(ALICE)];
-  const [staleRun, keptRun] = [a.attempts.ofTask(stale.id)!, a.attempts.ofTask(kept.id)!];
-  for (const run of [staleRun, keptRun]) a.attempts.advance(run, 0.5);
+  const [staleRun, keptRun] = [a.leases.ofTask(stale.id)!, a.leases.ofTask(kept.id)!];
+  for (const run of [staleRun, keptRun]) a.leases.advance(run, 0.5);
 
   await live(LEASE_MS + 10_000, b);
   expect((await store.task(stale.id))!.owner).toEqual(b.peers.self);
-  await b.attempts.end(b.attempts.ofTask(stale.id)!, "lost", "NODE_OFFLINE");
+  await b.leases.end(b.leases.ofTask(stale.id)!, "lost", "NODE_OFFLINE");
   await expect(a.complete(staleRun)).rejects.toMatchObject({ code: "CONFLICT" });
   expect(await store.receipts({ limit: 10 })).toEqual({ items: [] });
 
   // Whether it compares first, or hears that it was missed.
-  await a.custody.compare();
+  await a.takeover.reconcile();
   expect((await store.task(kept.id))!.owner).toEqual(a.peers.self);
   expect(link.cancelled).toEqual([{ id: staleRun.assignment.id, reason: "LEASE_LOST" }]);
-  await a.custody.adopt(node);
+  await a.takeover.adopt(node);
   await a.complete(keptRun);
   expect((await store.task(kept.id))!.state).toBe("verified");
   expect((await store.receipts({ limit: 10 })).items).toHaveLength(1);
@@ -76,23 +76,23 @@ test("a coordinator that was paused: what was ended meanwhile is refused, and wh
 
 test("a right result of a coordinator that was taken for dead is not lost", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   await a.join(anOffer());
   const task = await a.submit(ALICE);
-  const run = a.attempts.ofTask(task.id)!;
+  const run = a.leases.ofTask(task.id)!;
   await live(LEASE_MS + 10_000, b);
   expect((await store.task(task.id))!.owner).toEqual(b.peers.self);
   await a.complete(run);
   expect((await store.task(task.id))!.state).toBe("verified");
   await live(2 * LEASE_MS, b);
-  expect([a.attempts.size, b.attempts.size]).toEqual([0, 0]);
+  expect([a.leases.size, b.leases.size]).toEqual([0, 0]);
   expect((await store.standing(run.node.id, run.assignment.wallet))?.faults ?? 0).toBe(0);
 });
 
 test("a coordinator that has just come is not robbed by one that has not seen it yet", async () => {
   const { all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
-  const d = new Coordinator(a.store, "d", 1, () => {});
+  const [a] = all as [TestCoordinator];
+  const d = new TestCoordinator(a.store, "d", 1, () => {});
   await d.start();
   const { node } = await d.join(anOffer());
   const task = await d.submit(ALICE);
@@ -103,12 +103,12 @@ test("a coordinator that has just come is not robbed by one that has not seen it
 
 test("what a node has earned outlives a restart that it does not come back from", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   const offer = anOffer();
   await store.saveStandings([{ nodeId: offer.nodeId, wallet: offer.wallet, cap: 8, valid: 12_345, faults: 1 }]);
   await a.join(offer);
   await a.submit(ALICE);
-  const again = new Coordinator(store, "a", 2, () => {});
+  const again = new TestCoordinator(store, "a", 2, () => {});
   await again.start();
   await live(2 * LEASE_MS, again);
   expect(await store.standing(offer.nodeId, offer.wallet)).toMatchObject({ cap: 1, valid: 12_345, faults: 2 });
@@ -116,7 +116,7 @@ test("what a node has earned outlives a restart that it does not come back from"
 
 test("a store that refuses writes is asked once a second, not as fast as it refuses", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   // More than are dealt at once, so that a refusal gives room back while the next tasks are read.
   const slots = 300;
   for (let count = 0; count < 2 * slots; count++) await a.submit(ALICE);
@@ -139,7 +139,7 @@ test("a store that refuses writes is asked once a second, not as fast as it refu
 
 test("how a node is gets stored once the store takes it", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   const { node, link } = await a.join(anOffer());
   const { saveNode } = store;
   store.saveNode = async () => {
@@ -155,7 +155,7 @@ test("how a node is gets stored once the store takes it", async () => {
 
 test("an idle coordinator finds what waits at another", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const task = await a.submit(ALICE);
   expect(a.scheduler.waitingReason(task)).toBe("no node is online");
   await b.join(anOffer());
@@ -169,20 +169,20 @@ test("an idle coordinator finds what waits at another", async () => {
 
 test("a task is cancelled at any coordinator, and its node hears of it", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const { link } = await a.join(anOffer());
   const task = await a.submit(ALICE);
-  const run = a.attempts.ofTask(task.id)!;
+  const run = a.leases.ofTask(task.id)!;
   expect((await b.scheduler.cancel(task.id)).state).toBe("cancelling");
   await settle();
   expect(link.cancelled).toEqual([{ id: run.assignment.id, reason: "REQUESTED" }]);
-  await a.attempts.end(run, "cancelled", "CANCELLED");
+  await a.leases.end(run, "cancelled", "CANCELLED");
   expect(await store.task(task.id)).toMatchObject({ state: "cancelled" });
 });
 
 test("of two requesters the one with a hundred times the queue leaves the other its half", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
   for (let count = 0; count < 20; count++) await b.submit(BOB);
   const nodes = [await a.join(anOffer({ slots: 2 })), await b.join(anOffer({ slots: 2 }))];
@@ -203,7 +203,7 @@ test("of two requesters the one with a hundred times the queue leaves the other 
 
 test("no wallet, and not all of them together, may fill the queue beyond its limits", async () => {
   const { all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
   await expect(a.submit(ALICE)).rejects.toMatchObject({ code: "QUEUE_FULL", message: expect.stringContaining("your") });
   for (let count = 0; count < 300; count++) await a.submit(BOB);
@@ -215,7 +215,7 @@ test("no wallet, and not all of them together, may fill the queue beyond its lim
 
 test("a lease whose answer was lost is ended, and the task goes on", async () => {
   const { store, all } = await aNetwork("a");
-  const [a] = all as [Coordinator];
+  const [a] = all as [TestCoordinator];
   const { link } = await a.join(anOffer());
   const { insertTask } = store;
   store.insertTask = async (task) => {
@@ -238,7 +238,7 @@ test("a lease whose answer was lost is ended, and the task goes on", async () =>
 
 test("a lease that the store refuses is no ground to write on, however long the refusal takes", async () => {
   const { store, all } = await aNetwork("a", "b");
-  const [a, b] = all as [Coordinator, Coordinator];
+  const [a, b] = all as [TestCoordinator, TestCoordinator];
   const task = await a.submit(ALICE);
   // Both want it at once; B's write takes longer than nodes have for an answer.
   const { saveTask } = store;
@@ -252,7 +252,7 @@ test("a lease that the store refuses is no ground to write on, however long the 
   };
   await b.join(anOffer());
   await live(2_000, b);
-  expect(b.attempts.size).toBe(1);
+  expect(b.leases.size).toBe(1);
   await a.join(anOffer());
   await live(2_000, a);
   const won = (await store.task(task.id))!;
@@ -262,5 +262,5 @@ test("a lease that the store refuses is no ground to write on, however long the 
   answer();
   await live(2_000, a, b);
   expect(await store.task(task.id)).toEqual(won);
-  expect([a.attempts.size, b.attempts.size]).toEqual([1, 0]);
+  expect([a.leases.size, b.leases.size]).toEqual([1, 0]);
 });

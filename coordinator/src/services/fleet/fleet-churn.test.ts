@@ -8,7 +8,7 @@ import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
 import { Metrics } from "../../metrics.ts";
 import { Fleet } from "./fleet.ts";
-import type { LiveNode, NodeLink, Offer, Run } from "./live-node.ts";
+import type { ActiveAssignment, LiveNode, NodeLink, Offer } from "./live-node.ts";
 
 const NODES = 5;
 const HEARTBEAT_MS = 5_000;
@@ -52,7 +52,7 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
           maxNodes: NODES,
         },
       );
-      fleet.start({ room: () => {}, joined: () => {}, offline: (node) => node.runs.clear() });
+      fleet.start({ onCapacity: () => {}, onJoined: () => {}, onOffline: (node) => node.runs.clear() });
       const links = OFFERS.map((): NodeLink[] => []);
       for (const step of actions) {
         if (step.do === "wait") {
@@ -75,9 +75,9 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
       function act(step: Step, node: LiveNode, own: NodeLink[]): void {
         if (step.do === "leave") fleet.leave(node, step.stale ? own[0]! : own.at(-1)!);
         if (step.do === "heard" && node.link) fleet.heard(node);
-        if (step.do === "assign" && node.room > 0) {
+        if (step.do === "assign" && node.capacity > 0) {
           const id = toHex(randomBytes(16));
-          node.runs.set(id, {} as Run);
+          node.runs.set(id, {} as ActiveAssignment);
           fleet.refresh(node);
         }
         if (step.do === "end" && node.runs.size > 0) {
@@ -96,8 +96,8 @@ function expectConsistent(fleet: Fleet, clock: ManualClock): void {
   const nodes = OFFERS.flatMap(({ nodeId }) => fleet.get(nodeId) ?? []);
   // A pause that is over ends with the next sweep: until then such a node may be in or out.
   const isSure = ({ pausedUntil }: LiveNode) => pausedUntil === 0 || pausedUntil > clock.monotonic();
-  const open = nodes.filter((node) => node.room > 0 && node.pausedUntil === 0);
-  if (nodes.every(isSure)) expect(fleet.room(1_000)).toBe(open.reduce((sum, node) => sum + node.room, 0));
+  const open = nodes.filter((node) => node.capacity > 0 && node.pausedUntil === 0);
+  if (nodes.every(isSure)) expect(fleet.freeCapacity(1_000)).toBe(open.reduce((sum, node) => sum + node.capacity, 0));
   // Every one of them can be picked, and nobody else.
   for (const node of nodes.filter(isSure)) {
     expect(fleet.pick((other) => other === node, new Set()) === node).toBe(open.includes(node));
@@ -105,6 +105,6 @@ function expectConsistent(fleet: Fleet, clock: ManualClock): void {
   for (const node of nodes) {
     expect(node.cap).toBeLessThanOrEqual(2 * node.offer.slots);
     expect(node.runs.size).toBeLessThanOrEqual(2 * node.offer.slots);
-    if (node.link === null) expect(node.room).toBe(0);
+    if (node.link === null) expect(node.capacity).toBe(0);
   }
 }

@@ -9,7 +9,7 @@ import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { Metrics } from "../../metrics.ts";
 import { Fleet } from "./fleet.ts";
-import type { Run } from "./live-node.ts";
+import type { ActiveAssignment } from "./live-node.ts";
 
 const LEASE_MS = 30_000;
 const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
@@ -34,7 +34,7 @@ function newFleet(self: Owner = SELF): { fleet: Fleet; rooms: () => number } {
     { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
   );
   let rooms = 0;
-  fleet.start({ room: () => rooms++, joined: () => {}, offline: () => {} });
+  fleet.start({ onCapacity: () => rooms++, onJoined: () => {}, onOffline: () => {} });
   return { fleet, rooms: () => rooms };
 }
 
@@ -77,12 +77,12 @@ test("a node has no room before its session was announced", async () => {
   const { fleet, rooms } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
   await clock.run(5_000);
-  expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([0, 0, undefined]);
+  expect([node.capacity, rooms(), fleet.pick(() => true, new Set())]).toEqual([0, 0, undefined]);
   fleet.announce(node);
-  expect([node.room, rooms(), fleet.pick(() => true, new Set())]).toEqual([1, 1, node]);
+  expect([node.capacity, rooms(), fleet.pick(() => true, new Set())]).toEqual([1, 1, node]);
   // A second session of the same node starts without room as well.
   await fleet.join(node.offer, aLink());
-  expect(node.room).toBe(0);
+  expect(node.capacity).toBe(0);
   await fleet.stop();
 });
 
@@ -146,7 +146,7 @@ test("only sessions and nodes that still hold work take up room, however many ca
   for (let i = 0; i < 19; i++) await passBy();
   for (let i = 0; i < 9; i++) await fleet.join(anOffer(), aLink());
   const works = await passBy();
-  works.runs.set("0x01", {} as Run);
+  works.runs.set("0x01", {} as ActiveAssignment);
   await expect(fleet.join(anOffer(), aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
   await expect(fleet.join(gone.offer, aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
   expect(await fleet.join(works.offer, aLink())).toBe(works);

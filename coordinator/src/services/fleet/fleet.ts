@@ -6,7 +6,7 @@ import type { Owner } from "../../domain/owner.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
-import { type Fault, LiveNode, type NodeLink, type Offer } from "./live-node.ts";
+import { LiveNode, type NodeFault, type NodeLink, type Offer } from "./live-node.ts";
 import { NodeRecords } from "./node-records.ts";
 
 /** Missed heartbeats after which a node is suspect. */
@@ -36,11 +36,11 @@ export interface FleetInit {
 /** Who listens: the scheduler. */
 export interface FleetListener {
   /** The node has room for work. */
-  room(): void;
+  onCapacity(): void;
   /** A session began; `running` are the assignments that the node says it still has. */
-  joined(node: LiveNode, running: readonly Hex[]): void;
+  onJoined(node: LiveNode, running: readonly Hex[]): void;
   /** The grace is over; its leases are lost. */
-  offline(node: LiveNode): void;
+  onOffline(node: LiveNode): void;
 }
 
 /**
@@ -140,7 +140,7 @@ export class Fleet {
 
   /** Tells the scheduler of a session that was welcomed. */
   announce(node: LiveNode): void {
-    this.#listener?.joined(node, node.offer.runningAssignmentIds);
+    this.#listener?.onJoined(node, node.offer.runningAssignmentIds);
     node.welcomed = true;
     this.refresh(node);
   }
@@ -166,7 +166,7 @@ export class Fleet {
 
   /** Looks at a node's room again after anything that may have changed it. */
   refresh(node: LiveNode): void {
-    const roomy = node.room > 0 && node.pausedUntil <= this.#components.clock.monotonic();
+    const roomy = node.capacity > 0 && node.pausedUntil <= this.#components.clock.monotonic();
     if (roomy && node.roomIndex < 0) {
       node.roomIndex = this.#roomy.push(node) - 1;
     } else if (!roomy && node.roomIndex >= 0) {
@@ -177,7 +177,7 @@ export class Fleet {
       }
       node.roomIndex = -1;
     }
-    if (roomy) this.#listener?.room();
+    if (roomy) this.#listener?.onCapacity();
   }
 
   /**
@@ -198,10 +198,10 @@ export class Fleet {
   }
 
   /** Room of the whole fleet, at most `limit`. */
-  room(limit: number): number {
+  freeCapacity(limit: number): number {
     let sum = 0;
     for (const node of this.#roomy) {
-      sum += node.room;
+      sum += node.capacity;
       if (sum >= limit) return limit;
     }
     return sum;
@@ -216,7 +216,7 @@ export class Fleet {
   }
 
   /** A fault of the node: its cap is 1 again, and after wrong results and failures it pauses, twice as long each time. */
-  blame(node: LiveNode, fault: Fault): void {
+  blame(node: LiveNode, fault: NodeFault): void {
     node.faults++;
     node.cap = 1;
     if (fault !== "lost") {
@@ -255,7 +255,7 @@ export class Fleet {
   /** What a live node holds and may hold. */
   live(nodeId: Hex): { freeSlots: number; running: number; cap: number; load: number } | undefined {
     const node = this.#nodes.get(nodeId);
-    return node && { freeSlots: node.room, running: node.runs.size, cap: node.cap, load: node.load };
+    return node && { freeSlots: node.capacity, running: node.runs.size, cap: node.cap, load: node.load };
   }
 
   /** Wallets of the nodes that could be given work, for reasons of waiting. */
@@ -292,7 +292,7 @@ export class Fleet {
       this.refresh(node);
       this.#components.logger.info({ nodeId: node.id }, "node offline");
       this.#changeStatus(node, "offline");
-      this.#listener?.offline(node);
+      this.#listener?.onOffline(node);
     }
     if (node.runs.size === 0) this.#nodes.delete(node.id);
   }

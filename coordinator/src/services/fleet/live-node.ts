@@ -10,10 +10,10 @@ import type { Upload } from "../results/uploads.ts";
 export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
 
 /** What a node is blamed for: a lease that it lost, a task that failed by its own word, a result that is wrong. */
-export type Fault = "lost" | "failed" | "rejected";
+export type NodeFault = "lost" | "failed" | "rejected";
 
 /** What became of a result; the words of the proto's Verdict. */
-export interface Fate {
+export interface Verdict {
   readonly assignmentId: Hex;
   readonly verdict: "ACCEPTED" | "REJECTED" | "LATE";
   /** Stable code, empty when accepted. */
@@ -27,7 +27,7 @@ export interface NodeLink {
   readonly sessionId: Hex;
   assign(assignmentId: Hex, task: Task): void;
   cancel(assignmentId: Hex, reason: CancelReason): void;
-  ack(fate: Fate): void;
+  ack(verdict: Verdict): void;
   reconnect(spreadMs: number, reason: string): void;
   /** Ends the stream with the error's status; without one, cleanly. */
   close(error?: ComputeError): void;
@@ -59,14 +59,14 @@ export function isFastEnough({ unitsPerSecond }: Pick<Offer, "unitsPerSecond">, 
  * - `running`: the node answered.
  * - `checking`: its result is here and being verified; the lease holds until the verdict.
  */
-export type RunPhase = "reserved" | "sent" | "running" | "checking";
+export type AssignmentPhase = "reserved" | "sent" | "running" | "checking";
 
 /** A live assignment in memory: the task as last written, and what only the live session knows. */
-export interface Run {
+export interface ActiveAssignment {
   task: Task;
   readonly assignment: Assignment;
   readonly node: LiveNode;
-  phase: RunPhase;
+  phase: AssignmentPhase;
   /** 0 to 1, as the node says. */
   progress: number;
   /** Monotonic: when it was pushed, or last moved. */
@@ -100,7 +100,7 @@ export class LiveNode {
   draining = false;
   /** The live session was welcomed; before that it gets no work, which `joined` would take for a lost assignment. */
   welcomed = false;
-  readonly runs = new Map<Hex, Run>();
+  readonly runs = new Map<Hex, ActiveAssignment>();
   /** How many of `runs` are `checking`. */
   checking = 0;
   /** Position in the fleet's list of nodes with room, -1 when not in it. */
@@ -115,7 +115,7 @@ export class LiveNode {
    * Assignments it may be given now: free slots, and no more in all (results that are being checked included) than its
    * cap. The cap grows to twice the slots, so that a proven node computes while its last results are checked.
    */
-  get room(): number {
+  get capacity(): number {
     if (this.link === null || !this.welcomed || this.status !== "online" || this.draining) return 0;
     return Math.max(0, Math.min(this.offer.slots - (this.runs.size - this.checking), this.cap - this.runs.size));
   }

@@ -12,11 +12,11 @@ import {
 } from "@proof-of-compute/proto";
 import { computeProduct } from "@proof-of-compute/proto/kernel";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
-import { ALICE, aNetwork, type Coordinator, settle } from "@proof-of-compute/tests/support/test-coordinator";
+import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Task } from "../../domain/task.ts";
-import type { Run } from "../fleet/live-node.ts";
-import { Intake, type ResultClaim } from "./intake.ts";
+import type { ActiveAssignment } from "../fleet/live-node.ts";
+import { type ResultClaim, ResultIntake } from "./intake.ts";
 import { UploadBudget } from "./uploads.ts";
 import { Verifier } from "./verifier.ts";
 
@@ -32,19 +32,19 @@ afterAll(() => verifier.stop());
 /** An intake on the real services, and a node that runs one task. */
 async function anIntake(check: Verifier["check"] = (job) => verifier.check(job)) {
   const { store, all } = await aNetwork("test");
-  const [coordinator] = all as [Coordinator];
-  const { clock, components, attempts, fleet } = coordinator;
+  const [coordinator] = all as [TestCoordinator];
+  const { clock, components, leases, fleet } = coordinator;
   const { metrics } = components;
   const blobs = { put: async () => {}, get: async () => null, has: async () => false, delete: async () => {} };
   const accepted = () => {};
-  const intake = new Intake({ ...components, attempts, fleet, verifier: { check }, blobs, accepted });
+  const intake = new ResultIntake({ ...components, leases, fleet, verifier: { check }, blobs, accepted });
   const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()) }));
   const task = await coordinator.submit(ALICE, 64);
   const run = await vi.waitFor(() => {
-    expect(attempts.ofTask(task.id)?.phase).toBe("sent");
-    return attempts.ofTask(task.id)!;
+    expect(leases.ofTask(task.id)?.phase).toBe("sent");
+    return leases.ofTask(task.id)!;
   });
-  attempts.advance(run, 0);
+  leases.advance(run, 0);
 
   const claim = (output: Uint8Array = product(run)): ResultClaim => ({
     assignmentId: fromHex(run.assignment.id),
@@ -62,14 +62,14 @@ async function anIntake(check: Verifier["check"] = (job) => verifier.check(job))
     const { assignments } = (await store.task(task.id)) as Task;
     return assignments[run.assignment.id]!;
   };
-  return { clock, store, attempts, fleet, intake, link, run, claim, send, stored, metrics };
+  return { clock, store, leases, fleet, intake, link, run, claim, send, stored, metrics };
 }
 
 function rawKey(): Buffer {
   return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
-function product({ assignment, task }: Run): Uint8Array {
+function product({ assignment, task }: ActiveAssignment): Uint8Array {
   const [assignmentId, taskId, nodeId] = [assignment.id, task.id, assignment.nodeId].map((id: Hex) => fromHex(id));
   const seed = matmulSeed({
     assignmentId: assignmentId!,
@@ -93,7 +93,7 @@ test("a right result that the store does not take before the end gets no verdict
   await store.start();
   await clock.run(10_000, 500);
   await settle();
-  expect(link.fates).toEqual([]);
+  expect(link.verdicts).toEqual([]);
   expect(await stored()).toMatchObject({ id: run.assignment.id, state: "live" });
 });
 
@@ -103,62 +103,62 @@ test("a check that failed by itself is made once more", async () => {
     broken-- > 0 ? Promise.reject(new Error("the worker died")) : verifier.check(job),
   );
   await send([claim()]);
-  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "ACCEPTED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "ACCEPTED" }]), PATIENCE);
 });
 
 test("a result whose check fails again goes to another node, and its own is not blamed", async () => {
   const { link, run, claim, send, stored } = await anIntake(() => Promise.reject(new Error("the worker died")));
   await send([claim()]);
-  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
   expect(run.node.faults).toBe(0);
 });
 
 test("what a node said of its attempt is told to it and becomes no label of the metrics", async () => {
-  const { attempts, link, run, claim, send, metrics } = await anIntake();
-  await attempts.end(run, "declined", "words of the node");
+  const { leases, link, run, claim, send, metrics } = await anIntake();
+  await leases.end(run, "declined", "words of the node");
   await send([claim()]);
-  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "words of the node" }]));
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "words of the node" }]));
   const { body } = await metrics.render();
   expect(body).toContain('results_total{verdict="LATE",reason="ENDED_BEFORE"} 1');
   expect(body).not.toContain("words of the node");
 });
 
 test("a refusal is said once it is stored", async () => {
-  const { clock, store, attempts, link, run, claim, send, stored } = await anIntake();
+  const { clock, store, leases, link, run, claim, send, stored } = await anIntake();
   const took = vi.spyOn(store, "saveTask");
   await store.stop();
   await send([claim(new Uint8Array(randomBytes(100)))]);
   await vi.waitFor(() => expect(took).toHaveBeenCalled(), PATIENCE);
   await settle();
-  expect(link.fates).toEqual([]);
+  expect(link.verdicts).toEqual([]);
   await store.start();
   await clock.run(2_000, 500);
   await settle();
-  expect(link.fates).toMatchObject([{ verdict: "REJECTED", reason: "WRONG_LENGTH" }]);
+  expect(link.verdicts).toMatchObject([{ verdict: "REJECTED", reason: "WRONG_LENGTH" }]);
   expect(await stored()).toMatchObject({ state: "rejected" });
-  expect(attempts.run(run.assignment.id, run.node)).toBeUndefined();
+  expect(leases.run(run.assignment.id, run.node)).toBeUndefined();
 });
 
 test("a wrong result whose attempt was being ended hears what was stored", async () => {
-  const { clock, store, attempts, link, run, claim, send, stored } = await anIntake();
+  const { clock, store, leases, link, run, claim, send, stored } = await anIntake();
   await store.stop();
-  void attempts.end(run, "lost", "NODE_OFFLINE", "lost");
+  void leases.end(run, "lost", "NODE_OFFLINE", "lost");
   await send([claim(new Uint8Array(100))]);
   await settle();
   await store.start();
   await clock.run(2_000, 500);
-  await vi.waitFor(() => expect(link.fates).toMatchObject([{ verdict: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
 });
 
 test("a lease whose output drips is taken back, however regular the drops", async () => {
-  const { clock, attempts, fleet, run, stored } = await anIntake();
+  const { clock, leases, fleet, run, stored } = await anIntake();
   const budget = new UploadBudget({ clock }, { maxBytes: 2 ** 24 });
   run.upload = await budget.open(2 ** 24, new AbortController().signal);
   for (let second = 0; second < 63; second++) {
     run.upload?.add(BigInt(second), Buffer.alloc(1));
-    attempts.advance(run, 0);
+    leases.advance(run, 0);
     fleet.heard(run.node);
     await clock.run(1_000, 500);
   }
@@ -190,5 +190,5 @@ test("of one node so many results are judged at once, and the next frame waits",
   expect(taken).toBe(1);
   answered.resolve();
   await Promise.all(frames);
-  await vi.waitFor(() => expect(link.fates).toHaveLength(600), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toHaveLength(600), PATIENCE);
 });

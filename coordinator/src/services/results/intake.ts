@@ -21,10 +21,10 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import { logFailure } from "../../util/log-failure.ts";
-import type { Attempts } from "../dispatch/leases.ts";
+import type { Leases } from "../dispatch/leases.ts";
 import { matmulOf } from "../dispatch/matmul-spec.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import type { Fate, LiveNode, Run } from "../fleet/live-node.ts";
+import type { ActiveAssignment, LiveNode, Verdict } from "../fleet/live-node.ts";
 import type { Verifier } from "./verifier.ts";
 
 /** An output of at most so many bytes travels in its Result and is kept in the store; a larger one in chunks and as a blob. */
@@ -36,8 +36,8 @@ const MAX_JUDGING = 256;
 /** Wait before an accepted result is written again while the store is away. */
 const RETRY_STORE_MS = 500;
 
-export interface IntakeComponents {
-  readonly attempts: Attempts;
+export interface ResultIntakeComponents {
+  readonly leases: Leases;
   readonly fleet: Fleet;
   readonly verifier: Pick<Verifier, "check">;
   readonly store: Store;
@@ -60,12 +60,12 @@ export interface ResultClaim {
 }
 
 /** Takes result frames: signature, fence, check, durable verdict, ack. */
-export class Intake {
-  readonly #components: IntakeComponents;
+export class ResultIntake {
+  readonly #components: ResultIntakeComponents;
   readonly #pending = new Map<LiveNode, Set<Promise<void>>>();
   #stopping = false;
 
-  constructor(components: IntakeComponents) {
+  constructor(components: ResultIntakeComponents) {
     this.#components = components;
   }
 
@@ -126,21 +126,21 @@ export class Intake {
   }
 
   async #judge(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
-    const { attempts } = this.#components;
+    const { leases } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
-    const run = attempts.run(assignmentId, node);
-    if (!run) return this.#answer(node, await this.#storedFate(node, assignmentId, toHex(claim.taskId)));
+    const run = leases.run(assignmentId, node);
+    if (!run) return this.#answer(node, await this.#storedVerdict(node, assignmentId, toHex(claim.taskId)));
     // Sent again after a lost stream while the first copy is being checked: that one is answered.
     if (run.phase === "checking") return;
     const { clock, metrics } = this.#components;
     const started = clock.monotonic();
-    attempts.checking(run);
-    const fate = await this.#decide(run, claim, proof);
+    leases.markChecking(run);
+    const verdict = await this.#decide(run, claim, proof);
     metrics.checkSeconds.observe((clock.monotonic() - started) / 1_000);
-    this.#answer(node, fate);
+    this.#answer(node, verdict);
   }
 
-  async #decide(run: Run, claim: ResultClaim, proof: SignatureProof): Promise<Fate | undefined> {
+  async #decide(run: ActiveAssignment, claim: ResultClaim, proof: SignatureProof): Promise<Verdict | undefined> {
     const output = run.upload?.bytes ?? claim.output;
     let refusal: string | undefined;
     try {
@@ -154,7 +154,7 @@ export class Intake {
   }
 
   /** Why a result is refused; undefined: it is right. Throws when the check itself failed, twice. */
-  async #check(run: Run, claim: ResultClaim, output: Uint8Array): Promise<string | undefined> {
+  async #check(run: ActiveAssignment, claim: ResultClaim, output: Uint8Array): Promise<string | undefined> {
     const { verifier, logger } = this.#components;
     const { node, assignment, task } = run;
     const specDigest = sha256(task.spec);
@@ -170,19 +170,24 @@ export class Intake {
   }
 
   /** Ends the attempt without a receipt. Where another end came first, what was stored is said. */
-  async #end(run: Run, verdict: "REJECTED" | "LATE", reason: string): Promise<Fate | undefined> {
-    const { attempts } = this.#components;
+  async #end(run: ActiveAssignment, verdict: "REJECTED" | "LATE", reason: string): Promise<Verdict | undefined> {
+    const { leases } = this.#components;
     const { node, assignment, task } = run;
     const ended =
       verdict === "REJECTED"
-        ? await attempts.end(run, "rejected", reason, "rejected")
-        : await attempts.end(run, "lost", reason);
+        ? await leases.end(run, "rejected", reason, "rejected")
+        : await leases.end(run, "lost", reason);
     if (ended) return { assignmentId: assignment.id, verdict, reason, units: 0n };
-    return this.#storedFate(node, assignment.id, task.id);
+    return this.#storedVerdict(node, assignment.id, task.id);
   }
 
-  async #accept(run: Run, claim: ResultClaim, proof: SignatureProof, output: Uint8Array): Promise<Fate> {
-    const { attempts, blobs, clock, logger, metrics, accepted } = this.#components;
+  async #accept(
+    run: ActiveAssignment,
+    claim: ResultClaim,
+    proof: SignatureProof,
+    output: Uint8Array,
+  ): Promise<Verdict> {
+    const { leases, blobs, clock, logger, metrics, accepted } = this.#components;
     const { assignment, task } = run;
     const { n, k } = matmulOf(task.spec);
     const units = matmulUnits(n, k);
@@ -203,9 +208,9 @@ export class Intake {
       proof,
     };
     const inline = output.length <= INLINE_OUTPUT_BYTES;
-    const accept = async (): Promise<Fate> => {
+    const accept = async (): Promise<Verdict> => {
       if (!inline) await blobs.put(resultDigest, output);
-      await attempts.complete(run, receipt, inline ? output : undefined);
+      await leases.complete(run, receipt, inline ? output : undefined);
       metrics.units.inc(Number(units));
       accepted();
       return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
@@ -213,9 +218,9 @@ export class Intake {
     for (let told = false, movedOn = false; ; told = true) {
       try {
         // Perhaps by our own write, whose answer was lost: what the store says is said.
-        const fate = movedOn ? await this.#storedFate(run.node, assignment.id, task.id) : await accept();
-        if (fate && movedOn) attempts.forget(run);
-        if (fate) return fate;
+        const verdict = movedOn ? await this.#storedVerdict(run.node, assignment.id, task.id) : await accept();
+        if (verdict && movedOn) leases.forget(run);
+        if (verdict) return verdict;
         movedOn = false;
       } catch (error) {
         if (hasMovedOn(error)) {
@@ -233,10 +238,10 @@ export class Intake {
   }
 
   /** What was said of an assignment is said again; undefined while it is live, and nothing was said. */
-  async #storedFate(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Fate | undefined> {
+  async #storedVerdict(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Verdict | undefined> {
     const task = await this.#components.store.task(taskId);
     const assignment = task?.assignments[assignmentId];
-    const late: Fate = { assignmentId, verdict: "LATE", reason: "UNKNOWN_ASSIGNMENT", units: 0n };
+    const late: Verdict = { assignmentId, verdict: "LATE", reason: "UNKNOWN_ASSIGNMENT", units: 0n };
     if (assignment?.nodeId !== node.id) return late;
     if (assignment.state === "live") return undefined;
     if (assignment.receipt) return { assignmentId, verdict: "ACCEPTED", reason: "", units: assignment.receipt.units };
@@ -245,17 +250,20 @@ export class Intake {
     return { ...late, reason: assignment.reason ?? "ENDED_BEFORE" };
   }
 
-  #answer(node: LiveNode, fate: Fate | undefined): void {
-    if (!fate) {
+  #answer(node: LiveNode, verdict: Verdict | undefined): void {
+    if (!verdict) {
       // It is live and not followed here: dialling again, the node brings what it has with it.
       node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
       return;
     }
     // How an attempt ended before may be the node's own words, and each new label is kept for ever.
-    const ownWords = fate.verdict === "LATE" && fate.reason !== "UNKNOWN_ASSIGNMENT";
-    this.#components.metrics.results.inc({ verdict: fate.verdict, reason: ownWords ? "ENDED_BEFORE" : fate.reason });
+    const ownWords = verdict.verdict === "LATE" && verdict.reason !== "UNKNOWN_ASSIGNMENT";
+    this.#components.metrics.results.inc({
+      verdict: verdict.verdict,
+      reason: ownWords ? "ENDED_BEFORE" : verdict.reason,
+    });
     // The node may be on a newer stream by now; without any it asks again when it is back.
-    node.link?.ack(fate);
+    node.link?.ack(verdict);
   }
 }
 

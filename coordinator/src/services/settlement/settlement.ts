@@ -9,7 +9,7 @@ import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-clo
 import { type BindInit, bindStore } from "./bind.ts";
 import { SettlementLock, type SettlementPeers } from "./lock.ts";
 import type { SettlementState, SettlementStatus } from "./status.ts";
-import { readSettlementView, type SettlementView } from "./view.ts";
+import { type ChainProgress, readChainProgress } from "./view.ts";
 
 /** Failures in a row lengthen the pause up to this, in milliseconds. */
 const MAX_PAUSE_MS = 30_000;
@@ -129,7 +129,7 @@ export class Settlement {
     await this.#identify(signal);
     // The chain first: whatever it holds by then was in the store before it was sent.
     const next = await abortable(chain.nextBatchId("latest"), signal);
-    const before = await readSettlementView(store, next);
+    const before = await readChainProgress(store, next);
     this.#update({ openBatches: before.open.length, lastRecorded: before.recorded?.id });
     const view = { ...before, open: await this.#compare(before, next, signal) };
     let progress: boolean;
@@ -152,7 +152,7 @@ export class Settlement {
 
   /** Another coordinator leads: this one only tells how far that one is, from the store. */
   async #standBy(leader: Owner): Promise<number> {
-    const { open, recorded } = await readSettlementView(this.#components.store, Number.POSITIVE_INFINITY);
+    const { open, recorded } = await readChainProgress(this.#components.store, Number.POSITIVE_INFINITY);
     this.#inFlight = undefined;
     this.#oldest = undefined;
     this.#identifiedAt = Number.NEGATIVE_INFINITY;
@@ -163,7 +163,7 @@ export class Settlement {
   }
 
   /** Compares roots at the head: marks what it includes, takes back what it lost, and stops at what contradicts the store. */
-  async #compare({ open, recorded, lastId }: SettlementView, next: number, signal: AbortSignal): Promise<Batch[]> {
+  async #compare({ open, recorded, lastId }: ChainProgress, next: number, signal: AbortSignal): Promise<Batch[]> {
     if (next > lastId + 1) throw stopped(`the chain holds batch ${next - 1}, which the store lacks`);
     if (recorded?.id === next - 1) await this.#holds(recorded, "latest", signal);
     const compared: Batch[] = [];
@@ -187,7 +187,7 @@ export class Settlement {
   }
 
   /** Sends what the chain lacks, in order, the next one only when the head holds the one before. */
-  async #send({ open }: SettlementView, next: number, signal: AbortSignal): Promise<boolean> {
+  async #send({ open }: ChainProgress, next: number, signal: AbortSignal): Promise<boolean> {
     const { chain, clock, store } = this.#components;
     let progress = false;
     for (const batch of open) {
@@ -206,7 +206,7 @@ export class Settlement {
   }
 
   /** Marks what the finalized block holds. */
-  async #finalize({ open }: SettlementView, next: number, signal: AbortSignal): Promise<void> {
+  async #finalize({ open }: ChainProgress, next: number, signal: AbortSignal): Promise<void> {
     const candidates = open.filter(({ id }) => id < next);
     if (candidates.length === 0) return;
     const final = await abortable(this.#components.chain.nextBatchId("finalized"), signal);
@@ -239,7 +239,7 @@ export class Settlement {
   }
 
   /** What to tell people of a batch that should have been final long ago. */
-  #lateness({ open: [first] }: SettlementView): string | undefined {
+  #lateness({ open: [first] }: ChainProgress): string | undefined {
     const now = this.#components.clock.monotonic();
     if (first?.id !== this.#oldest?.id) this.#oldest = first && { id: first.id, since: now };
     if (!first || now - this.#oldest!.since < LATE_AFTER * this.#init.resendMs) return undefined;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
 import type { Batch, BatchState } from "../../domain/batch.ts";
-import { readSettlementView } from "./view.ts";
+import { readChainProgress } from "./view.ts";
 
 const batch = (id: number, state: BatchState): Batch => ({
   id,
@@ -20,7 +20,7 @@ test("a batch that is not recorded is open, also below one that is", async () =>
   const states = ["recorded", "closed", "recorded", "recorded", "included"] as const;
   for (const [index, state] of states.entries()) await store.insertBatch(batch(index + 1, state));
   const ids = async (next: number) => {
-    const { open, recorded, lastId } = await readSettlementView(store, next);
+    const { open, recorded, lastId } = await readChainProgress(store, next);
     return [open.map(({ id }) => id), recorded?.id, lastId];
   };
   expect(await ids(6)).toEqual([[2, 5], 4, 5]);

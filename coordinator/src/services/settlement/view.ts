@@ -5,7 +5,7 @@ import type { Store } from "../../ports/store.ts";
 const PAGE = 100;
 
 /** Where the store stands towards the chain. */
-export interface SettlementView {
+export interface ChainProgress {
   /** Batches that are not recorded, or are and lie at or above the chain's next id; in order of id. */
   readonly open: readonly Batch[];
   /** The newest recorded batch that the chain counts too. */
@@ -14,7 +14,7 @@ export interface SettlementView {
 }
 
 /** Reads it; `next` is the id that the chain expects next, infinite where the store's word is enough. */
-export async function readSettlementView(store: Pick<Store, "batches">, next: number): Promise<SettlementView> {
+export async function readChainProgress(store: Pick<Store, "batches">, next: number): Promise<ChainProgress> {
   const open = new Map<number, Batch>();
   let recorded: Batch | undefined;
   let lastId = 0;

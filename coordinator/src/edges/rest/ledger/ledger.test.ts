@@ -9,7 +9,7 @@ import {
   verifyReceiptProof,
 } from "@proof-of-compute/proto";
 import {
-  type Link,
+  type CheckedLink,
   type LinkName,
   leafFields,
   readBatchLine,
@@ -44,7 +44,7 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   return receipts;
 }
 
-const link = (links: readonly Link[], name: LinkName) => links.find((one) => one.name === name)!;
+const link = (links: readonly CheckedLink[], name: LinkName) => links.find((one) => one.name === name)!;
 
 /** Reads and checks a receipt's file, with the result that it names. */
 async function verified(receiptId: Hex) {

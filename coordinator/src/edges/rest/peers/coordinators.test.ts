@@ -101,7 +101,7 @@ test("a reader stays at one coordinator while the task runs at another", async (
   await until(() => reader.last?.state === "queued");
   const node = await first.joinNode();
   await until(() => reader.last?.state === "running");
-  first.attempts.advance(first.runOf(node, id), 0.25);
+  first.leases.advance(first.runOf(node, id), 0.25);
   await until(() => reader.last?.progress === 0.25);
   expect((await taskAt(second, id, cookie)).progress).toBe(0.25);
   await first.complete(node, id, new Uint8Array(64 * 64));
@@ -120,7 +120,7 @@ test("a reader does not notice when the coordinator that runs the task is gone",
   const node = await second.joinNode();
   const reader = await follow(first, id, cookie);
   await until(() => reader.last?.state === "running");
-  second.attempts.advance(second.runOf(node, id), 0.5);
+  second.leases.advance(second.runOf(node, id), 0.5);
   await until(() => reader.last?.progress === 0.5);
   await second.stop();
   // Its node stays away, so the lease ends; then another node is given the task.
@@ -144,7 +144,7 @@ test("a task is cancelled at one coordinator while it runs at another", async ()
   expect([response.statusCode, response.json().state]).toEqual([200, "cancelling"]);
   // By the nudge alone: the clock stands still.
   await expect.poll(() => cancelled, SOON).toEqual([run.assignment.id]);
-  await first.attempts.end(run, "cancelled", "CANCELLED");
+  await first.leases.end(run, "cancelled", "CANCELLED");
   expect((await taskAt(second, id, cookie)).state).toBe("cancelled");
 });
 

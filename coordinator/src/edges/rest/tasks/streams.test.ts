@@ -57,7 +57,7 @@ test("a stream shows the present state, then every state up to recorded, and end
 
   const node = await rest.joinNode();
   await until(() => reader.last?.state === "running");
-  rest.attempts.advance(rest.runOf(node, id), 0.25);
+  rest.leases.advance(rest.runOf(node, id), 0.25);
   await until(() => reader.last?.progress === 0.25);
   await rest.complete(node, id, randomBytes(64 * 64));
   await until(() => reader.last?.state === "verified");
@@ -111,7 +111,7 @@ test("a burst of progress becomes few events, and the newest is among them", asy
   const before = reader.events.length;
   const run = rest.runOf(node, id);
   for (let i = 1; i <= 100; i++) {
-    rest.attempts.advance(run, i / 100);
+    rest.leases.advance(run, i / 100);
     await rest.clock.run(10);
   }
   await until(() => reader.last?.progress === 1);

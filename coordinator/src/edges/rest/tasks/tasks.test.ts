@@ -31,7 +31,7 @@ test("a task goes from queued to recorded, and every state shows in the same vie
 
   const node = await rest.joinNode();
   await expect.poll(async () => (await view()).state).toBe("running");
-  rest.attempts.advance(rest.runOf(node, id), 0.5);
+  rest.leases.advance(rest.runOf(node, id), 0.5);
   const running = await view();
   expect(running).toMatchObject({ progress: 0.5, assignments: [{ nodeId: node.id, state: "live" }] });
   expect(running).not.toHaveProperty("waitingReason");
