@@ -1,4 +1,5 @@
-import type { Page, PageQuery, Store } from "@proof-of-compute/coordinator/ports/store";
+import type { Page, PageQuery } from "@proof-of-compute/coordinator/ports/pages";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { AGAIN, ALICE, BOB, CAROL, HERE, hexOf, THERE } from "./fixtures.ts";
 
 /** Every item of a list, read in pages of `limit`. */

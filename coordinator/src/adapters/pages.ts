@@ -1,6 +1,6 @@
 import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../domain/errors.ts";
-import type { Page } from "../ports/store.ts";
+import type { Page } from "../ports/pages.ts";
 
 /** Whether a position in a list, or a part of one, is an id. */
 export function isId(value: unknown): value is Hex {

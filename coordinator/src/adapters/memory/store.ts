@@ -5,7 +5,9 @@ import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { isFinal, liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
-import type { Page, PageQuery, Store, StoreTotals, Unbatched } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
+import type { Unbatched } from "../../ports/receipts.ts";
+import type { Store, StoreTotals } from "../../ports/store.ts";
 import { MemoryPeers } from "./peers.ts";
 
 const isOneOf = (owners: readonly Owner[], owner: Owner | undefined) =>

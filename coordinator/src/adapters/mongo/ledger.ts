@@ -3,7 +3,7 @@ import type { Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
-import type { Page, PageQuery } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
 import { readCursor, toPage } from "../pages.ts";
 import { newBatch, toBatch } from "./batch-documents.ts";
 import type { MongoConnection } from "./connection.ts";

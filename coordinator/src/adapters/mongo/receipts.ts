@@ -1,7 +1,8 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import type { Receipt } from "../../domain/receipt.ts";
-import type { Page, PageQuery, Unbatched } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
+import type { Unbatched } from "../../ports/receipts.ts";
 import { isId, readCursor, toPage } from "../pages.ts";
 import type { MongoConnection } from "./connection.ts";
 import { chunksOf } from "./lane.ts";

@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
-import type { Page, PageQuery } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
 import { readCursor, toPage } from "../pages.ts";
 import type { Receipts } from "./receipts.ts";
 import { type Condition, ListQuery } from "./statements.ts";

@@ -1,7 +1,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address } from "@proof-of-compute/proto";
 import { ComputeError } from "../../domain/errors.ts";
-import type { StoreTotals, Unbatched } from "../../ports/store.ts";
+import type { Unbatched } from "../../ports/receipts.ts";
+import type { StoreTotals } from "../../ports/store.ts";
 
 interface Contract {
   readonly chainId: number;

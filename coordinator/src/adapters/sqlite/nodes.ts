@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
-import type { Page, PageQuery } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
 import { ownerKey } from "../owner-key.ts";
 import { isId, readCursor, toPage } from "../pages.ts";
 import { fromBlob, toBlob } from "./codec.ts";

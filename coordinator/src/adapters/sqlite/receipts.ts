@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Receipt } from "../../domain/receipt.ts";
-import type { Page, PageQuery } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
 import { isId, readCursor, toPage } from "../pages.ts";
 import { fromBlob, toBlob } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";

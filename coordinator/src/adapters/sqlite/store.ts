@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
-import type { Page, Store } from "../../ports/store.ts";
+import type { Page } from "../../ports/pages.ts";
+import type { Store } from "../../ports/store.ts";
 import { readReceipt, writeReceipt } from "./receipts.ts";
 import { readTask, textOf, writeTask } from "./task-rows.ts";
 import { StoreThread } from "./thread.ts";

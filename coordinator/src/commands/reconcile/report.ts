@@ -2,7 +2,9 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
-import type { Page, PageQuery, Store, Unbatched } from "../../ports/store.ts";
+import type { Page, PageQuery } from "../../ports/pages.ts";
+import type { Unbatched } from "../../ports/receipts.ts";
+import type { Store } from "../../ports/store.ts";
 import { readChainProgress } from "../../services/settlement/view.ts";
 import type { ChainLedger, RecordedBatch } from "./chain.ts";
 
