@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { parseAddress } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { type CheckedLink, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { Command } from "commander";

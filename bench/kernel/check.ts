@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { equal, matmulSeed, sha256 } from "@proof-of-compute/proto";
-import { checkProduct } from "@proof-of-compute/proto/kernel";
+import { checkProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { contend } from "../contender.ts";
 import { laps } from "./laps.ts";
 import { ASSIGNMENT, TASK } from "./load.ts";

@@ -190,6 +190,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
         memoryBytes: BigInt(totalmem()),
         platform: `${process.platform}-${process.arch}`,
       },
+      offers: [],
       runningAssignmentIds: this.#runner.heldAssignments(),
       authorization,
       ...(unitsPerSecond !== undefined && { unitsPerSecond: BigInt(unitsPerSecond) }),

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { status } from "@grpc/grpc-js";
 import { equal, matmulSeed, toHex } from "@proof-of-compute/proto";
-import { referenceProduct } from "@proof-of-compute/proto/kernel";
+import { referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
 import {
   assignment,
   scriptedCoordinator,

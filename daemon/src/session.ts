@@ -238,6 +238,7 @@ export class Session implements SessionLink {
         sequence: ++this.#sequence,
         freeSlots: this.#handler.freeSlots(),
         load: Math.min(1, loadavg()[0]! / availableParallelism()),
+        offers: [],
         runningAssignmentIds: this.#handler.heldAssignments(),
       },
     });

@@ -1,7 +1,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { matmulSeed } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import type { MatmulSpec } from "@proof-of-compute/proto/task";
 import { recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -16,7 +17,7 @@ class CountingExecutor extends ScriptedExecutor {
 
   override execute(work: Work): Execution {
     const execution = super.execute(work);
-    const output = computeProduct({ seed: matmulSeed(work), ...work.spec.kind!.value })!;
+    const output = computeProduct({ seed: matmulSeed(work), ...(work.spec.kind!.value as MatmulSpec) })!;
     this.spoil(output);
     this.executions.at(-1)!.finish(output);
     return execution;

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { matmulSeed, matmulUnits } from "@proof-of-compute/proto";
-import { kernelDigest, referenceCheck } from "@proof-of-compute/proto/kernel";
+import { kernelDigest, referenceCheck } from "@proof-of-compute/proto/kinds/matmul";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { DaemonError } from "./errors.ts";

@@ -4,7 +4,7 @@ export * from "./authorization.ts";
 export * from "./bytes.ts";
 export * from "./contract.ts";
 export * from "./ed25519.ts";
-export * from "./matmul.ts";
+export * from "./kinds/matmul/matmul.ts";
 export * from "./merkle.ts";
 export * from "./networks.ts";
 export * from "./reason.ts";

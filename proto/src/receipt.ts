@@ -1,12 +1,27 @@
 import { keccak256 } from "#crypto";
+import { TaskKind } from "../gen/proofofcompute/node/v1/task.ts";
 import type { Address } from "./address.ts";
 import { concat, equal, fromHex, type Hex, toHex } from "./bytes.ts";
 
-/** Kinds of task; the numbers stand in the leaf and equal the proto's TaskKind. */
-export const TASK_KINDS = { matmul: 1, wasm: 2, inference: 3 } as const;
+/** Name of a kind of task: the lower-case end of its name in the proto's TaskKind. */
+export type TaskKindName = keyof typeof TaskKind extends infer N
+  ? N extends `TASK_KIND_${infer Name}`
+    ? Exclude<Lowercase<Name>, "unspecified">
+    : never
+  : never;
+
+/** Every kind that has a number, known to this version or not; the numbers stand in the leaf. */
+export const TASK_KINDS = Object.fromEntries(
+  Object.entries(TaskKind)
+    .filter(([name, number]) => name.startsWith("TASK_KIND_") && number !== TaskKind.TASK_KIND_UNSPECIFIED)
+    .map(([name, number]) => [name.slice("TASK_KIND_".length).toLowerCase(), number]),
+) as Readonly<Record<TaskKindName, number>>;
 
 /** Why a receipt can be believed; the numbers stand in the leaf. */
 export const ASSURANCES = { proven: 1, replicated: 2, attested: 3 } as const;
+
+/** Name of an assurance, as REST, the hub and the stores write it. */
+export type AssuranceName = keyof typeof ASSURANCES;
 
 /** What the chain's leaf says of one checked result. */
 export interface ReceiptLeaf {
@@ -20,7 +35,7 @@ export interface ReceiptLeaf {
   readonly provider: Address;
   /** The wallet that asked. */
   readonly requester: Address;
-  /** matmul 1, wasm 2, inference 3. */
+  /** {@link TASK_KINDS}. */
   readonly kind: number;
   /** proven 1, replicated 2, attested 3. */
   readonly assurance: number;

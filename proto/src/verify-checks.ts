@@ -2,7 +2,7 @@ import { sha256 } from "#crypto";
 import { addressBytes, addressFromBytes } from "./address.ts";
 import { equal, fromHex, toHex } from "./bytes.ts";
 import { verifySignature } from "./ed25519.ts";
-import { matmulUnits } from "./matmul.ts";
+import { matmulUnits } from "./kinds/matmul/matmul.ts";
 import { rootFromPath } from "./merkle.ts";
 import { reasonOf } from "./reason.ts";
 import type { MatmulTaskSpec } from "./spec.ts";

@@ -1,7 +1,7 @@
 import { sha256 } from "#crypto";
 import { fromHex, type Hex, toHex } from "./bytes.ts";
-import { checkProduct } from "./kernel.ts";
-import { FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed } from "./matmul.ts";
+import { checkProduct } from "./kinds/matmul/kernel.ts";
+import { FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed } from "./kinds/matmul/matmul.ts";
 import { type ReceiptLeaf, receiptLeaf, verifyReceiptProof } from "./receipt.ts";
 import { type MatmulTaskSpec, readTaskSpec } from "./spec.ts";
 import {

@@ -106,7 +106,15 @@ describe("the handshake", () => {
   });
 
   const wallet = Buffer.alloc(20, 7);
-  const terms = { version: "", wallet, kinds: [1 as const], slots: 1, hardware: undefined, runningAssignmentIds: [] };
+  const terms = {
+    version: "",
+    wallet,
+    kinds: [1 as const],
+    slots: 1,
+    hardware: undefined,
+    offers: [],
+    runningAssignmentIds: [],
+  };
   const encode = (change: object) => HelloTerms.encode({ authorization: undefined, ...terms, ...change }).finish();
   it.each([
     ["the challenge of another stream", { nonce: randomBytes(32) }, "UNAUTHENTICATED BAD_SIGNATURE"],

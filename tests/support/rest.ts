@@ -18,7 +18,7 @@ import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live
 import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
 import { TaskWatch } from "@proof-of-compute/coordinator/services/watch/task-watch";
 import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
 import { SiweMessage } from "siwe";
@@ -201,7 +201,7 @@ export async function startRest(change: RestChange = {}) {
   async function complete(node: LiveNode, taskId: Hex, output: Uint8Array): Promise<Receipt> {
     const run = runOf(node, taskId);
     const { kind } = TaskSpec.decode(run.task.spec);
-    const { n, k } = kind!.value;
+    const { n, k } = kind!.value as MatmulSpec;
     const receipt: Receipt = {
       receiptId: run.assignment.id,
       taskId,

@@ -16,7 +16,7 @@ import {
   resultsMessage,
   toHex,
 } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
 import {
   type Assignment,
   type CoordinatorFrame,
@@ -28,7 +28,7 @@ import {
   type ResultAck,
   type Welcome,
 } from "@proof-of-compute/proto/node";
-import { TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
+import { type MatmulSpec, TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
 
 type Down = NonNullable<CoordinatorFrame["message"]>;
 type Up = NonNullable<NodeFrame["message"]>;
@@ -106,6 +106,7 @@ export class ScriptedNode {
         kinds: [TaskKind.TASK_KIND_MATMUL],
         slots,
         hardware: { cpuModel: "scripted", cpuCores: 1, memoryBytes: 1n, platform: "test" },
+        offers: [],
         runningAssignmentIds: running.map((id) => Buffer.from(id)),
         authorization: undefined,
         unitsPerSecond,
@@ -124,7 +125,7 @@ export class ScriptedNode {
 
   heartbeat(running: readonly Uint8Array[] = []): void {
     const runningAssignmentIds = running.map((id) => Buffer.from(id));
-    this.send({ $case: "heartbeat", value: { sequence: 1n, freeSlots: 1, load: 0, runningAssignmentIds } });
+    this.send({ $case: "heartbeat", value: { sequence: 1n, freeSlots: 1, load: 0, offers: [], runningAssignmentIds } });
   }
 
   /** The next frame of that kind; others before it stay. Rejects when the stream ends without one. */
@@ -152,7 +153,7 @@ export class ScriptedNode {
   solve({ assignmentId, taskId, spec }: Assignment): Buffer {
     const { kind } = TaskSpec.decode(spec);
     const seed = matmulSeed({ assignmentId, taskId, nodeId: this.nodeId, specDigest: digest(spec) });
-    return Buffer.from(computeProduct({ seed, ...kind!.value })!);
+    return Buffer.from(computeProduct({ seed, ...(kind!.value as MatmulSpec) })!);
   }
 
   /** A result as an honest node makes it; `change` lets a cheat alter it. */

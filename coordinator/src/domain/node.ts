@@ -1,6 +1,5 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { Owner } from "./owner.ts";
-import type { TaskKindName } from "./receipt.ts";
 
 /**
  * - `online`: heartbeats arrive.

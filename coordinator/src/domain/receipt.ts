@@ -1,10 +1,4 @@
-import type { Address, ASSURANCES, Hex, TASK_KINDS } from "@proof-of-compute/proto";
-
-/** Name of a kind, as REST, the hub and the stores write it. */
-export type TaskKindName = keyof typeof TASK_KINDS;
-
-/** Name of an assurance, as REST, the hub and the stores write it. */
-export type AssuranceName = keyof typeof ASSURANCES;
+import type { Address, AssuranceName, Hex, TaskKindName } from "@proof-of-compute/proto";
 
 /** The node's signature over the frame that carried a result, and the way from the result to what was signed. */
 export interface SignatureProof {

@@ -1,7 +1,7 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import { ComputeError } from "./errors.ts";
 import { isSameOwner, type Owner } from "./owner.ts";
-import type { Receipt, TaskKindName } from "./receipt.ts";
+import type { Receipt } from "./receipt.ts";
 
 /**
  * - `queued`: waits for a node (or for `notBefore`).

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { type Address, parseAddress } from "@proof-of-compute/proto";
-import { kernelDigest } from "@proof-of-compute/proto/kernel";
+import { kernelDigest } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { Link } from "../../support/link.ts";
 import type { MongoServer } from "../../support/mongo.ts";

@@ -1,6 +1,6 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { Hardware, Node, NodeStatus, Standing } from "../../domain/node.ts";
-import type { TaskKindName } from "../../domain/receipt.ts";
+
 import { ownerKey } from "../owner-key.ts";
 import { MIXED, schemaOf } from "./schema.ts";
 

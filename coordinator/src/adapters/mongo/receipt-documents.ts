@@ -1,5 +1,5 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
-import type { AssuranceName, Receipt, SignatureProof, TaskKindName } from "../../domain/receipt.ts";
+import type { Address, AssuranceName, Hex, TaskKindName } from "@proof-of-compute/proto";
+import type { Receipt, SignatureProof } from "../../domain/receipt.ts";
 import { MIXED, schemaOf, UNITS } from "./schema.ts";
 
 /** What a receipt says and never changes. */

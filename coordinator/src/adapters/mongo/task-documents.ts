@@ -1,6 +1,6 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import mongoose from "mongoose";
-import type { TaskKindName } from "../../domain/receipt.ts";
+
 import { type Assignment, type AssignmentState, liveAssignment, type Task, type TaskState } from "../../domain/task.ts";
 import { ownerKey } from "../owner-key.ts";
 import { fromOwner, type OwnerDocument, toOwner } from "./owners.ts";

@@ -5,13 +5,14 @@ import {
   helloMessage,
   isSoundPublicKey,
   recoverNodeAuthorization,
+  type TaskKindName,
   toHex,
   ZERO_ADDRESS,
 } from "@proof-of-compute/proto";
 import { type Hello, HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { ComputeError } from "../../domain/errors.ts";
-import type { TaskKindName } from "../../domain/receipt.ts";
+
 import type { Offer } from "../../services/fleet/live-node.ts";
 import { verifyAsync } from "../../services/results/intake.ts";
 

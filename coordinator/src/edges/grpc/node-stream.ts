@@ -1,6 +1,6 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { addressBytes, fromHex, type Hex, toHex } from "@proof-of-compute/proto";
+import { addressBytes, fromHex, type Hex, type TaskKindName, toHex } from "@proof-of-compute/proto";
 import {
   type CoordinatorFrame,
   type Failure,
@@ -11,7 +11,7 @@ import {
 } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
-import type { TaskKindName } from "../../domain/receipt.ts";
+
 import type { Ending } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Takeover } from "../../services/cluster/takeover.ts";
@@ -35,7 +35,7 @@ const MAX_CANCELS = 256;
 const MAX_UPLOADING = 2 * 4_096 ** 2;
 
 /** Whether a node's word that the task is to blame can be true of what was admitted. */
-const FAILS_BY_ITSELF: Record<TaskKindName, boolean> = { matmul: false, wasm: true, inference: true };
+const FAILS_BY_ITSELF: Record<TaskKindName, boolean> = { matmul: false, echo: false, wasm: true, inference: true };
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;

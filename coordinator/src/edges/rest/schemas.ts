@@ -1,4 +1,4 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import { type Address, type Hex, TASK_KINDS, type TaskKindName } from "@proof-of-compute/proto";
 import { z } from "zod";
 
 /**
@@ -73,7 +73,7 @@ function page<T extends z.ZodType>(item: T) {
   });
 }
 
-const kind = z.enum(["matmul", "wasm", "inference"]).meta({ description: "Kind of task" });
+const kind = z.enum(Object.keys(TASK_KINDS) as [TaskKindName]).meta({ description: "Kind of task" });
 const assurance = z
   .enum(["proven", "replicated", "attested"])
   .meta({ description: "Why the result can be believed; see docs/verification.md" });

@@ -1,8 +1,8 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { ComputeError } from "../../domain/errors.ts";
 import type { Hardware, Node, NodeStatus } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
-import type { TaskKindName } from "../../domain/receipt.ts";
+
 import type { Assignment, Task } from "../../domain/task.ts";
 import type { Upload } from "../results/uploads.ts";
 

@@ -10,7 +10,7 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kernel";
+import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";

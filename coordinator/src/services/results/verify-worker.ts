@@ -1,5 +1,5 @@
 import { FIELD, matmulSeed, sha256 } from "@proof-of-compute/proto";
-import { checkProduct } from "@proof-of-compute/proto/kernel";
+import { checkProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { type PackedJobs, unpackJobs } from "./check-jobs.ts";
 
 /** Why a result is refused; undefined: it is right, but for the chance that docs/verification.md bounds. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { matmulSeed } from "@proof-of-compute/proto";
-import { referenceProduct } from "@proof-of-compute/proto/kernel";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { afterAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../kind.ts";
 import { MatmulExecutor } from "./executor.ts";
@@ -31,7 +31,7 @@ describe("the matmul executor", () => {
     const works = Array.from({ length: 40 }, (_, i) => work(i, i % 7 === 0 ? 128 : 64, 2 + (i % 3)));
     const outputs = await Promise.all(works.map((each) => executor.execute(each).done));
     for (const [i, each] of works.entries()) {
-      const { n, k } = each.spec.kind!.value;
+      const { n, k } = each.spec.kind!.value as MatmulSpec;
       const expected = referenceProduct({ seed: matmulSeed(each), n, k });
       expect(Buffer.from(outputs[i]!.output).equals(expected)).toBe(true);
       expect(Buffer.from(outputs[i]!.outputDigest)).toEqual(createHash("sha256").update(expected).digest());

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { workerData } from "node:worker_threads";
-import { computeRows } from "@proof-of-compute/proto/kernel";
+import { computeRows } from "@proof-of-compute/proto/kinds/matmul";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { CELL, type Group, type GroupOutput, SEED_BYTES, SHAPE_SIZE, type SharedCells } from "./messages.ts";
 

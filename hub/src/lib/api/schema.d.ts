@@ -1451,7 +1451,7 @@ export interface components {
             /** @description When it was last heard (ms since 1970, coordinator's clock) */
             lastSeen: number;
             /** @description Kinds of task that it runs */
-            kinds: ("matmul" | "wasm" | "inference")[];
+            kinds: ("matmul" | "wasm" | "inference" | "echo")[];
             /** @description Assignments that it can run at once */
             slots: number;
             /** @description Compute units that a slot computes in a second, as the node measured itself */
@@ -1537,7 +1537,7 @@ export interface components {
              * @description Kind of task
              * @enum {string}
              */
-            kind: "matmul" | "wasm" | "inference";
+            kind: "matmul" | "wasm" | "inference" | "echo";
             /**
              * @description Why the result can be believed; see docs/verification.md
              * @enum {string}
@@ -1587,7 +1587,7 @@ export interface components {
                  * @description Kind of task; in the leaf matmul 1, wasm 2, inference 3
                  * @enum {string}
                  */
-                kind: "matmul" | "wasm" | "inference";
+                kind: "matmul" | "wasm" | "inference" | "echo";
                 /**
                  * @description Why it can be believed; in the leaf proven 1, replicated 2, attested 3
                  * @enum {string}
@@ -1697,7 +1697,7 @@ export interface components {
              * @description Kind of task
              * @enum {string}
              */
-            kind: "matmul" | "wasm" | "inference";
+            kind: "matmul" | "wasm" | "inference" | "echo";
             /** @description Rows and columns */
             n: number;
             /** @description Number of factors */

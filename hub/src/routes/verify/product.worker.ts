@@ -1,4 +1,4 @@
-import { checkProduct, computeProduct } from "@proof-of-compute/proto/kernel";
+import { checkProduct, computeProduct } from "@proof-of-compute/proto/kinds/matmul";
 import type { ProductRequest } from "./product.ts";
 
 /** Computing a product and checking one take long enough to be felt, so they run beside the page. */

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { sha256 } from "#crypto";
-import { toHex } from "./bytes.ts";
+import { toHex } from "../../bytes.ts";
+import { bytes, vectors } from "../../testing.ts";
 import { checkProduct, computeProduct, computeRows, referenceProduct } from "./kernel.ts";
 import type { MatmulTask } from "./matmul.ts";
-import { bytes, vectors } from "./testing.ts";
 
 const known = vectors("matmul");
 const SEED = new Uint8Array(32).fill(3);
@@ -130,7 +130,7 @@ describe("matmul kernel", () => {
 describe("matmul without WebAssembly SIMD", () => {
   it("computes, checks, reports and stops the same", async () => {
     // An engine without SIMD refuses the kernel as this engine refuses what is none.
-    vi.doMock("../gen/matmul.kernel.ts", () => ({ WASM: "" }));
+    vi.doMock("../../../gen/matmul.kernel.ts", () => ({ WASM: "" }));
     vi.resetModules();
     try {
       const plain = await import("./kernel.ts");
@@ -156,7 +156,7 @@ describe("matmul without WebAssembly SIMD", () => {
       expect(heard.at(-1)).toBe(1);
       expect(plain.computeProduct(job, (fraction) => fraction < 0.5)).toBeNull();
     } finally {
-      vi.doUnmock("../gen/matmul.kernel.ts");
+      vi.doUnmock("../../../gen/matmul.kernel.ts");
     }
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { keystream, sha256 } from "#crypto";
-import { toHex } from "./bytes.ts";
+import { toHex } from "../../bytes.ts";
+import { bytes, vectors } from "../../testing.ts";
 import { checkMatmulSpec, FIELD, freivaldsKey, matmulSeed, matmulUnits, matrixKey } from "./matmul.ts";
-import { bytes, vectors } from "./testing.ts";
 
 const known = vectors("matmul");
 

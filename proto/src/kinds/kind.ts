@@ -1,0 +1,71 @@
+import type { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
+import type { AssuranceName, TaskKindName } from "../receipt.ts";
+
+/** Name of the member of `TaskSpec.kind` that holds a kind's parameters. */
+export type SpecCase = NonNullable<TaskSpec["kind"]>["$case"];
+
+/** What makes one execution of a spec different from any other; all in bytes. */
+export interface Work<Spec> {
+  readonly assignmentId: Uint8Array;
+  readonly taskId: Uint8Array;
+  readonly nodeId: Uint8Array;
+  /** SHA-256 of the serialized TaskSpec. */
+  readonly specDigest: Uint8Array;
+  readonly spec: Spec;
+}
+
+/** Work whose result a node has signed. */
+export interface Claim<Spec> extends Work<Spec> {
+  readonly output: Uint8Array;
+  /** SHA-256 of `output`, as signed. */
+  readonly outputDigest: Uint8Array;
+}
+
+/** What is known of a task before it runs. */
+export interface Bounds {
+  /** Most bytes that an output may have. */
+  readonly maxOutputBytes: number;
+  /** Most units that a result may be worth. */
+  readonly maxUnits: bigint;
+  /** Whether every right result is worth exactly `maxUnits`. */
+  readonly unitsAreExact: boolean;
+}
+
+/** Hears the fraction that is done, 0 to 1, and says whether to go on. */
+export type Report = (fraction: number) => boolean;
+
+/** A check of a receipt that only its kind can make, once the result's bytes are known to be those that were signed. */
+export interface ReceiptLink<Spec> {
+  /** As people see it in the list of links, for example "product". */
+  readonly name: string;
+  /** Says what holds. Throws an error that says what does not. */
+  check(claim: Claim<Spec>, report?: Report): string | Promise<string>;
+}
+
+/**
+ * One kind of task, as both ends of a wire and everybody who checks a receipt see it. Pure: the same code runs in Node, in
+ * worker threads and in browsers. docs/adding-a-kind.md walks through a small one.
+ */
+export interface Kind<Spec = unknown> {
+  /** As REST, the hub and the stores write it. */
+  readonly name: TaskKindName;
+  /** The member of `TaskSpec.kind` that holds its parameters. */
+  readonly specCase: SpecCase;
+  /** Checks the member's value. Throws a RangeError that names the field. */
+  parse(member: unknown): Spec;
+  bounds(spec: Spec): Bounds;
+  /** Units of a right result, by the declared formula. Throws a RangeError when the output cannot be one of this task. */
+  units(spec: Spec, output: Uint8Array): bigint;
+  /** Why its receipts can be believed. */
+  readonly assurance: AssuranceName;
+  /** Whether a node's word that the task failed may be true; otherwise such a failure is the node's own. */
+  readonly canFail: boolean;
+  /** Whether equal specs have equal outputs, so that replicas can be compared. */
+  readonly deterministic: boolean;
+  /** For people, for example "product of 5 matrices of 1024 x 1024 over F_251". */
+  title(spec: Spec): string;
+  /** In the order in which they are checked, after the link "result digest". */
+  readonly links: readonly ReceiptLink<Spec>[];
+  /** Computes the output again from public facts; null when `report` ended it. Absent where nobody else can. */
+  recompute?(work: Work<Spec>, report?: Report): Uint8Array | null;
+}

@@ -1,0 +1,45 @@
+import type { MatmulSpec } from "../../../gen/proofofcompute/node/v1/task.ts";
+import type { Claim, Kind, Work } from "../kind.ts";
+import { checkProduct, computeProduct } from "./kernel.ts";
+import { checkMatmulSpec, FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed, matmulUnits } from "./matmul.ts";
+
+export type { MatmulSpec };
+
+/** The product that an assignment asks for. */
+export function productOf(work: Work<MatmulSpec>): MatmulTask {
+  const { n, k } = work.spec;
+  return { seed: matmulSeed(work), n, k };
+}
+
+/** Products of matrices over F_251 that nobody chose, proven by Freivalds' check. */
+export const matmul: Kind<MatmulSpec> = {
+  name: "matmul",
+  specCase: "matmul",
+  parse(member) {
+    const { n, k } = member as MatmulSpec;
+    checkMatmulSpec(n, k);
+    return { n, k };
+  },
+  bounds: ({ n, k }) => ({ maxOutputBytes: n * n, maxUnits: matmulUnits(n, k), unitsAreExact: true }),
+  units({ n, k }, output) {
+    if (output.length !== n * n) throw new RangeError(`the output has ${n * n} bytes, not ${output.length}`);
+    return matmulUnits(n, k);
+  },
+  assurance: "proven",
+  canFail: false,
+  // Each assignment has matrices of its own.
+  deterministic: false,
+  title: ({ n, k }) => `product of ${k} matrices of ${n} x ${n} over F_251`,
+  links: [
+    {
+      name: "product",
+      check(claim: Claim<MatmulSpec>, report) {
+        if (!checkProduct(productOf(claim), claim.output, claim.outputDigest, report)) {
+          throw new Error("the result is not the product of its matrices");
+        }
+        return `Freivalds' check passed: a wrong product does with probability at most 2^-${FREIVALDS_ERROR_BITS}`;
+      },
+    },
+  ],
+  recompute: (work, report) => (report ? computeProduct(productOf(work), report) : computeProduct(productOf(work))),
+};
