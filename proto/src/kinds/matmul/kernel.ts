@@ -4,7 +4,6 @@ import { equal, type Hex, toHex } from "../../bytes.ts";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
 
-
 /** SHA-256 of the kernel that this version computes with. */
 export function kernelDigest(): Hex {
   return toHex(sha256(new TextEncoder().encode(WASM)));
