@@ -6,11 +6,11 @@ import { SETTINGS } from "@proof-of-compute/coordinator/settings/settings";
 import { expect, test } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..");
-const PAGE = readFileSync(join(ROOT, "docs", "operations.md"), "utf8");
+const PAGE = readFileSync(join(ROOT, "docs/guides/operator.md"), "utf8");
 /** Of a deployment (scripts/deploy_proof_of_compute.ts), not of a coordinator. */
 const DEPLOYMENT = ["RECORDER_ADDRESS"];
 
-test("operations.md says of every metric what it should be, and of none that is not there", async () => {
+test("the operator guide says of every metric what it should be, and of none that is not there", async () => {
   const declared = (await new Metrics().registry.getMetricsAsJSON()).map(({ name }) => name).sort();
   const rows = [...PAGE.matchAll(/^\| `(proof_of_compute_\w+)/gm)].map(([, name]) => name!).sort();
   expect(rows).toEqual(declared);
@@ -32,7 +32,7 @@ test("no alert compares a series, which has labels, with an aggregate, which has
   expect(RULES.filter((rule) => /^\w+(\{[^}]*\})? [<>=!]+ (count|sum|min|max|avg)\(/.test(rule))).toEqual([]);
 });
 
-test("every setting and error code that operations.md names exists", () => {
+test("every setting and error code that the operator guide names exists", () => {
   const known = new Set([...Object.keys(SETTINGS), ...Object.keys(ERRORS), ...DEPLOYMENT]);
   const named = [...PAGE.matchAll(/`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`/g)].map(([, name]) => name!);
   expect(named.length).toBeGreaterThan(20);
@@ -53,7 +53,7 @@ test("every page that a page links to exists", () => {
     join("docs", path),
   );
   const pages = [...readdirSync(ROOT), ...inDocs].filter((path) => path.endsWith(".md"));
-  expect(pages).toContain(join("docs", "operations.md"));
+  expect(pages).toContain(join("docs", "guides", "operator.md"));
   const broken = pages.flatMap((page) => {
     const linked = [...readFileSync(join(ROOT, page), "utf8").matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)];
     return linked

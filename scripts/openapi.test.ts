@@ -9,8 +9,8 @@ test.each(Object.keys(generated))("%s is current; if not, run `node scripts/open
   expect(await readFile(new URL(`../${file}`, import.meta.url), "utf8")).toBe(generated[file]);
 });
 
-test.each(Object.keys(ERRORS))("docs/errors.md has an entry for %s", (code) => {
-  expect(generated["docs/errors.md"]).toContain(`<a id="${code.toLowerCase()}"></a>\`${code}\``);
+test.each(Object.keys(ERRORS))("docs/reference/errors.md has an entry for %s", (code) => {
+  expect(generated["docs/reference/errors.md"]).toContain(`<a id="${code.toLowerCase()}"></a>\`${code}\``);
 });
 
 interface Operation {
@@ -20,7 +20,7 @@ interface Operation {
 }
 
 test("every operation of the document says what it does, and how its errors look", () => {
-  const { paths } = JSON.parse(generated["docs/openapi.json"]!) as { paths: Record<string, Record<string, Operation>> };
+  const { paths } = JSON.parse(generated["docs/reference/openapi.json"]!) as { paths: Record<string, Record<string, Operation>> };
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
   );
@@ -31,7 +31,7 @@ test("every operation of the document says what it does, and how its errors look
 });
 
 test("every reference of the document leads somewhere, and nothing in it is unused", () => {
-  const text = generated["docs/openapi.json"]!;
+  const text = generated["docs/reference/openapi.json"]!;
   const { schemas } = (JSON.parse(text) as { components: { schemas: object } }).components;
   const used = new Set([...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name));
   expect([...used].sort()).toEqual(Object.keys(schemas).sort());

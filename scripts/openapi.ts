@@ -58,10 +58,10 @@ export async function generate(): Promise<Record<string, string>> {
   const document = await describe();
   const types = await openapiTS(document, { defaultNonNullable: false });
   return {
-    "docs/openapi.json": `${JSON.stringify(document, null, 2)}\n`,
-    "docs/errors.md": renderErrors(),
-    "docs/receipt.schema.json": `${JSON.stringify(receiptSchema(), null, 2)}\n`,
-    "docs/configuration.md": renderConfiguration(),
+    "docs/reference/openapi.json": `${JSON.stringify(document, null, 2)}\n`,
+    "docs/reference/errors.md": renderErrors(),
+    "docs/reference/receipt.schema.json": `${JSON.stringify(receiptSchema(), null, 2)}\n`,
+    "docs/reference/configuration.md": renderConfiguration(),
     "hub/src/lib/api/schema.d.ts": COMMENT_HEADER + astToString(types),
   };
 }

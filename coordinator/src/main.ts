@@ -32,7 +32,7 @@ async function main(): Promise<number> {
     settings = readSettings(process.argv, process.env, VERSION);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    console.error(`These settings do not work:\n${error.message}\nSee --help or docs/configuration.md.`);
+    console.error(`These settings do not work:\n${error.message}\nSee --help or docs/reference/configuration.md.`);
     return EXIT.usage;
   }
   const logger = logTo(settings);

@@ -11,7 +11,7 @@ export interface Judgement {
   readonly final: "yes" | "if repeated" | "no";
 }
 
-/** What a coordinator's refusal asks of the provider, by the stable codes of docs/protocol.md. */
+/** What a coordinator's refusal asks of the provider, by the stable codes of docs/reference/protocol.md. */
 const ADVICE: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
   BAD_SIGNATURE: () =>
     "it does not accept this node's signature: daemon and coordinator are of different versions, update",

@@ -61,7 +61,7 @@ export interface Endpoint {
 /** How a session ended. */
 export interface SessionEnd {
   readonly status: Pick<StatusObject, "code" | "details">;
-  /** The coordinator's stable code (docs/protocol.md), where it gave one. */
+  /** The coordinator's stable code (docs/reference/protocol.md), where it gave one. */
   readonly error: string | undefined;
   /** Whether Welcome had come. */
   readonly welcomed: boolean;

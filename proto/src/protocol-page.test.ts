@@ -15,7 +15,7 @@ import { receiptLeaf } from "./receipt.ts";
 import { bytes, vectors } from "./testing.ts";
 import { helloMessage, resultMessage, resultsMessage } from "./transcript.ts";
 
-const page = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8");
+const page = readFileSync(new URL("../../docs/reference/protocol.md", import.meta.url), "utf8");
 
 const signing = vectors("signing");
 const pkcs8 = concat(bytes("302e020100300506032b657004220420"), bytes(signing.privateKeySeed));
@@ -115,7 +115,7 @@ async function example(): Promise<Map<string, string>> {
   return made;
 }
 
-describe("docs/protocol.md", () => {
+describe("docs/reference/protocol.md", () => {
   let made: Map<string, string>;
   beforeAll(async () => {
     made = await example();
@@ -129,7 +129,7 @@ describe("docs/protocol.md", () => {
   });
 
   it("lists only error codes that there are", () => {
-    const errors = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
+    const errors = readFileSync(new URL("../../docs/reference/errors.md", import.meta.url), "utf8");
     const table = page.slice(page.indexOf("## Errors"), page.indexOf("## FetchBlob"));
     const codes = [...table.matchAll(/^\| `[A-Z_]+` \| `([A-Z_]+)`/gm)].map((row) => row[1]);
     expect(codes.length).toBeGreaterThan(10);

@@ -141,7 +141,7 @@ export const BatchLine = z
   .meta({ id: "BatchLine", description: "A receipt in the list of its batch" });
 export type BatchLine = z.output<typeof BatchLine>;
 
-/** Both forms as JSON Schema, for whoever reads them without this code: docs/receipt.schema.json. */
+/** Both forms as JSON Schema, for whoever reads them without this code: docs/reference/receipt.schema.json. */
 export function receiptSchema(): object {
   const { $schema, $defs } = z.toJSONSchema(z.object({ ReceiptFile, BatchLine }));
   return { $schema, title: RECEIPT_FORMAT, $ref: "#/$defs/ReceiptFile", $defs };

@@ -123,8 +123,8 @@ function resealed(text: string): string {
   }
 }
 
-it("has every link explained in docs/verification.md", () => {
-  const page = readFileSync(new URL("../../docs/verification.md", import.meta.url), "utf8");
+it("has every link explained in docs/reference/verification.md", () => {
+  const page = readFileSync(new URL("../../docs/reference/verification.md", import.meta.url), "utf8");
   const rows = [...page.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
   expect(rows).toEqual([...LINKS, ...BATCH_LINKS]);
 });

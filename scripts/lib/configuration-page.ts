@@ -5,7 +5,7 @@ function cell(text: string): string {
   return text.replaceAll("|", "\\|");
 }
 
-/** docs/configuration.md, made from the tables that the programs read their settings by. */
+/** docs/reference/configuration.md, made from the tables that the programs read their settings by. */
 export function renderConfiguration(): string {
   const coordinator = Object.entries(COORDINATOR).map(([name, setting]) => {
     // The number of cores of the machine that made the page is nobody's default.

@@ -4,8 +4,8 @@ import { gasPage, measureGas, readGasPage } from "../support/gas.ts";
 
 const TOLERANCE = 0.02;
 
-test("docs/gas.md tells what calls cost now", async () => {
-  const told = readGasPage(readFileSync(new URL("../../docs/gas.md", import.meta.url), "utf8"));
+test("docs/reference/gas.md tells what calls cost now", async () => {
+  const told = readGasPage(readFileSync(new URL("../../docs/reference/gas.md", import.meta.url), "utf8"));
   const now = readGasPage(gasPage(await measureGas()));
   expect(now.size).toBeGreaterThan(10);
   expect([...told.keys()]).toEqual([...now.keys()]);

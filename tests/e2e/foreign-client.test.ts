@@ -20,7 +20,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { type StartedCoordinator, startTestCoordinator } from "../support/start-coordinator.ts";
 
-// A client as somebody else writes one: it knows gRPC's own reflection protocol and docs/protocol.md, and takes
+// A client as somebody else writes one: it knows gRPC's own reflection protocol and docs/reference/protocol.md, and takes
 // everything else from the running coordinator. Nothing of this repository's proto/ is used.
 
 const NODE_SERVICE = "proofofcompute.node.v1.NodeService";
@@ -138,7 +138,7 @@ function sha256(bytes: Uint8Array): Buffer {
   return createHash("sha256").update(bytes).digest();
 }
 
-/** Opens a session by docs/protocol.md alone. */
+/** Opens a session by docs/reference/protocol.md alone. */
 async function connect() {
   const definitions = await definitionsOf(NODE_SERVICE);
   const client = dial(definitions, NODE_SERVICE);

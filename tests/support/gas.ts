@@ -42,7 +42,7 @@ export async function measureGas(): Promise<GasFigure[]> {
   }
 }
 
-/** The page docs/gas.md. */
+/** The page docs/reference/gas.md. */
 export function gasPage(figures: readonly GasFigure[]): string {
   const rows = figures.map(({ call, gas, providers }) => {
     const name = providers === undefined ? call : `${call}: ${providers}`;

@@ -18,7 +18,7 @@ export const ERRORS = {
   DRAINING: "The coordinator shuts down; try again in a moment or another one.",
   UNAVAILABLE: "Something that this needs (store or chain) is away; try again later.",
   INTERNAL: "A fault of ours; the log of the coordinator has it under the request id.",
-  BAD_SIGNATURE: "The signature does not fit the key and the bytes that docs/protocol.md gives.",
+  BAD_SIGNATURE: "The signature does not fit the key and the bytes that docs/reference/protocol.md gives.",
   AUDIENCE_REFUSED:
     "The node dialled a name that is not this coordinator's; set GRPC_AUDIENCES here or --audience there.",
   PROTOCOL_VIOLATION: "The peer broke the protocol; `detail` says which rule.",

@@ -94,7 +94,10 @@ function setting<T extends z.ZodType>(
   return { schema, default: defaultText, description, ...(secret && { secret }) };
 }
 
-/** Every setting: environment variable, and flag (`GRPC_ADDRESS` is `--grpc-address`). docs/configuration.md is made from it. */
+/**
+ * Every setting: environment variable, and flag (`GRPC_ADDRESS` is `--grpc-address`). docs/reference/configuration.md is made
+ * from it.
+ */
 export const SETTINGS = {
   GRPC_ADDRESS: setting(listener, "127.0.0.1:50051", "Where nodes connect."),
   HTTP_ADDRESS: setting(listener, "127.0.0.1:3000", "Where the REST facade and the hub are served."),
@@ -332,7 +335,7 @@ export function readSettings(argv: readonly string[], environment: NodeJS.Proces
     .version(version)
     .addHelpText(
       "after",
-      "\nEvery setting is also an environment variable; secrets are that only. See docs/configuration.md.",
+      "\nEvery setting is also an environment variable; secrets are that only. See docs/reference/configuration.md.",
     );
   for (const [name, entry] of Object.entries(SETTINGS) as [SettingName, Setting<z.ZodType>][]) {
     if (entry.secret) continue;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Proof of Compute node in Python: serves matmul tasks for one wallet.
 
-Made from proto/ and docs/protocol.md alone; README.md says how to run it.
+Made from proto/ and docs/reference/protocol.md alone; README.md says how to run it.
 """
 
 from __future__ import annotations

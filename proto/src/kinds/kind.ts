@@ -44,7 +44,7 @@ export interface ReceiptLink<Spec> {
 
 /**
  * One kind of task, as both ends of a wire and everybody who checks a receipt see it. Pure: the same code runs in Node, in
- * worker threads and in browsers. docs/adding-a-kind.md walks through a small one.
+ * worker threads and in browsers. docs/guides/adding-a-kind.md walks through a small one.
  */
 export interface Kind<Spec = unknown> {
   /** As REST, the hub and the stores write it. */

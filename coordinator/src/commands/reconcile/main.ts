@@ -32,7 +32,7 @@ const program = new Command("reconcile")
   .option("--fix", "mend the store: batches that it lacks are found again or imported, contradicted ones withdrawn")
   .option(
     "--release-quarantine <receipts...>",
-    "let batches carry these receipts again, or `all`; an operator decides that, see docs/reconcile.md",
+    "let batches carry these receipts again, or `all`; an operator decides that, see docs/reference/reconcile.md",
   )
   .option("--clock-margin <duration>", "by how much a coordinator's clock may have been ahead of the chain's", "10m")
   .option("--data-dir <path>", "folder of the SQLite store (default: DATA_DIR)")
@@ -207,7 +207,7 @@ function print(report: Report, options: Options, where: string): void {
   console.log([where, "", ...render(report, options.all === true), ""].join("\n"));
   if (report.quarantined.length > 0) {
     console.log(
-      "In quarantine is what a batch may carry that this store has lost. Released although it was credited, it is credited\ntwice; kept although it was not, its provider is never paid. docs/reconcile.md says how to decide.\n",
+      "In quarantine is what a batch may carry that this store has lost. Released although it was credited, it is credited\ntwice; kept although it was not, its provider is never paid. docs/reference/reconcile.md\nsays how to decide.\n",
     );
   }
   const advice = options.fix ? "" : " `npm run reconcile -- --fix` mends the store once every coordinator is stopped.";

@@ -37,7 +37,7 @@ export interface RestContext {
 /** The `default` response of every route. */
 export const PROBLEMS = {
   default: {
-    description: "An error; docs/errors.md lists the codes",
+    description: "An error; docs/reference/errors.md lists the codes",
     content: { [PROBLEM_JSON]: { schema: Problem } },
   },
 };

@@ -2,8 +2,8 @@ import { type Address, type Hex, TASK_KINDS, type TaskKindName } from "@proof-of
 import { z } from "zod";
 
 /**
- * Every request and response of the REST facade. The routes validate and serialize with these, `docs/openapi.json` and
- * the hub's typed client are generated from them, so there is no second description of the API.
+ * Every request and response of the REST facade. The routes validate and serialize with these, and
+ * `docs/reference/openapi.json` and the hub's typed client are generated from them: there is no second description of the API.
  *
  * Times are milliseconds since 1970 on the coordinator's clock, units are decimal strings (they pass 2^53), identifiers
  * and digests are lower-case `0x` hex.
@@ -76,7 +76,7 @@ function page<T extends z.ZodType>(item: T) {
 const kind = z.enum(Object.keys(TASK_KINDS) as [TaskKindName]).meta({ description: "Kind of task" });
 const assurance = z
   .enum(["proven", "replicated", "attested"])
-  .meta({ description: "Why the result can be believed; see docs/verification.md" });
+  .meta({ description: "Why the result can be believed; see docs/reference/verification.md" });
 
 /* ---- Problems ------------------------------------------------------------------------------------------------- */
 
@@ -87,7 +87,7 @@ export const Problem = z
     title: z.string().meta({ description: "What the code means, the same for every occurrence" }),
     status: z.int(),
     detail: z.string().meta({ description: "What went wrong this time" }),
-    code: z.string().meta({ description: "Stable, one of docs/errors.md" }),
+    code: z.string().meta({ description: "Stable, one of docs/reference/errors.md" }),
     instance: z.string().meta({ description: "The request's id, also in x-request-id and in the coordinator's log" }),
   })
   .meta({ id: "Problem", description: "An error (RFC 9457)" });

@@ -2,7 +2,7 @@ import { FIELD, matmulSeed, sha256 } from "@proof-of-compute/proto";
 import { checkProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { type PackedJobs, unpackJobs } from "./check-jobs.ts";
 
-/** Why a result is refused; undefined: it is right, but for the chance that docs/verification.md bounds. */
+/** Why a result is refused; undefined: it is right, but for the chance that docs/reference/verification.md bounds. */
 export type Refusal = "WRONG_LENGTH" | "DIGEST_MISMATCH" | "OUT_OF_RANGE" | "WRONG_PRODUCT" | undefined;
 
 /** Judges results, cheap checks first. Runs in the verifier's worker threads. */

@@ -16,7 +16,7 @@ export type TaskState = Task["state"];
 /** A request that did not succeed; the message is for people. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
-  /** Stable code of the coordinator (docs/errors.md), or UNREACHABLE. */
+  /** Stable code of the coordinator (docs/reference/errors.md), or UNREACHABLE. */
   readonly code: string;
   /** HTTP status; 0 when there was no answer. */
   readonly status: number;

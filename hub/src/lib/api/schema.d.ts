@@ -51,7 +51,7 @@ export interface paths {
                         "application/json": components["schemas"]["Task"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -99,7 +99,7 @@ export interface paths {
                         "application/json": components["schemas"]["TaskPage"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -147,7 +147,7 @@ export interface paths {
                         "application/json": components["schemas"]["Task"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -200,7 +200,7 @@ export interface paths {
                         "application/json": components["schemas"]["Task"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -249,7 +249,7 @@ export interface paths {
                         "application/octet-stream": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -300,7 +300,7 @@ export interface paths {
                         "text/event-stream": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -328,7 +328,7 @@ export interface paths {
         };
         /**
          * A receipt with all that is needed to check it
-         * @description In a canonical form: one line, no spaces, members in the order of docs/receipt.schema.json. Once a batch carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.
+         * @description In a canonical form: one line, no spaces, members in the order of docs/reference/receipt.schema.json. Once a batch carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.
          */
         get: {
             parameters: {
@@ -351,7 +351,7 @@ export interface paths {
                         "application/json": components["schemas"]["ReceiptFile"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -402,7 +402,7 @@ export interface paths {
                         "application/octet-stream": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -453,7 +453,7 @@ export interface paths {
                         "application/jsonl": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -505,7 +505,7 @@ export interface paths {
                         "application/json": components["schemas"]["ReceiptPage"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -555,7 +555,7 @@ export interface paths {
                         "application/json": components["schemas"]["BatchPage"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -603,7 +603,7 @@ export interface paths {
                         "application/json": components["schemas"]["Batch"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -654,7 +654,7 @@ export interface paths {
                         "application/jsonl": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -706,7 +706,7 @@ export interface paths {
                         "application/json": components["schemas"]["NodeStatus"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -760,7 +760,7 @@ export interface paths {
                         "application/json": components["schemas"]["NodePage"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -808,7 +808,7 @@ export interface paths {
                         "application/json": components["schemas"]["Network"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -853,7 +853,7 @@ export interface paths {
                         "application/json": components["schemas"]["Config"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -982,7 +982,7 @@ export interface paths {
                         "text/plain": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1030,7 +1030,7 @@ export interface paths {
                         "text/plain": string;
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1078,7 +1078,7 @@ export interface paths {
                         "application/json": components["schemas"]["Nonce"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1132,7 +1132,7 @@ export interface paths {
                         "application/json": components["schemas"]["Session"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1175,7 +1175,7 @@ export interface paths {
                     };
                     content?: never;
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1218,7 +1218,7 @@ export interface paths {
                         "application/json": components["schemas"]["CurrentSession"];
                     };
                 };
-                /** @description An error; docs/errors.md lists the codes */
+                /** @description An error; docs/reference/errors.md lists the codes */
                 default: {
                     headers: {
                         [name: string]: unknown;
@@ -1510,7 +1510,7 @@ export interface components {
             status: number;
             /** @description What went wrong this time */
             detail: string;
-            /** @description Stable, one of docs/errors.md */
+            /** @description Stable, one of docs/reference/errors.md */
             code: string;
             /** @description The request's id, also in x-request-id and in the coordinator's log */
             instance: string;
@@ -1539,7 +1539,7 @@ export interface components {
              */
             kind: "matmul" | "wasm" | "inference" | "echo";
             /**
-             * @description Why the result can be believed; see docs/verification.md
+             * @description Why the result can be believed; see docs/reference/verification.md
              * @enum {string}
              */
             assurance: "proven" | "replicated" | "attested";

@@ -45,7 +45,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       schema: {
         summary: "A receipt with all that is needed to check it",
         description:
-          "In a canonical form: one line, no spaces, members in the order of docs/receipt.schema.json. Once a batch " +
+          "In a canonical form: one line, no spaces, members in the order of docs/reference/receipt.schema.json. Once a batch " +
           "carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.",
         tags: ["ledger"],
         params: ReceiptParams,
