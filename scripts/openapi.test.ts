@@ -20,7 +20,9 @@ interface Operation {
 }
 
 test("every operation of the document says what it does, and how its errors look", () => {
-  const { paths } = JSON.parse(generated["docs/reference/openapi.json"]!) as { paths: Record<string, Record<string, Operation>> };
+  const { paths } = JSON.parse(generated["docs/reference/openapi.json"]!) as {
+    paths: Record<string, Record<string, Operation>>;
+  };
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
   );
