@@ -38,6 +38,8 @@ export type Report = (fraction: number) => boolean;
 export interface ReceiptLink<Spec> {
   /** As people see it in the list of links, for example "product". */
   readonly name: string;
+  /** What holds when the link does, for people: one sentence. */
+  readonly about: string;
   /** Says what holds. Throws an error that says what does not. */
   check(claim: Claim<Spec>, report?: Report): string | Promise<string>;
 }

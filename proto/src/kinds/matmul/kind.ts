@@ -33,6 +33,7 @@ export const matmul: Kind<MatmulSpec> = {
   links: [
     {
       name: "product",
+      about: "The result is the product that the task asks for (Freivalds' check).",
       check(claim: Claim<MatmulSpec>, report) {
         if (!checkProduct(productOf(claim), claim.output, claim.outputDigest, report)) {
           throw new Error("the result is not the product of its matrices");
