@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Coordinator, startCoordinator } from "@proof-of-compute/coordinator/coordinator";
-import { resolveSettings } from "@proof-of-compute/coordinator/settings/settings";
+import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { Daemon } from "@proof-of-compute/daemon/daemon";
 import { parseEndpoint } from "@proof-of-compute/daemon/endpoint";
 import { loadIdentity } from "@proof-of-compute/daemon/identity";

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -8,18 +7,19 @@ import type { Logger } from "pino";
 import { EthersChain } from "./adapters/ethers-chain.ts";
 import { HttpPeers } from "./adapters/http-peers.ts";
 import { systemClock } from "./adapters/system-clock.ts";
+import { openStore } from "./compose/open-store.ts";
 import type { Batch } from "./domain/batch.ts";
 import type { ComputeError } from "./domain/errors.ts";
 import type { Owner } from "./domain/owner.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
 import { cannotListen } from "./edges/listen.ts";
 import { createRest } from "./edges/rest/app.ts";
-import { Metrics } from "./metrics.ts";
-import { openStore } from "./open-store.ts";
+import { hostPort, isAnywhere, localForms } from "./net/host-port.ts";
 import type { Store } from "./ports/store.ts";
 import { Peers } from "./services/cluster/peers.ts";
 import { DispatchServices } from "./services/dispatch/index.ts";
 import type { Scheduler } from "./services/dispatch/scheduler.ts";
+import { Metrics } from "./services/metrics.ts";
 import { ResultIntake } from "./services/results/intake.ts";
 import { UploadBudget } from "./services/results/uploads.ts";
 import { Verifier } from "./services/results/verifier.ts";
@@ -28,21 +28,11 @@ import { Settlement } from "./services/settlement/settlement.ts";
 import { ReceiptTrees } from "./services/settlement/trees/pool.ts";
 import { TaskEvents } from "./services/watch/task-events.ts";
 import { TaskWatch } from "./services/watch/task-watch.ts";
+import { publicGrpcAddress, publicRpcUrl } from "./settings/public-addresses.ts";
 import { readRecorderKey } from "./settings/recorder-key.ts";
-import {
-  hostPort,
-  isAnywhere,
-  localForms,
-  publicGrpcAddress,
-  publicRpcUrl,
-  type Settings,
-} from "./settings/settings.ts";
+import type { Settings } from "./settings/table.ts";
 import { readTlsFiles } from "./settings/tls-files.ts";
-
-/** Version that nodes, /api/config and --version show. */
-export const VERSION = (
-  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
-).version;
+import { VERSION } from "./version.ts";
 
 /** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
 const SPREAD_PER_NODE_MS = 1;

@@ -1,9 +1,12 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { config as loadDotenv } from "dotenv";
 import { pino } from "pino";
-import { startCoordinator, VERSION } from "./coordinator.ts";
+import { startCoordinator } from "./coordinator.ts";
 import { ComputeError } from "./domain/errors.ts";
-import { ConfigError, readSettings, type Settings } from "./settings/settings.ts";
+import { ConfigError } from "./settings/config-error.ts";
+import { readSettings } from "./settings/read.ts";
+import type { Settings } from "./settings/table.ts";
+import { VERSION } from "./version.ts";
 
 /** 0: stopped as asked. 1: a fault. 2: settings. 3: something that it needs is taken or away (port, store, chain). */
 const EXIT = { clean: 0, fault: 1, usage: 2, unavailable: 3 } as const;

@@ -1,4 +1,4 @@
-import { SETTINGS as COORDINATOR, flagOf } from "@proof-of-compute/coordinator/settings/settings";
+import { SETTINGS as COORDINATOR, flagOf } from "@proof-of-compute/coordinator/settings/table";
 import { SETTINGS as DAEMON } from "@proof-of-compute/daemon/config";
 
 function cell(text: string): string {
@@ -19,7 +19,7 @@ export function renderConfiguration(): string {
   });
   return `# Configuration
 
-Made by \`node scripts/openapi.ts\` from \`coordinator/src/settings/settings.ts\` and \`daemon/src/config.ts\`; change it there.
+Made by \`node scripts/openapi.ts\` from \`coordinator/src/settings/table.ts\` and \`daemon/src/config.ts\`; change it there.
 
 A flag wins over the environment, and the environment over the coordinator's \`.env\`. An empty variable is an unset one.
 Durations are written as \`500ms\`, \`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or

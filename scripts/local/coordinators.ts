@@ -1,4 +1,4 @@
-import { hostPort } from "@proof-of-compute/coordinator/settings/settings";
+import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
 import { type Say, until } from "./network.ts";

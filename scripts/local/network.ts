@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeView } from "@proof-of-compute/coordinator/edges/rest/schemas";
-import { hostPort } from "@proof-of-compute/coordinator/settings/settings";
+import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
 import {
   type Address,
   networkByChainId,

@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import type { HostPort } from "@proof-of-compute/coordinator/settings/settings";
+import type { HostPort } from "@proof-of-compute/coordinator/net/host-port";
 import { LocalError } from "./children.ts";
 
 /** A place to listen, and how to choose another. */

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { isLoopback } from "@proof-of-compute/coordinator/settings/settings";
+import { isLoopback } from "@proof-of-compute/coordinator/net/host-port";
 import { NETWORKS } from "@proof-of-compute/proto";
 import { Command, InvalidArgumentError } from "commander";
 import { LocalError, shortPath } from "./children.ts";

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openStore } from "@proof-of-compute/coordinator/open-store";
+import { openStore } from "@proof-of-compute/coordinator/compose/open-store";
 import { pino } from "pino";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { mongoOrSkip, sharedMongo } from "../support/mongo.ts";

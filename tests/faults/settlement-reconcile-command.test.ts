@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openStore } from "@proof-of-compute/coordinator/open-store";
+import { openStore } from "@proof-of-compute/coordinator/compose/open-store";
 import { toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { describe, expect, test, vi } from "vitest";

@@ -1,5 +1,5 @@
 import { copyFile, rm } from "node:fs/promises";
-import { sqlitePath } from "@proof-of-compute/coordinator/open-store";
+import { sqlitePath } from "@proof-of-compute/coordinator/compose/open-store";
 import { mongo } from "mongoose";
 import { storeSettings } from "./store.ts";
 

@@ -9,12 +9,12 @@ import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/do
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents, RestInit, SettlementStatus } from "@proof-of-compute/coordinator/edges/rest/components";
-import { Metrics } from "@proof-of-compute/coordinator/metrics";
 import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
 import { DispatchServices } from "@proof-of-compute/coordinator/services/dispatch/index";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
 import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
 import { TaskWatch } from "@proof-of-compute/coordinator/services/watch/task-watch";
 import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Coordinator, startCoordinator } from "@proof-of-compute/coordinator/coordinator";
-import { resolveSettings } from "@proof-of-compute/coordinator/settings/settings";
+import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { pino } from "pino";
 import { storeSettings } from "./store.ts";
 

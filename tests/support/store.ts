@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type OpenStore, openStore } from "@proof-of-compute/coordinator/open-store";
+import { type OpenStore, openStore } from "@proof-of-compute/coordinator/compose/open-store";
 import { pino } from "pino";
 import { sharedMongo } from "./mongo.ts";
 

@@ -1,6 +1,5 @@
 import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
 import type { Task } from "@proof-of-compute/coordinator/domain/task";
-import { Metrics } from "@proof-of-compute/coordinator/metrics";
 import type { Nudge } from "@proof-of-compute/coordinator/ports/peers";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
 import type { Takeover } from "@proof-of-compute/coordinator/services/cluster/takeover";
@@ -12,6 +11,7 @@ import type { Leases } from "@proof-of-compute/coordinator/services/dispatch/lea
 import type { Scheduler } from "@proof-of-compute/coordinator/services/dispatch/scheduler";
 import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
 import type { ActiveAssignment, LiveNode, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
 import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { MAX_TASKS } from "../peer-messages.ts";
+import { MAX_TASKS } from "../net/peer-messages.ts";
 import { HttpPeers } from "./http-peers.ts";
 
 const secret = randomBytes(32);

@@ -1,7 +1,7 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import type { z } from "zod";
-import { MAX_TASKS, PEER_PATHS, ProgressAnswer, peerToken } from "../peer-messages.ts";
+import { MAX_TASKS, PEER_PATHS, ProgressAnswer, peerToken } from "../net/peer-messages.ts";
 import type { Nudge, PeerLink } from "../ports/peers.ts";
 
 /** A peer in the same network answers within milliseconds; one that does not is as good as gone. */

@@ -1,6 +1,7 @@
 import { Wallet } from "ethers";
+import { ConfigError } from "./config-error.ts";
 import { readSecretFile } from "./secret-file.ts";
-import { ConfigError, type Settings } from "./settings.ts";
+import type { Settings } from "./table.ts";
 
 /** The key that signs batches: from the keystore file, else from the environment. Never from a flag. */
 export async function readRecorderKey(

@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import { ConfigError } from "./settings.ts";
+import { ConfigError } from "./config-error.ts";
 
 /** The text of a file that the setting `name` names. Throws {@link ConfigError} when it cannot be read. */
 export async function readSettingFile(name: string, file: string): Promise<string> {

@@ -1,6 +1,7 @@
 import { createSecureContext } from "node:tls";
+import { ConfigError } from "./config-error.ts";
 import { readSecretFile, readSettingFile } from "./secret-file.ts";
-import { ConfigError, type Settings } from "./settings.ts";
+import type { Settings } from "./table.ts";
 
 /** A certificate chain and its key, both PEM. */
 export interface TlsFiles {

@@ -1,9 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { openStore } from "@proof-of-compute/coordinator/compose/open-store";
 import type { Batch } from "@proof-of-compute/coordinator/domain/batch";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import type { Task } from "@proof-of-compute/coordinator/domain/task";
-import { openStore } from "@proof-of-compute/coordinator/open-store";
 import type { Page } from "@proof-of-compute/coordinator/ports/pages";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { Address, Hex } from "@proof-of-compute/proto";

@@ -9,8 +9,8 @@ import {
 } from "@proof-of-compute/proto/node";
 import { HealthImplementation } from "grpc-health-check";
 import { ComputeError } from "../../domain/errors.ts";
+import { hostPort } from "../../net/host-port.ts";
 import type { Blobs } from "../../ports/blobs.ts";
-import { hostPort } from "../../settings/settings.ts";
 import { cannotListen } from "../listen.ts";
 import { NodeStream, type NodeStreamComponents, type NodeStreamInit } from "./node-stream.ts";
 import { addReflection } from "./reflection.ts";

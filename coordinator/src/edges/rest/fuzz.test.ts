@@ -1,7 +1,7 @@
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { PEER_PATHS, peerToken } from "../../peer-messages.ts";
+import { PEER_PATHS, peerToken } from "../../net/peer-messages.ts";
 import { PROBLEM_JSON } from "./problems.ts";
 import { Problem } from "./schemas.ts";
 

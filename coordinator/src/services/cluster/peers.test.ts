@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
 import type { Owner } from "../../domain/owner.ts";
-import { Metrics } from "../../metrics.ts";
+import { Metrics } from "../metrics.ts";
 import { Peers } from "./peers.ts";
 
 const LEASE_MS = 30_000;

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import { type CoordinatorRecord, isSameOwner, type Owner } from "../../domain/owner.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
+import type { Metrics } from "../metrics.ts";
 
 /** Signs of life in a lease time: one may be late, or lost, without anybody noticing. */
 const BEATS_PER_LEASE = 6;

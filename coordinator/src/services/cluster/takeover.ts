@@ -1,11 +1,11 @@
 import type { Hex } from "@proof-of-compute/proto";
 import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import { liveAssignment, type Task, takeOver } from "../../domain/task.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { Store } from "../../ports/store.ts";
 import type { Leases } from "../dispatch/leases.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { ActiveAssignment, LiveNode } from "../fleet/live-node.ts";
+import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Peers } from "./peers.ts";
 

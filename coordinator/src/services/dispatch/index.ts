@@ -1,5 +1,4 @@
 import type { Logger } from "pino";
-import type { Metrics } from "../../metrics.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { PeerLink } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
@@ -7,6 +6,7 @@ import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
 import { Takeover } from "../cluster/takeover.ts";
 import { Fleet, type FleetInit } from "../fleet/fleet.ts";
+import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import { Leases, type LeasesInit } from "./leases.ts";
 import { Scheduler, type SchedulerInit } from "./scheduler.ts";

@@ -4,12 +4,12 @@ import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../../domain/task.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { ActiveAssignment, LiveNode, NodeFault } from "../fleet/live-node.ts";
+import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 
 /** First and longest wait before a task is tried again. */

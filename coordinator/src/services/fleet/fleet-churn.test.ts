@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
-import { Metrics } from "../../metrics.ts";
+import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
 import type { ActiveAssignment, LiveNode, NodeLink, Offer } from "./live-node.ts";
 

@@ -7,7 +7,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import type { Owner } from "../../domain/owner.ts";
-import { Metrics } from "../../metrics.ts";
+import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
 import type { ActiveAssignment } from "./live-node.ts";
 

@@ -3,9 +3,9 @@ import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import type { NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
+import type { Metrics } from "../metrics.ts";
 import { LiveNode, type NodeFault, type NodeLink, type Offer } from "./live-node.ts";
 import { NodeRecords } from "./node-records.ts";
 

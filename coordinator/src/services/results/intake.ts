@@ -16,7 +16,6 @@ import {
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import type { Receipt, SignatureProof } from "../../domain/receipt.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
@@ -25,6 +24,7 @@ import type { Leases } from "../dispatch/leases.ts";
 import { matmulOf } from "../dispatch/matmul-spec.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { ActiveAssignment, LiveNode, Verdict } from "../fleet/live-node.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Verifier } from "./verifier.ts";
 
 /** An output of at most so many bytes travels in its Result and is kept in the store; a larger one in chunks and as a blob. */

@@ -1,6 +1,6 @@
 import { ORIGIN, type RestChange, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { expect, onTestFinished, test } from "vitest";
-import { PEER_PATHS } from "../../../peer-messages.ts";
+import { PEER_PATHS } from "../../../net/peer-messages.ts";
 import type { RestLimits } from "../components.ts";
 
 async function start(limits: Partial<RestLimits> = {}, init: RestChange["init"] = {}): Promise<RestHarness> {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Hex } from "@proof-of-compute/proto";
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { MAX_TASKS, PEER_PATHS, peerToken } from "../../../peer-messages.ts";
+import { MAX_TASKS, PEER_PATHS, peerToken } from "../../../net/peer-messages.ts";
 import type { Nudge } from "../../../ports/peers.ts";
 import type { RestComponents } from "../components.ts";
 

@@ -1,7 +1,7 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { FastifyRequest } from "fastify";
 import { ComputeError } from "../../../domain/errors.ts";
-import { NudgeMessage, PEER_PATHS, ProgressQuestion, peerToken } from "../../../peer-messages.ts";
+import { NudgeMessage, PEER_PATHS, ProgressQuestion, peerToken } from "../../../net/peer-messages.ts";
 import { hasBearer } from "../auth/bearer.ts";
 import type { RestApp, RestContext } from "../context.ts";
 

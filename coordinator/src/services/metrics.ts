@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { BatchState } from "./domain/batch.ts";
-import type { Ending } from "./domain/task.ts";
-import type { SettlementState, SettlementStatus } from "./services/settlement/status.ts";
+import type { BatchState } from "../domain/batch.ts";
+import type { Ending } from "../domain/task.ts";
+import type { SettlementState, SettlementStatus } from "./settlement/status.ts";
 
 const SETTLEMENT_STATES: readonly SettlementState[] = ["off", "running", "standby", "waiting", "stopped"];
 const BATCH_STATES: readonly BatchState[] = ["closed", "included", "recorded"];

@@ -1,13 +1,7 @@
 import { describe, expect, it } from "vitest";
-import {
-  ConfigError,
-  localForms,
-  publicGrpcAddress,
-  publicRpcUrl,
-  readSettings,
-  resolveSettings,
-  SETTINGS,
-} from "./settings.ts";
+import { ConfigError } from "./config-error.ts";
+import { readSettings, resolveSettings } from "./read.ts";
+import { SETTINGS } from "./table.ts";
 
 const KEY = `0x${"5e".repeat(32)}`;
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -137,35 +131,5 @@ describe("the command line", () => {
       if (!secret.has(name) && text !== undefined)
         expect(() => read([`--${name.toLowerCase().replaceAll("_", "-")}`, text])).not.toThrow();
     }
-  });
-});
-
-describe("what others are told", () => {
-  it("is every local name of a listener on this machine", () => {
-    expect(localForms({ host: "0.0.0.0", port: 1 })).toEqual(["0.0.0.0:1", "127.0.0.1:1", "localhost:1", "[::1]:1"]);
-    expect(localForms({ host: "10.0.0.7", port: 1 })).toEqual(["10.0.0.7:1"]);
-  });
-
-  it("is a node stream's address that a daemon can dial, or PUBLIC_GRPC_ADDRESS is wanted", () => {
-    const settings = (GRPC_ADDRESS: string, rest = {}) => resolveSettings({ GRPC_ADDRESS, INSECURE: "true", ...rest });
-    expect(publicGrpcAddress(settings("[::1]:0"), 7)).toEqual({ address: "[::1]:7", wanted: false });
-    expect(publicGrpcAddress(settings("10.0.0.7:0"), 7)).toEqual({ address: "10.0.0.7:7", wanted: false });
-    for (const anywhere of ["0.0.0.0", "[::]"]) {
-      expect(publicGrpcAddress(settings(`${anywhere}:0`), 7)).toEqual({ address: `${anywhere}:7`, wanted: true });
-      const named = { PUBLIC_GRPC_ADDRESS: "nodes.example:443" };
-      expect(publicGrpcAddress(settings(`${anywhere}:0`, named), 7)).toEqual({
-        address: "nodes.example:443",
-        wanted: false,
-      });
-    }
-  });
-
-  it("is never the RPC of a public chain that this coordinator uses, which may carry a key", () => {
-    const text = { PROOF_OF_COMPUTE_ADDRESS: CONTRACT, RECORDER_PRIVATE_KEY: KEY };
-    const settings = resolveSettings({ ...text, XDC_RPC_URL: "https://rpc.example/v1/api-key" });
-    expect(publicRpcUrl(settings, 51)).toBe("https://erpc.apothem.network");
-    expect(publicRpcUrl(settings, 77)).toBeUndefined();
-    expect(publicRpcUrl({ ...settings, PUBLIC_RPC_URL: "https://open.example" }, 51)).toBe("https://open.example");
-    expect(publicRpcUrl({ ...settings, XDC_RPC_URL: "http://127.0.0.1:8545" }, 31337)).toBe("http://127.0.0.1:8545");
   });
 });

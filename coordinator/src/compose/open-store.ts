@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { FsBlobs } from "./adapters/fs-blobs.ts";
-import { SqliteStore } from "./adapters/sqlite/store.ts";
-import type { ComputeError } from "./domain/errors.ts";
-import type { Blobs } from "./ports/blobs.ts";
-import type { Store } from "./ports/store.ts";
-import type { Settings } from "./settings/settings.ts";
+import { FsBlobs } from "../adapters/fs-blobs.ts";
+import { SqliteStore } from "../adapters/sqlite/store.ts";
+import type { ComputeError } from "../domain/errors.ts";
+import type { Blobs } from "../ports/blobs.ts";
+import type { Store } from "../ports/store.ts";
+import type { Settings } from "../settings/table.ts";
 
 /** What outlives the coordinator. */
 export interface OpenStore {
@@ -38,9 +38,9 @@ export async function openStore(
   }
   // The driver takes time and memory that an embedded store does not need.
   const [{ MongoConnection }, { MongoStore }, { MongoBlobs }] = await Promise.all([
-    import("./adapters/mongo/connection.ts"),
-    import("./adapters/mongo/store.ts"),
-    import("./adapters/mongo/blobs.ts"),
+    import("../adapters/mongo/connection.ts"),
+    import("../adapters/mongo/store.ts"),
+    import("../adapters/mongo/blobs.ts"),
   ]);
   const connection = new MongoConnection({ logger }, { uri: settings.MONGODB_URI });
   const store = new MongoStore({ connection, logger });

@@ -1,0 +1,27 @@
+/** A host and a port, as a server listens on them or a client dials them. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `host:port`, with brackets around IPv6. */
+export function hostPort({ host, port }: HostPort): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Whether it stands for every address of the machine, which nobody can dial. */
+export function isAnywhere(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** The other forms under which the same listener can be dialled from its own machine. */
+export function localForms({ host, port }: HostPort): string[] {
+  const bare = hostPort({ host, port });
+  return isLoopback(host) || isAnywhere(host)
+    ? [bare, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`]
+    : [bare];
+}
