@@ -4,9 +4,9 @@ import { type Address, AddressError, fromHex, parseAddress, ZERO_ADDRESS } from 
 import type { NodeAuthorization } from "@proof-of-compute/proto/node";
 import { Command, CommanderError, Option } from "commander";
 import { z } from "zod";
-import { parseEndpoint } from "./endpoint.ts";
 import { DaemonError, EXITS } from "./errors.ts";
-import type { Endpoint } from "./session.ts";
+import { parseEndpoint } from "./session/endpoint.ts";
+import type { Endpoint } from "./session/session.ts";
 import { VERSION } from "./version.ts";
 
 /** Everything that the daemon can be told, as flag and as environment variable. Defaults are what a person would type. */

@@ -13,9 +13,9 @@ import {
 } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedCoordinator } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { parseEndpoint } from "./endpoint.ts";
 import { DaemonError } from "./errors.ts";
 import { newIdentity } from "./identity.ts";
+import { parseEndpoint } from "./session/endpoint.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 

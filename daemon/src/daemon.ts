@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { type Address, addressBytes } from "@proof-of-compute/proto";
 import { HelloTerms, type NodeAuthorization } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
-import { type Backoff, type Connection, Connector } from "./connector.ts";
 import type { Identity } from "./identity.ts";
 import type { Executor } from "./kinds/kind.ts";
-import { Outbox } from "./outbox.ts";
-import { Runner, type RunningTask } from "./runner.ts";
-import type { Endpoint } from "./session.ts";
-import type { Counts } from "./tally.ts";
+import { Outbox } from "./outbox/outbox.ts";
+import { type Backoff, type Connection, Connector } from "./session/connector.ts";
+import type { Endpoint } from "./session/session.ts";
+import { Runner, type RunningTask } from "./tasks/runner.ts";
+import type { Counts } from "./tasks/tally.ts";
 import { VERSION } from "./version.ts";
 
 /** After stopping them, running tasks get so long to come to their end. */

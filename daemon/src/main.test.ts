@@ -15,7 +15,7 @@ import {
 import type { ScriptedCoordinator, ScriptedSession } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { openDataDir } from "./data-dir.ts";
-import { decodeRecords } from "./outbox-records.ts";
+import { decodeRecords } from "./outbox/records.ts";
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 

@@ -1,7 +1,7 @@
 import { WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, test } from "vitest";
-import type { Connection } from "./connector.ts";
 import type { DaemonSnapshot } from "./daemon.ts";
+import type { Connection } from "./session/connector.ts";
 import { render } from "./status.ts";
 
 const owner = { nodeId: `0x${"ab".repeat(32)}`, wallet: WALLET };

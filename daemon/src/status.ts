@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import { type Address, toXdcAddress } from "@proof-of-compute/proto";
 import { createLogUpdate } from "log-update";
 import type { Daemon, DaemonSnapshot } from "./daemon.ts";
-import type { RunningTask } from "./runner.ts";
+import type { RunningTask } from "./tasks/runner.ts";
 import type { RecordedUnits, UnitsReader } from "./units.ts";
 
 const REFRESH_MS = 250;
@@ -11,7 +11,7 @@ const BAR_CELLS = 20;
 const TASK_LINES = 6;
 
 /** Who runs here. */
-export interface NodeOwner {
+export interface NodeInfo {
   /** 0x… of 32 bytes. */
   readonly nodeId: string;
   readonly wallet: Address;
@@ -23,7 +23,7 @@ export type Paint = (style: Style, text: string) => string;
 
 /** The live block: what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
 export function render(
-  owner: NodeOwner,
+  owner: NodeInfo,
   snapshot: DaemonSnapshot,
   recorded: RecordedUnits,
   now: number,
@@ -99,14 +99,14 @@ function number(value: number | bigint): string {
 export class StatusScreen {
   readonly #daemon: Daemon;
   readonly #units: UnitsReader;
-  readonly #owner: NodeOwner;
+  readonly #owner: NodeInfo;
   readonly #stream: NodeJS.WriteStream;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     components: { readonly daemon: Daemon; readonly units: UnitsReader; readonly terminal: Terminal },
-    init: { readonly owner: NodeOwner },
+    init: { readonly owner: NodeInfo },
   ) {
     this.#daemon = components.daemon;
     this.#units = components.units;

@@ -21,7 +21,7 @@ if (shift !== 0) {
 
 const file = process.env.ACKS_FILE;
 if (file && isMainThread) {
-  const { Tally } = await import("@proof-of-compute/daemon/tally");
+  const { Tally } = await import("@proof-of-compute/daemon/tasks/tally");
   const add = Tally.prototype.add;
   Tally.prototype.add = function (ack: ResultAck) {
     const verdict = Object.entries(Verdict).find(([, value]) => value === ack.verdict)![0];

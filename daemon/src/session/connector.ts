@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Welcome } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
-import { DaemonError } from "./errors.ts";
-import type { Identity } from "./identity.ts";
+import { DaemonError } from "../errors.ts";
+import type { Identity } from "../identity.ts";
 import { type Judgement, judge } from "./refusals.ts";
 import { type Endpoint, type NodeMessage, Session, type SessionHandler } from "./session.ts";
 

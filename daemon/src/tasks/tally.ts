@@ -1,7 +1,7 @@
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import { type ResultAck, Verdict } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
-import { printable } from "./printable.ts";
+import { printable } from "../printable.ts";
 
 /** Accepted results of so long become one log line. */
 const REPORT_MS = 1_000;

@@ -3,8 +3,8 @@ import { credentials, status } from "@grpc/grpc-js";
 import type { Welcome } from "@proof-of-compute/proto/node";
 import { scriptedCoordinator, startDaemon } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { newIdentity } from "./identity.ts";
-import { Session, type SessionHandler, type SessionLink } from "./session.ts";
+import { newIdentity } from "../identity.ts";
+import { type OpenSession, Session, type SessionHandler } from "./session.ts";
 
 const HEARTBEAT_MS = 100;
 const CHUNK_BYTES = 64 * 1024;
@@ -12,10 +12,10 @@ const CHUNK_BYTES = 64 * 1024;
 /** Waits for one verdict, and counts the heartbeats that told of it. */
 class Waiting implements SessionHandler {
   readonly unacknowledged = 1;
-  readonly link = Promise.withResolvers<SessionLink>();
+  readonly link = Promise.withResolvers<OpenSession>();
   beats = 0;
 
-  opened(link: SessionLink): void {
+  opened(link: OpenSession): void {
     this.link.resolve(link);
   }
   freeSlots(): number {
@@ -57,7 +57,7 @@ async function openSession(welcome: Partial<Welcome> = {}) {
   return { session, handler, scripted, link, pass };
 }
 
-async function upload(link: SessionLink, bytes: number): Promise<void> {
+async function upload(link: OpenSession, bytes: number): Promise<void> {
   const assignmentId = randomBytes(16);
   for (let offset = 0; offset < bytes && link.open; offset += CHUNK_BYTES) {
     const data = Buffer.alloc(CHUNK_BYTES);

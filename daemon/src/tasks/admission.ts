@@ -1,6 +1,6 @@
 import { FailureCode } from "@proof-of-compute/proto/node";
 import { TaskSpec } from "@proof-of-compute/proto/task";
-import { type Executor, type Plan, UnsupportedError } from "./kinds/kind.ts";
+import { type Executor, type Plan, UnsupportedError } from "../kinds/kind.ts";
 
 /** An assignment that the node does not take; nobody is to blame. */
 export class Declined extends Error {

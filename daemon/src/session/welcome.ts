@@ -1,5 +1,5 @@
 import type { Welcome } from "@proof-of-compute/proto/node";
-import { printable } from "./printable.ts";
+import { printable } from "../printable.ts";
 
 /** Between these no coordinator is flooded, and its silence is noticed. */
 const HEARTBEAT_MS = { min: 100, max: 10 * 60_000 } as const;

@@ -2,14 +2,14 @@ import { hash } from "node:crypto";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import { type Assignment, type Cancel, FailureCode, type ResultAck } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
+import type { Identity } from "../identity.ts";
+import type { Execution, Executor, Output, Plan } from "../kinds/kind.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import type { ResultHead } from "../outbox/records.ts";
+import { ResultSender } from "../outbox/result-sender.ts";
+import { isKnownAt, networkIdOf } from "../session/network-id.ts";
+import type { OpenSession, SessionHandler } from "../session/session.ts";
 import { admit, Declined } from "./admission.ts";
-import type { Identity } from "./identity.ts";
-import type { Execution, Executor, Output, Plan } from "./kinds/kind.ts";
-import { isKnownAt, networkOf } from "./network.ts";
-import type { Outbox } from "./outbox.ts";
-import type { ResultHead } from "./outbox-records.ts";
-import { ResultSender } from "./result-sender.ts";
-import type { SessionHandler, SessionLink } from "./session.ts";
 import { type Counts, Tally } from "./tally.ts";
 
 /** How often running assignments are looked over for progress. */
@@ -59,7 +59,7 @@ export class Runner implements SessionHandler {
   readonly #onChange: () => void;
   readonly #tally: Tally;
   readonly #running = new Map<Hex, Running>();
-  #link: SessionLink | undefined;
+  #link: OpenSession | undefined;
   /** That of the session. */
   #network: Uint8Array | undefined;
   #resultSender: ResultSender | undefined;
@@ -133,9 +133,9 @@ export class Runner implements SessionHandler {
   }
 
   /** A session is open: everything of its network without a verdict is sent, again if it was before. */
-  opened(link: SessionLink): void {
+  opened(link: OpenSession): void {
     this.#link = link;
-    this.#network = networkOf(link.welcome);
+    this.#network = networkIdOf(link.welcome);
     this.#resultSender = new ResultSender(
       { identity: this.#identity, outbox: this.#outbox, link },
       { wallet: this.#wallet, onError: (error) => this.#logger.error({ error }, "results could not be sent") },

@@ -1,9 +1,9 @@
 import { merkleRoot, resultMessage, resultsMessage, toHex } from "@proof-of-compute/proto";
 import type { Result } from "@proof-of-compute/proto/node";
-import type { Identity } from "./identity.ts";
+import type { Identity } from "../identity.ts";
+import type { OpenSession } from "../session/session.ts";
 import type { Outbox } from "./outbox.ts";
-import type { ResultHead } from "./outbox-records.ts";
-import type { SessionLink } from "./session.ts";
+import type { ResultHead } from "./records.ts";
 
 /** Most results that one signature may cover (node.proto). */
 const FRAME_RESULTS = 256;
@@ -21,7 +21,7 @@ const NOTHING = Buffer.alloc(0);
 export class ResultSender {
   readonly #identity: Pick<Identity, "sign">;
   readonly #outbox: Pick<Outbox, "has" | "output">;
-  readonly #link: SessionLink;
+  readonly #link: OpenSession;
   readonly #wallet: Uint8Array;
   readonly #inlineBytes: number;
   readonly #retryMs: number;
@@ -43,7 +43,7 @@ export class ResultSender {
     components: {
       readonly identity: Pick<Identity, "sign">;
       readonly outbox: Pick<Outbox, "has" | "output">;
-      readonly link: SessionLink;
+      readonly link: OpenSession;
     },
     init: { readonly wallet: Uint8Array; readonly retryMs?: number; readonly onError: (error: unknown) => void },
   ) {

@@ -6,10 +6,10 @@ import type { MatmulSpec } from "@proof-of-compute/proto/task";
 import { recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";
 import { beforeEach, describe, expect, test } from "vitest";
-import { DaemonError } from "./errors.ts";
-import type { Execution, Work } from "./kinds/kind.ts";
-import { MatmulExecutor } from "./kinds/matmul/executor.ts";
-import { threadRate } from "./sizing.ts";
+import { DaemonError } from "../errors.ts";
+import type { Execution, Work } from "./kind.ts";
+import { MatmulExecutor } from "./matmul/executor.ts";
+import { threadRate } from "./rates.ts";
 
 /** Computes at once, and keeps its executions; `spoil` may change what it computed. */
 class CountingExecutor extends ScriptedExecutor {

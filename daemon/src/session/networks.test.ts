@@ -9,7 +9,7 @@ import {
 } from "@proof-of-compute/tests/support/daemon/daemon";
 import type { ScriptedSession } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
 import { describe, expect, test } from "vitest";
-import { newIdentity } from "./identity.ts";
+import { newIdentity } from "../identity.ts";
 
 const ONE = { chainId: 51n, contract: Buffer.alloc(20, 1) };
 const OTHER = { chainId: 51n, contract: Buffer.alloc(20, 2) };

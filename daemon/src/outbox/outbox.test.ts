@@ -17,9 +17,9 @@ import { type Hex, toHex } from "@proof-of-compute/proto";
 import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
+import { NETWORK_ID_BYTES, NO_NETWORK } from "../session/network-id.ts";
 import { type Finished, Outbox } from "./outbox.ts";
-import { decodeRecords, encodeResult, encodeSettled } from "./outbox-records.ts";
+import { decodeRecords, encodeResult, encodeSettled } from "./records.ts";
 
 const LARGE = 300_000;
 
@@ -257,7 +257,7 @@ describe("records", () => {
     const named = encodeResult(result, type === "inline" ? output : null)[0]!;
     const body = Buffer.concat([
       Buffer.of(code),
-      named.subarray(9, named.length - NETWORK_BYTES),
+      named.subarray(9, named.length - NETWORK_ID_BYTES),
       type === "inline" ? output : Buffer.alloc(0),
     ]);
     const frame = Buffer.alloc(8);

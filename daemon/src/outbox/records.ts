@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { NETWORK_BYTES, NO_NETWORK } from "./network.ts";
+import { NETWORK_ID_BYTES, NO_NETWORK } from "../session/network-id.ts";
 
 /** A finished assignment, without its output. */
 export interface ResultHead {
@@ -28,9 +28,9 @@ export type OutboxRecord =
 // A record: uint32le length of the body, uint32le CRC-32 of the body, body. A body: type, then the fields in order.
 const FRAME_BYTES = 8;
 const ID_BYTES = 16;
-const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4 + NETWORK_BYTES;
+const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4 + NETWORK_ID_BYTES;
 // Written before results knew their network; only read.
-const OLD_HEAD_BYTES = HEAD_BYTES - NETWORK_BYTES;
+const OLD_HEAD_BYTES = HEAD_BYTES - NETWORK_ID_BYTES;
 const OLD_INLINE = 1;
 const OLD_FILE = 2;
 const SETTLED = 3;
@@ -107,7 +107,7 @@ function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
     specDigest: field(33, 32),
     outputDigest: field(65, 32),
     outputBytes: body.readUInt32LE(97),
-    network: old ? NO_NETWORK : field(101, NETWORK_BYTES),
+    network: old ? NO_NETWORK : field(101, NETWORK_ID_BYTES),
   };
   if ((type === FILE || type === OLD_FILE) && body.length === headBytes) return { type: "file", head };
   if ((type === INLINE || type === OLD_INLINE) && body.length === headBytes + head.outputBytes) {

@@ -4,14 +4,14 @@ import { toHex } from "@proof-of-compute/proto";
 import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
 import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { newIdentity } from "./identity.ts";
+import { newIdentity } from "../identity.ts";
+import type { NodeMessage, OpenSession } from "../session/session.ts";
 import { Outbox } from "./outbox.ts";
 import { ResultSender } from "./result-sender.ts";
-import type { NodeMessage, SessionLink } from "./session.ts";
 
 /** A stream that takes `room` messages, then none until its test makes room again. */
-class ScriptedLink implements SessionLink {
-  readonly welcome = { inlineOutputBytes: 65536 } as SessionLink["welcome"];
+class ScriptedLink implements OpenSession {
+  readonly welcome = { inlineOutputBytes: 65536 } as OpenSession["welcome"];
   readonly sent: NodeMessage[] = [];
   open = true;
   room = Number.POSITIVE_INFINITY;

@@ -6,8 +6,8 @@ import { matmulSeed, matmulUnits } from "@proof-of-compute/proto";
 import { kernelDigest, referenceCheck } from "@proof-of-compute/proto/kinds/matmul";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { DaemonError } from "./errors.ts";
-import type { Executor } from "./kinds/kind.ts";
+import { DaemonError } from "../errors.ts";
+import type { Executor } from "./kind.ts";
 
 const FILE = "rate.json";
 /** What is computed to measure: some 15 ms on a fast thread, and too small for the executor to spread it over several. */

@@ -10,8 +10,8 @@ import {
   type ResultAck,
   type Welcome,
 } from "@proof-of-compute/proto/node";
-import type { Identity } from "./identity.ts";
-import { printable } from "./printable.ts";
+import type { Identity } from "../identity.ts";
+import { printable } from "../printable.ts";
 import { boundedSpread, checkWelcome } from "./welcome.ts";
 
 /** HTTP/2 pings: a peer that answers none for this long after that long is gone. */
@@ -25,7 +25,7 @@ const GOODBYE_MS = 5_000;
 export type NodeMessage = NonNullable<NodeFrame["message"]>;
 
 /** An open session, as those see it who send on it. */
-export interface SessionLink {
+export interface OpenSession {
   readonly welcome: Welcome;
   /** False once the stream has ended; what is sent then goes nowhere. */
   readonly open: boolean;
@@ -37,7 +37,7 @@ export interface SessionLink {
 
 /** Whoever does the work of a session. */
 export interface SessionHandler {
-  opened(link: SessionLink): void;
+  opened(link: OpenSession): void;
   closed(): void;
   assign(assignments: readonly Assignment[]): void;
   cancel(cancel: Cancel): void;
@@ -72,7 +72,7 @@ export interface SessionEnd {
 }
 
 /** One connection to one coordinator, from the dial to its end. */
-export class Session implements SessionLink {
+export class Session implements OpenSession {
   readonly #identity: Identity;
   readonly #handler: SessionHandler;
   readonly #endpoint: Endpoint;

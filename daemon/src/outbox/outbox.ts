@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { equal, type Hex, toHex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
-import { decodeRecords, encodeResult, encodeSettled, type ResultHead } from "./outbox-records.ts";
+import { decodeRecords, encodeResult, encodeSettled, type ResultHead } from "./records.ts";
 
 /** An output above this size is a file of its own, so that settling it frees its space at once. */
 const FILE_THRESHOLD = 64 * 1024;
