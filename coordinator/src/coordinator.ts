@@ -14,15 +14,16 @@ import type { Owner } from "./domain/owner.ts";
 import { GrpcServer } from "./edges/grpc/server.ts";
 import { cannotListen } from "./edges/listen.ts";
 import { createRest } from "./edges/rest/app.ts";
+import { KINDS } from "./kinds/index.ts";
 import { hostPort, isAnywhere, localForms } from "./net/host-port.ts";
 import type { Store } from "./ports/store.ts";
 import { Peers } from "./services/cluster/peers.ts";
 import { DispatchServices } from "./services/dispatch/index.ts";
 import type { Scheduler } from "./services/dispatch/scheduler.ts";
 import { Metrics } from "./services/metrics.ts";
+import { WorkerCheckPool } from "./services/results/check-pool.ts";
 import { ResultIntake } from "./services/results/intake.ts";
 import { UploadBudget } from "./services/results/uploads.ts";
-import { Verifier } from "./services/results/verifier.ts";
 import { Retention } from "./services/retention.ts";
 import { Settlement } from "./services/settlement/settlement.ts";
 import { ReceiptTrees } from "./services/settlement/trees/pool.ts";
@@ -106,8 +107,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     metrics.follow(settlementStatus);
     const contract = settlement && { chainId: settlement.chain.chainId, address: settlement.chain.contract };
 
-    const verifier = new Verifier({ threads: settings.VERIFIER_THREADS });
-    closing.push(() => verifier.stop());
+    const pool = new WorkerCheckPool({ threads: settings.VERIFIER_THREADS });
+    closing.push(() => pool.stop());
     const dispatch = new DispatchServices(
       { store, events, peers, link, clock, logger, metrics, random },
       {
@@ -126,8 +127,8 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     const { fleet, leases, takeover, scheduler } = dispatch;
     const intake = new ResultIntake({
       leases,
-      fleet,
-      verifier,
+      kinds: KINDS,
+      pool,
       store,
       blobs,
       clock,

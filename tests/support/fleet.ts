@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { CancelReason, NodeLink, Offer, Verdict } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { CancelReason, NodeLink, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { ResultVerdict } from "@proof-of-compute/coordinator/services/results/verdict";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 
 /** What a node offers that has nothing special. */
@@ -21,7 +22,7 @@ export function anOffer(change: Partial<Offer> = {}): Offer {
 export interface NotedLink extends NodeLink {
   readonly assigned: Hex[];
   readonly cancelled: { readonly id: Hex; readonly reason: CancelReason }[];
-  readonly verdicts: Verdict[];
+  readonly verdicts: ResultVerdict[];
   closed: boolean;
 }
 

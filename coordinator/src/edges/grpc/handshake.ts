@@ -14,7 +14,7 @@ import { TaskKind } from "@proof-of-compute/proto/task";
 import { ComputeError } from "../../domain/errors.ts";
 
 import type { Offer } from "../../services/fleet/live-node.ts";
-import { verifyAsync } from "../../services/results/intake.ts";
+import { verifySignature } from "../../util/verify-signature.ts";
 
 const MAX_TERMS_BYTES = 131_072;
 /** Assignments that a Hello or a Heartbeat may name. */
@@ -54,7 +54,7 @@ export async function checkHello(
   }
   const key = publicKey(nodeId);
   const message = helloMessage({ nonce, audience, nodeId, terms: termsBytes });
-  if (!(await verifyAsync(message, key, signature))) throw new ComputeError("BAD_SIGNATURE");
+  if (!(await verifySignature(message, key, signature))) throw new ComputeError("BAD_SIGNATURE");
   return { offer: readTerms(nodeId, termsBytes, init), key };
 }
 

@@ -27,7 +27,7 @@ test("a node that does not read what is sent to it loses its stream, and no more
 
 test("acks that a node does not read count one by one, however few frames carry them", async () => {
   const { call, errors, link } = aCall(0);
-  for (let i = 0; i < 10_000; i++) link.ack({ assignmentId: "0x02", verdict: "LATE", reason: "", units: 0n });
+  for (let i = 0; i < 10_000; i++) link.ack({ assignmentId: "0x02", outcome: "LATE", reason: "", units: 0n });
   await new Promise((resolve) => setImmediate(resolve));
   expect(errors).toHaveLength(1);
   expect(call.writableLength).toBeLessThanOrEqual(32);

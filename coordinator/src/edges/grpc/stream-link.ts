@@ -10,7 +10,8 @@ import {
 } from "@proof-of-compute/proto/node";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
-import type { CancelReason, NodeLink, Verdict } from "../../services/fleet/live-node.ts";
+import type { CancelReason, NodeLink } from "../../services/fleet/live-node.ts";
+import type { ResultVerdict } from "../../services/results/verdict.ts";
 import { toServiceError } from "./status.ts";
 
 /** Largest frame of assignments or acks; far below the message limit. */
@@ -24,7 +25,7 @@ const CANCEL_REASONS: Record<CancelReason, WireCancelReason> = {
   LEASE_LOST: WireCancelReason.CANCEL_REASON_LEASE_LOST,
 };
 
-const VERDICTS: Record<Verdict["verdict"], WireVerdict> = {
+const VERDICTS: Record<ResultVerdict["outcome"], WireVerdict> = {
   ACCEPTED: WireVerdict.VERDICT_ACCEPTED,
   REJECTED: WireVerdict.VERDICT_REJECTED,
   LATE: WireVerdict.VERDICT_LATE,
@@ -71,8 +72,8 @@ export class StreamLink implements NodeLink {
     this.send({ $case: "cancel", value: { assignmentId: fromHex(assignmentId), reason: CANCEL_REASONS[reason] } });
   }
 
-  ack({ assignmentId, verdict, reason, units }: Verdict): void {
-    this.#acks.push({ assignmentId: fromHex(assignmentId), verdict: VERDICTS[verdict], reason, units });
+  ack({ assignmentId, outcome, reason, units }: ResultVerdict): void {
+    this.#acks.push({ assignmentId: fromHex(assignmentId), verdict: VERDICTS[outcome], reason, units });
     this.#schedule();
   }
 

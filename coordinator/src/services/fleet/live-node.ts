@@ -5,6 +5,7 @@ import type { Owner } from "../../domain/owner.ts";
 
 import type { Assignment, Task } from "../../domain/task.ts";
 import type { Upload } from "../results/uploads.ts";
+import type { ResultVerdict } from "../results/verdict.ts";
 
 /** Why a node is told to stop. */
 export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
@@ -12,22 +13,13 @@ export type CancelReason = "REQUESTED" | "DEADLINE" | "LEASE_LOST";
 /** What a node is blamed for: a lease that it lost, a task that failed by its own word, a result that is wrong. */
 export type NodeFault = "lost" | "failed" | "rejected";
 
-/** What became of a result; the words of the proto's Verdict. */
-export interface Verdict {
-  readonly assignmentId: Hex;
-  readonly verdict: "ACCEPTED" | "REJECTED" | "LATE";
-  /** Stable code, empty when accepted. */
-  readonly reason: string;
-  readonly units: bigint;
-}
-
 /** The way down to a node. An edge implements it; calls of one event-loop turn travel in one frame. */
 export interface NodeLink {
   /** Names the session, for logs and for FetchBlob. */
   readonly sessionId: Hex;
   assign(assignmentId: Hex, task: Task): void;
   cancel(assignmentId: Hex, reason: CancelReason): void;
-  ack(verdict: Verdict): void;
+  ack(verdict: ResultVerdict): void;
   reconnect(spreadMs: number, reason: string): void;
   /** Ends the stream with the error's status; without one, cleanly. */
   close(error?: ComputeError): void;

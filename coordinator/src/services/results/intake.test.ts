@@ -10,34 +10,40 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { KindRegistry } from "@proof-of-compute/proto/kinds";
+import { computeProduct, type MatmulSpec } from "@proof-of-compute/proto/kinds/matmul";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Task } from "../../domain/task.ts";
+import type { Checker } from "../../kinds/index.ts";
+import { matmul } from "../../kinds/matmul/kind.ts";
 import type { ActiveAssignment } from "../fleet/live-node.ts";
+import { WorkerCheckPool } from "./check-pool.ts";
 import { type ResultClaim, ResultIntake } from "./intake.ts";
 import { UploadBudget } from "./uploads.ts";
-import { Verifier } from "./verifier.ts";
 
 /** For worker threads that start. */
 const PATIENCE = { timeout: 20_000 };
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-let verifier: Verifier;
+let pool: WorkerCheckPool;
+let checker: Checker<MatmulSpec>;
 beforeAll(() => {
-  verifier = new Verifier({ threads: 1 });
+  pool = new WorkerCheckPool({ threads: 1 });
+  checker = matmul.createChecker(pool);
 });
-afterAll(() => verifier.stop());
+afterAll(() => pool.stop());
 
 /** An intake on the real services, and a node that runs one task. */
-async function anIntake(check: Verifier["check"] = (job) => verifier.check(job)) {
+async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker.judge(claim)) {
   const { store, all } = await aNetwork("test");
   const [coordinator] = all as [TestCoordinator];
   const { clock, components, leases, fleet } = coordinator;
   const { metrics } = components;
   const blobs = { put: async () => {}, get: async () => null, has: async () => false, delete: async () => {} };
   const accepted = () => {};
-  const intake = new ResultIntake({ ...components, leases, fleet, verifier: { check }, blobs, accepted });
+  const kinds = new KindRegistry([{ ...matmul, createChecker: () => ({ judge }) }]);
+  const intake = new ResultIntake({ ...components, leases, kinds, pool, blobs, accepted });
   const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()) }));
   const task = await coordinator.submit(ALICE, 64);
   const run = await vi.waitFor(() => {
@@ -99,17 +105,17 @@ test("a right result that the store does not take before the end gets no verdict
 
 test("a check that failed by itself is made once more", async () => {
   let broken = 1;
-  const { link, claim, send } = await anIntake((job) =>
-    broken-- > 0 ? Promise.reject(new Error("the worker died")) : verifier.check(job),
+  const { link, claim, send } = await anIntake((claim) =>
+    broken-- > 0 ? Promise.reject(new Error("the worker died")) : checker.judge(claim),
   );
   await send([claim()]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "ACCEPTED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]), PATIENCE);
 });
 
 test("a result whose check fails again goes to another node, and its own is not blamed", async () => {
   const { link, run, claim, send, stored } = await anIntake(() => Promise.reject(new Error("the worker died")));
   await send([claim()]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
   expect(run.node.faults).toBe(0);
 });
@@ -118,7 +124,7 @@ test("what a node said of its attempt is told to it and becomes no label of the 
   const { leases, link, run, claim, send, metrics } = await anIntake();
   await leases.end(run, "declined", "words of the node");
   await send([claim()]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "words of the node" }]));
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "words of the node" }]));
   const { body } = await metrics.render();
   expect(body).toContain('results_total{verdict="LATE",reason="ENDED_BEFORE"} 1');
   expect(body).not.toContain("words of the node");
@@ -135,7 +141,7 @@ test("a refusal is said once it is stored", async () => {
   await store.start();
   await clock.run(2_000, 500);
   await settle();
-  expect(link.verdicts).toMatchObject([{ verdict: "REJECTED", reason: "WRONG_LENGTH" }]);
+  expect(link.verdicts).toMatchObject([{ outcome: "REJECTED", reason: "WRONG_LENGTH" }]);
   expect(await stored()).toMatchObject({ state: "rejected" });
   expect(leases.run(run.assignment.id, run.node)).toBeUndefined();
 });
@@ -148,7 +154,7 @@ test("a wrong result whose attempt was being ended hears what was stored", async
   await settle();
   await store.start();
   await clock.run(2_000, 500);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ verdict: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
 });
 

@@ -1,12 +1,10 @@
 import type { KeyObject } from "node:crypto";
-import { verify } from "node:crypto";
 import {
   addressBytes,
   auditPaths,
   equal,
   fromHex,
   type Hex,
-  matmulUnits,
   resultMessage,
   resultsMessage,
   rootFromPath,
@@ -15,37 +13,40 @@ import {
 } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
-import type { Receipt, SignatureProof } from "../../domain/receipt.ts";
+import type { SignatureProof } from "../../domain/receipt.ts";
+import {
+  type Checker,
+  type CheckPool,
+  type CoordinatorKind,
+  type CoordinatorKinds,
+  type Judgement,
+  type KnownSpec,
+  specOf,
+} from "../../kinds/index.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Store } from "../../ports/store.ts";
+import type { TaskStore } from "../../ports/tasks.ts";
 import { logFailure } from "../../util/log-failure.ts";
+import { retry } from "../../util/retry.ts";
+import { sleep } from "../../util/sleep.ts";
+import { verifySignature } from "../../util/verify-signature.ts";
 import type { Leases } from "../dispatch/leases.ts";
-import { matmulOf } from "../dispatch/matmul-spec.ts";
-import type { Fleet } from "../fleet/fleet.ts";
-import type { ActiveAssignment, LiveNode, Verdict } from "../fleet/live-node.ts";
+import type { ActiveAssignment, LiveNode } from "../fleet/live-node.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Verifier } from "./verifier.ts";
-
-/** An output of at most so many bytes travels in its Result and is kept in the store; a larger one in chunks and as a blob. */
-export const INLINE_OUTPUT_BYTES = 65_536;
-/** Results in one frame. */
-const MAX_RESULTS = 256;
-/** Results of one node that are judged at once; more wait in its stream. */
-const MAX_JUDGING = 256;
-/** Wait before an accepted result is written again while the store is away. */
-const RETRY_STORE_MS = 500;
+import { INLINE_OUTPUT_BYTES, MAX_JUDGING, MAX_RESULTS, STORE_RETRY_MS } from "./limits.ts";
+import { makeReceipt } from "./receipt.ts";
+import { type ResultVerdict, storedVerdict, verdictLabels } from "./verdict.ts";
 
 export interface ResultIntakeComponents {
   readonly leases: Leases;
-  readonly fleet: Fleet;
-  readonly verifier: Pick<Verifier, "check">;
-  readonly store: Store;
-  readonly blobs: Blobs;
+  readonly kinds: CoordinatorKinds;
+  readonly pool: CheckPool;
+  readonly store: Pick<TaskStore, "task">;
+  readonly blobs: Pick<Blobs, "put">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** A receipt was made; settlement may have something to do. */
+  /** A receipt was stored; settlement may have something to do. */
   readonly accepted: () => void;
 }
 
@@ -59,31 +60,44 @@ export interface ResultClaim {
   readonly output: Uint8Array;
 }
 
-/** Takes result frames: signature, fence, check, durable verdict, ack. */
+/** A result of a live assignment, on its way to a verdict. */
+interface Candidate {
+  readonly run: ActiveAssignment;
+  readonly known: KnownSpec<CoordinatorKind>;
+  readonly claim: ResultClaim;
+  readonly proof: SignatureProof;
+  readonly output: Uint8Array;
+}
+
+/**
+ * Takes frames of results: signature, fence, check by the task's kind, durable verdict, ack. A result of a kind that this
+ * coordinator does not know gets no verdict: the node keeps it for a coordinator that knows the kind.
+ */
 export class ResultIntake {
   readonly #components: ResultIntakeComponents;
+  readonly #checkers: ReadonlyMap<string, Checker>;
   readonly #pending = new Map<LiveNode, Set<Promise<void>>>();
-  #stopping = false;
+  readonly #stopping = new AbortController();
 
   constructor(components: ResultIntakeComponents) {
     this.#components = components;
+    const { kinds, pool } = components;
+    this.#checkers = new Map(Array.from(kinds, (kind) => [kind.name, kind.createChecker(pool)]));
   }
 
-  /** Resolves once every result that came has its verdict, or after `timeoutMs`. */
+  /** Resolves once every result that arrived has its verdict, or after `timeoutMs`. Writes that the store refuses end then. */
   async drain(timeoutMs: number): Promise<void> {
-    const { clock } = this.#components;
-    let cancel = () => {};
-    const timeout = new Promise<void>((resolve) => {
-      cancel = clock.after(timeoutMs, resolve);
-    });
-    await Promise.race([Promise.allSettled([...this.#pending.values()].flatMap((own) => [...own])), timeout]);
-    cancel();
-    this.#stopping = true;
+    const timeout = new AbortController();
+    const late = sleep(this.#components.clock, timeoutMs, timeout.signal);
+    const pending = [...this.#pending.values()].flatMap((ofNode) => [...ofNode]);
+    await Promise.race([Promise.allSettled(pending), late]);
+    timeout.abort();
+    this.#stopping.abort();
   }
 
   /**
-   * Judges a frame of results, and resolves once all of it is being judged. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when
-   * the frame as a whole can't be believed; what is wrong with one result is said in its ack.
+   * Judges a frame of results, and resolves once all of them are being judged. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when
+   * the frame as a whole cannot be believed; an ack says what is wrong with a single result.
    */
   async results(node: LiveNode, key: KeyObject, claims: readonly ResultClaim[], signature: Uint8Array): Promise<void> {
     if (claims.length === 0 || claims.length > MAX_RESULTS) {
@@ -104,173 +118,155 @@ export class ResultIntake {
     });
     const paths = auditPaths(messages);
     const root = rootFromPath(messages[0]!, 0, messages.length, paths[0]!);
-    if (!(await verifyAsync(resultsMessage(root), key, signature))) throw new ComputeError("BAD_SIGNATURE");
+    if (!(await verifySignature(resultsMessage(root), key, signature))) throw new ComputeError("BAD_SIGNATURE");
     for (const [index, claim] of claims.entries()) {
       const path = paths[index]!.map(toHex);
       while ((this.#pending.get(node)?.size ?? 0) >= MAX_JUDGING) await Promise.race(this.#pending.get(node)!);
-      this.#follow(node, this.#judge(node, claim, { signature: toHex(signature), index, size: claims.length, path }));
+      this.#follow(node, this.#take(node, claim, { signature: toHex(signature), index, size: claims.length, path }));
     }
   }
 
   #follow(node: LiveNode, work: Promise<void>): void {
-    const own = this.#pending.get(node) ?? new Set();
-    this.#pending.set(node, own);
+    const ofNode = this.#pending.get(node) ?? new Set();
+    this.#pending.set(node, ofNode);
     const pending = work
-      // The node has no ack and sends it again.
+      // The node gets no ack and sends the result again.
       .catch((error: unknown) => logFailure(this.#components.logger, error, "a result was not judged"))
       .finally(() => {
-        own.delete(pending);
-        if (own.size === 0 && this.#pending.get(node) === own) this.#pending.delete(node);
+        ofNode.delete(pending);
+        if (ofNode.size === 0 && this.#pending.get(node) === ofNode) this.#pending.delete(node);
       });
-    own.add(pending);
+    ofNode.add(pending);
   }
 
-  async #judge(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
-    const { leases } = this.#components;
+  async #take(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
+    const { leases, kinds, clock, metrics } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
     const run = leases.run(assignmentId, node);
-    if (!run) return this.#answer(node, await this.#storedVerdict(node, assignmentId, toHex(claim.taskId)));
-    // Sent again after a lost stream while the first copy is being checked: that one is answered.
+    if (!run) return this.#answerUnfollowed(node, assignmentId, toHex(claim.taskId));
+    // A second copy, sent after a lost stream while the first is being checked; the first is answered.
     if (run.phase === "checking") return;
-    const { clock, metrics } = this.#components;
+    const known = specOf(run.task, kinds);
+    if (!known) return;
     const started = clock.monotonic();
     leases.markChecking(run);
-    const verdict = await this.#decide(run, claim, proof);
+    const verdict = await this.#decide({ run, known, claim, proof, output: run.upload?.bytes ?? claim.output });
     metrics.checkSeconds.observe((clock.monotonic() - started) / 1_000);
-    this.#answer(node, verdict);
+    if (verdict) this.#answer(node, verdict);
+    else this.#sendElsewhere(node);
   }
 
-  async #decide(run: ActiveAssignment, claim: ResultClaim, proof: SignatureProof): Promise<Verdict | undefined> {
-    const output = run.upload?.bytes ?? claim.output;
-    let refusal: string | undefined;
+  /** Answers a result whose assignment is not followed here with the verdict that is stored, if there is one. */
+  async #answerUnfollowed(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<void> {
+    const task = await this.#components.store.task(taskId);
+    const verdict = storedVerdict(task, assignmentId, node.id);
+    if (verdict) this.#answer(node, verdict);
+    // Nothing here can follow an assignment of an unknown kind, so dialling again would not help.
+    else if (task && specOf(task, this.#components.kinds)) this.#sendElsewhere(node);
+  }
+
+  /** Undefined when the assignment is live after all, and followed elsewhere. */
+  async #decide(candidate: Candidate): Promise<ResultVerdict | undefined> {
+    const { run } = candidate;
+    let judgement: Judgement;
     try {
-      refusal = await this.#check(run, claim, output);
+      judgement = await this.#check(candidate);
     } catch (error) {
       const { logger } = this.#components;
       logger.error({ err: error, taskId: run.task.id }, "the check itself failed; the task goes to another node");
       return this.#end(run, "LATE", "CHECK_FAILED");
     }
-    return refusal === undefined ? this.#accept(run, claim, proof, output) : this.#end(run, "REJECTED", refusal);
+    if (judgement.outcome === "rejected") return this.#end(run, "REJECTED", judgement.reason);
+    return this.#accept(candidate, judgement.units);
   }
 
-  /** Why a result is refused; undefined: it is right. Throws when the check itself failed, twice. */
-  async #check(run: ActiveAssignment, claim: ResultClaim, output: Uint8Array): Promise<string | undefined> {
-    const { verifier, logger } = this.#components;
+  /** Throws when the check itself failed, twice. */
+  async #check({ run, known, claim, output }: Candidate): Promise<Judgement> {
     const { node, assignment, task } = run;
     const specDigest = sha256(task.spec);
-    if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) return "WRONG_SPEC";
-    if (assignment.wallet !== node.offer.wallet) return "WRONG_WALLET";
+    if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) {
+      return { outcome: "rejected", reason: "WRONG_SPEC" };
+    }
+    if (assignment.wallet !== node.offer.wallet) return { outcome: "rejected", reason: "WRONG_WALLET" };
     const { assignmentId, taskId, outputDigest } = claim;
-    const { n, k } = matmulOf(task.spec);
-    const job = { assignmentId, taskId, nodeId: fromHex(node.id), specDigest, n, k, output, outputDigest };
-    return verifier.check(job).catch((error: unknown) => {
-      logger.warn({ err: error, taskId: task.id }, "the check itself failed; checking once more");
-      return verifier.check(job);
+    const { spec } = known;
+    const checked = { assignmentId, taskId, nodeId: fromHex(node.id), specDigest, spec, output, outputDigest };
+    const checker = this.#checkers.get(known.kind.name)!;
+    return checker.judge(checked).catch((error: unknown) => {
+      this.#components.logger.warn({ err: error, taskId: task.id }, "the check itself failed; checking once more");
+      return checker.judge(checked);
     });
   }
 
-  /** Ends the attempt without a receipt. Where another end came first, what was stored is said. */
-  async #end(run: ActiveAssignment, verdict: "REJECTED" | "LATE", reason: string): Promise<Verdict | undefined> {
+  /** Ends the attempt without a receipt. Where another end came first, its verdict is the answer. */
+  async #end(run: ActiveAssignment, outcome: "REJECTED" | "LATE", reason: string): Promise<ResultVerdict | undefined> {
     const { leases } = this.#components;
-    const { node, assignment, task } = run;
+    const { assignment } = run;
     const ended =
-      verdict === "REJECTED"
+      outcome === "REJECTED"
         ? await leases.end(run, "rejected", reason, "rejected")
         : await leases.end(run, "lost", reason);
-    if (ended) return { assignmentId: assignment.id, verdict, reason, units: 0n };
-    return this.#storedVerdict(node, assignment.id, task.id);
+    return ended ? { assignmentId: assignment.id, outcome, reason, units: 0n } : this.#readVerdict(run);
   }
 
-  async #accept(
-    run: ActiveAssignment,
-    claim: ResultClaim,
-    proof: SignatureProof,
-    output: Uint8Array,
-  ): Promise<Verdict> {
+  /** Stores the accepted result, however long the store is away; throws when the intake stops before it did. */
+  #accept({ run, known, claim, proof, output }: Candidate, units: bigint): Promise<ResultVerdict> {
     const { leases, blobs, clock, logger, metrics, accepted } = this.#components;
-    const { assignment, task } = run;
-    const { n, k } = matmulOf(task.spec);
-    const units = matmulUnits(n, k);
-    const resultDigest = toHex(claim.outputDigest);
-    const receipt: Receipt = {
-      receiptId: assignment.id,
-      taskId: task.id,
-      nodeId: assignment.nodeId,
-      provider: assignment.wallet,
-      requester: task.requester,
-      kind: task.kind,
-      assurance: "proven",
-      specDigest: toHex(claim.specDigest),
-      spec: toHex(task.spec),
-      resultDigest,
-      units,
-      acceptedAt: clock.now(),
+    const { task, assignment } = run;
+    const { specDigest, outputDigest } = claim;
+    const acceptedAt = clock.now();
+    const receipt = makeReceipt({
+      task,
+      assignment,
+      kind: known.kind,
+      specDigest,
+      outputDigest,
       proof,
-    };
-    const inline = output.length <= INLINE_OUTPUT_BYTES;
-    const accept = async (): Promise<Verdict> => {
-      if (!inline) await blobs.put(resultDigest, output);
-      await leases.complete(run, receipt, inline ? output : undefined);
+      units,
+      acceptedAt,
+    });
+    const isInline = output.length <= INLINE_OUTPUT_BYTES;
+    const store = async (): Promise<ResultVerdict> => {
+      if (!isInline) await blobs.put(receipt.resultDigest, output);
+      await leases.complete(run, receipt, isInline ? output : undefined);
       metrics.units.inc(Number(units));
       accepted();
-      return { assignmentId: assignment.id, verdict: "ACCEPTED", reason: "", units };
+      return { assignmentId: assignment.id, outcome: "ACCEPTED", reason: "", units };
     };
-    for (let told = false, movedOn = false; ; told = true) {
-      try {
-        // Perhaps by our own write, whose answer was lost: what the store says is said.
-        const verdict = movedOn ? await this.#storedVerdict(run.node, assignment.id, task.id) : await accept();
-        if (verdict && movedOn) leases.forget(run);
-        if (verdict) return verdict;
-        movedOn = false;
-      } catch (error) {
-        if (hasMovedOn(error)) {
-          movedOn = true;
-          continue;
+    const attempt = async (): Promise<ResultVerdict> => {
+      for (;;) {
+        try {
+          return await store();
+        } catch (error) {
+          if (!hasMovedOn(error)) throw error;
         }
-        // Without a verdict the node keeps the result and sends it again.
-        if (this.#stopping) throw error;
-        if (!told) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
-        await new Promise<void>((resolve) => {
-          clock.after(RETRY_STORE_MS, resolve);
-        });
+        // The other write may be our own, whose answer was lost: the store knows.
+        const verdict = await this.#readVerdict(run);
+        if (!verdict) continue;
+        leases.forget(run);
+        return verdict;
       }
-    }
-  }
-
-  /** What was said of an assignment is said again; undefined while it is live, and nothing was said. */
-  async #storedVerdict(node: LiveNode, assignmentId: Hex, taskId: Hex): Promise<Verdict | undefined> {
-    const task = await this.#components.store.task(taskId);
-    const assignment = task?.assignments[assignmentId];
-    const late: Verdict = { assignmentId, verdict: "LATE", reason: "UNKNOWN_ASSIGNMENT", units: 0n };
-    if (assignment?.nodeId !== node.id) return late;
-    if (assignment.state === "live") return undefined;
-    if (assignment.receipt) return { assignmentId, verdict: "ACCEPTED", reason: "", units: assignment.receipt.units };
-    if (assignment.state === "rejected")
-      return { ...late, verdict: "REJECTED", reason: assignment.reason ?? "REJECTED" };
-    return { ...late, reason: assignment.reason ?? "ENDED_BEFORE" };
-  }
-
-  #answer(node: LiveNode, verdict: Verdict | undefined): void {
-    if (!verdict) {
-      // It is live and not followed here: dialling again, the node brings what it has with it.
-      node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
-      return;
-    }
-    // How an attempt ended before may be the node's own words, and each new label is kept for ever.
-    const ownWords = verdict.verdict === "LATE" && verdict.reason !== "UNKNOWN_ASSIGNMENT";
-    this.#components.metrics.results.inc({
-      verdict: verdict.verdict,
-      reason: ownWords ? "ENDED_BEFORE" : verdict.reason,
+    };
+    return retry(clock, this.#stopping.signal, attempt, {
+      delayMs: STORE_RETRY_MS,
+      onError: (error, failures) => {
+        if (failures === 1) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
+      },
     });
+  }
+
+  async #readVerdict({ task, assignment, node }: ActiveAssignment): Promise<ResultVerdict | undefined> {
+    return storedVerdict(await this.#components.store.task(task.id), assignment.id, node.id);
+  }
+
+  #answer(node: LiveNode, verdict: ResultVerdict): void {
+    this.#components.metrics.results.inc(verdictLabels(verdict));
     // The node may be on a newer stream by now; without any it asks again when it is back.
     node.link?.ack(verdict);
   }
-}
 
-/** ed25519 over the thread pool, so that the event loop goes on. */
-export function verifyAsync(message: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
-  if (signature.length !== 64) return Promise.resolve(false);
-  return new Promise((resolve, reject) => {
-    verify(null, message, key, signature, (error, valid) => (error ? reject(error) : resolve(valid)));
-  });
+  /** The assignment is live and not followed here: when the node dials again, whoever takes its session follows it. */
+  #sendElsewhere(node: LiveNode): void {
+    node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
+  }
 }

@@ -1,9 +1,6 @@
 import { ComputeError } from "../../domain/errors.ts";
 import type { Clock } from "../../ports/clock.ts";
-
-const MAX_CHUNK_BYTES = 65_536;
-/** What an upload brings at least, averaged since it began, once it takes long: 256 kbit/s. */
-const LEAST_RATE = { bytesPerSecond: 32_768, afterMs: 60_000 };
+import { MAX_CHUNK_BYTES, SLOWEST_UPLOAD } from "./limits.ts";
 
 interface Place {
   readonly size: number;
@@ -84,7 +81,7 @@ export class Upload {
   /** Whether it holds its memory for longer than what has arrived accounts for. */
   isSlow(now: number): boolean {
     const ms = now - this.#openedAt;
-    return ms > LEAST_RATE.afterMs && this.#received < (ms / 1_000) * LEAST_RATE.bytesPerSecond;
+    return ms > SLOWEST_UPLOAD.afterMs && this.#received < (ms / 1_000) * SLOWEST_UPLOAD.bytesPerSecond;
   }
 
   /** Adds a chunk; offset 0 starts again. Throws PROTOCOL_VIOLATION for gaps and for too much. */

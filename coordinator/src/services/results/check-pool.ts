@@ -1,0 +1,26 @@
+import { Piscina } from "piscina";
+import type { CheckPool } from "../../kinds/kind.ts";
+
+/** The threads in which results are checked, so that the event loop never computes. */
+export class WorkerCheckPool implements CheckPool {
+  readonly threads: number;
+  readonly #pool: Piscina;
+
+  constructor(init: { readonly threads: number }) {
+    this.threads = init.threads;
+    this.#pool = new Piscina({
+      minThreads: init.threads,
+      maxThreads: init.threads,
+      idleTimeout: Number.POSITIVE_INFINITY,
+    });
+  }
+
+  run<Task, Answer>(worker: URL, task: Task, transfer: readonly ArrayBuffer[] = []): Promise<Answer> {
+    return this.#pool.run(task, { filename: worker.href, transferList: [...transfer] });
+  }
+
+  /** Waits for the checks that are running. */
+  async stop(): Promise<void> {
+    await this.#pool.close();
+  }
+}
