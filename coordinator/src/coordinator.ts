@@ -110,7 +110,7 @@ export async function startCoordinator(settings: Settings, logger: Logger): Prom
     const pool = new WorkerCheckPool({ threads: settings.VERIFIER_THREADS });
     closing.push(() => pool.stop());
     const dispatch = new DispatchServices(
-      { store, events, peers, link, clock, logger, metrics, random },
+      { store, kinds: KINDS, events, peers, link, clock, logger, metrics, random },
       {
         heartbeatMs,
         leaseMs,

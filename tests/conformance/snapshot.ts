@@ -43,6 +43,7 @@ export async function snapshot(store: Store) {
     readyBut: await store.queuedTasks({ requesters: [BOB], now: 20, limit: 3, excluded: [tasks[0]?.id ?? "0x"] }),
     liveOf: await each(nodeIds, (id) => store.liveTasksOf(id)),
     orphaned: await each([[], [HERE], [AGAIN, THERE], owners], (present) => store.orphanedTasks(present, 4)),
+    orphanedAfter: await store.orphanedTasks([HERE], 4, tasks[0]?.id),
     liveAssignments: await each(owners, (owner) => store.liveAssignments(owner)),
     cancelling: await each(owners, (owner) => store.cancellingTasks(owner)),
     overdue: await each(owners, (owner) => each([0, 5, 20], (now) => store.overdueTasks({ now, owner, limit: 4 }))),

@@ -98,6 +98,9 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.orphanedTasks(owners, 100)).toEqual([stored.at(-1)]);
     expect(await store.orphanedTasks([], 100)).toEqual(byId(stored));
     expect(await store.orphanedTasks([HERE], 3)).toEqual(without(HERE).slice(0, 3));
+    const [, second] = without(HERE);
+    expect(await store.orphanedTasks([HERE], 3, second!.id)).toEqual(without(HERE).slice(2, 5));
+    expect(await store.orphanedTasks([HERE], 3, without(HERE).at(-1)!.id)).toEqual([]);
     expect(await store.liveAssignments(AGAIN)).toEqual(
       byId(stored.filter(({ owner }) => isSameOwner(owner, AGAIN))).map(({ id, assignments }) => ({
         taskId: id,

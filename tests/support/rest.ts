@@ -9,6 +9,7 @@ import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/do
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents, RestInit, SettlementStatus } from "@proof-of-compute/coordinator/edges/rest/components";
+import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
@@ -60,7 +61,7 @@ export async function startRest(change: RestChange = {}) {
   await peers.start("http://127.0.0.1:0");
   const link = new HttpPeers({ logger }, { secret: peerSecret });
   const dispatch = new DispatchServices(
-    { store, events, peers, link, clock, logger, metrics, random },
+    { store, kinds: KINDS, events, peers, link, clock, logger, metrics, random },
     {
       heartbeatMs: 5_000,
       leaseMs: LEASE_MS,

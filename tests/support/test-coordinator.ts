@@ -1,5 +1,6 @@
 import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
 import type { Task } from "@proof-of-compute/coordinator/domain/task";
+import { type CoordinatorKinds, KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { Nudge } from "@proof-of-compute/coordinator/ports/peers";
 import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
 import type { Takeover } from "@proof-of-compute/coordinator/services/cluster/takeover";
@@ -38,13 +39,19 @@ export class TestCoordinator {
   readonly takeover: Takeover;
   readonly scheduler: Scheduler;
 
-  constructor(store: MemoryStore, name: string, run: number, nudge: (address: string, nudge: Nudge) => void) {
+  constructor(
+    store: MemoryStore,
+    name: string,
+    run: number,
+    nudge: (address: string, nudge: Nudge) => void,
+    kinds: CoordinatorKinds = KINDS,
+  ) {
     const { clock } = this;
     const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
     const common = { store, clock, logger, metrics: new Metrics(), random: () => 0.5 };
     this.store = store;
     this.peers = new Peers(common, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS });
-    this.components = { ...common, events: new TaskEvents(), peers: this.peers, link: { nudge } };
+    this.components = { ...common, kinds, events: new TaskEvents(), peers: this.peers, link: { nudge } };
     this.#dispatch = new DispatchServices(this.components, {
       heartbeatMs: HEARTBEAT_MS,
       leaseMs: LEASE_MS,

@@ -36,8 +36,8 @@ export interface TaskStore {
   queueDepths(): Promise<{ readonly requester: Address; readonly queued: number }[]>;
   /** Running and cancelling tasks whose live assignment is this node's; by id. */
   liveTasksOf(nodeId: Hex): Promise<Task[]>;
-  /** Running and cancelling tasks whose owner is none of `owners`, at most `limit`; by id. */
-  orphanedTasks(owners: readonly Owner[], limit: number): Promise<Task[]>;
+  /** Running and cancelling tasks whose owner is none of `owners`, at most `limit`, with ids above `after`; by id. */
+  orphanedTasks(owners: readonly Owner[], limit: number, after?: Hex): Promise<Task[]>;
   /** The live assignments of this owner's tasks; by task id. */
   liveAssignments(owner: Owner): Promise<{ readonly taskId: Hex; readonly assignmentId: Hex }[]>;
   /** Cancelling tasks of this owner; by id. */

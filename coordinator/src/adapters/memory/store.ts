@@ -93,8 +93,9 @@ export class MemoryStore extends MemoryPeers implements Store {
     return this.#tasksBy(0, (task) => liveAssignment(task)?.nodeId === nodeId);
   }
 
-  async orphanedTasks(owners: readonly Owner[], limit: number): Promise<Task[]> {
-    return this.#tasksBy(0, (task) => isLive(task) && !isOneOf(owners, task.owner)).slice(0, limit);
+  async orphanedTasks(owners: readonly Owner[], limit: number, after: Hex = "0x"): Promise<Task[]> {
+    const isOrphan = (task: Task) => isLive(task) && !isOneOf(owners, task.owner);
+    return this.#tasksBy(0, (task) => task.id > after && isOrphan(task)).slice(0, limit);
   }
 
   async liveAssignments(owner: Owner): Promise<{ taskId: Hex; assignmentId: Hex }[]> {

@@ -101,8 +101,8 @@ export class MongoStore implements Store {
   queuedTasks: Store["queuedTasks"] = (query) => this.#call(() => this.#taskQueries.queued(query));
   queueDepths: Store["queueDepths"] = () => this.#call(() => this.#taskQueries.depths());
   liveTasksOf: Store["liveTasksOf"] = (nodeId) => this.#call(() => this.#taskQueries.liveOf(nodeId));
-  orphanedTasks: Store["orphanedTasks"] = (owners, limit) =>
-    this.#call(() => this.#taskQueries.orphaned(owners, limit));
+  orphanedTasks: Store["orphanedTasks"] = (owners, limit, after) =>
+    this.#call(() => this.#taskQueries.orphaned(owners, limit, after));
   liveAssignments: Store["liveAssignments"] = (owner) => this.#call(() => this.#taskQueries.liveAssignments(owner));
   cancellingTasks: Store["cancellingTasks"] = (owner) => this.#call(() => this.#taskQueries.cancelling(owner));
   overdueTasks: Store["overdueTasks"] = (query) => this.#call(() => this.#taskQueries.overdue(query));

@@ -89,9 +89,10 @@ export class TaskQueries {
     return this.#find({ live_node: nodeId }, { _id: 1 }, NO_LIMIT);
   }
 
-  async orphaned(owners: readonly Owner[], limit: number): Promise<Task[]> {
+  async orphaned(owners: readonly Owner[], limit: number, after?: Hex): Promise<Task[]> {
     if (limit === 0) return [];
-    return this.#find({ owner_key: { $exists: true, $nin: owners.map(ownerKey) } }, { _id: 1 }, limit);
+    const orphaned: Filter = { owner_key: { $exists: true, $nin: owners.map(ownerKey) } };
+    return this.#find(after === undefined ? orphaned : { ...orphaned, _id: { $gt: after } }, { _id: 1 }, limit);
   }
 
   async liveAssignments(owner: Owner): Promise<{ readonly taskId: Hex; readonly assignmentId: Hex }[]> {

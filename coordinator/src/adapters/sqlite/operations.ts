@@ -61,7 +61,7 @@ export function operationsOn(database: DatabaseSync) {
     queuedTasks: (query: Query<"queuedTasks">) => tasks.queued(query),
     queueDepths: (() => tasks.queueDepths()) as Same<"queueDepths">,
     liveTasksOf: (nodeId: Query<"liveTasksOf">) => tasks.liveOf(nodeId),
-    orphanedTasks: (owners: Query<"orphanedTasks">, limit: number) => tasks.orphaned(owners, limit),
+    orphanedTasks: (...query: Parameters<Store["orphanedTasks"]>) => tasks.orphaned(...query),
     liveAssignments: ((owner) => tasks.liveAssignments(owner)) as Same<"liveAssignments">,
     cancellingTasks: (owner: Query<"cancellingTasks">) => tasks.cancelling(owner),
     overdueTasks: (query: Query<"overdueTasks">) => tasks.overdue(query),

@@ -75,8 +75,8 @@ export class SqliteStore implements Store {
   queuedTasks: Store["queuedTasks"] = async (query) => (await this.#call("queuedTasks", query)).map(readTask);
   queueDepths: Store["queueDepths"] = () => this.#call("queueDepths");
   liveTasksOf: Store["liveTasksOf"] = async (nodeId) => (await this.#call("liveTasksOf", nodeId)).map(readTask);
-  orphanedTasks: Store["orphanedTasks"] = async (owners, limit) =>
-    (await this.#call("orphanedTasks", owners, limit)).map(readTask);
+  orphanedTasks: Store["orphanedTasks"] = async (owners, limit, after) =>
+    (await this.#call("orphanedTasks", owners, limit, after)).map(readTask);
   liveAssignments: Store["liveAssignments"] = (owner) => this.#call("liveAssignments", owner);
   cancellingTasks: Store["cancellingTasks"] = async (owner) =>
     (await this.#call("cancellingTasks", owner)).map(readTask);

@@ -55,7 +55,7 @@ export class Tasks {
     this.#orphaned = database.prepare(
       `SELECT * FROM tasks WHERE rowid IN (
          SELECT rowid FROM tasks INDEXED BY tasks_live WHERE node_id IS NOT NULL
-         AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(?))) ORDER BY _id LIMIT ?
+         AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(?))) AND _id > ? ORDER BY _id LIMIT ?
        ) ORDER BY _id`,
     );
     this.#liveAssignments = database.prepare(
@@ -167,8 +167,9 @@ export class Tasks {
     return this.#liveOf.all(toBlob(nodeId)) as unknown as StoredTask[];
   }
 
-  orphaned(owners: readonly Owner[], limit: number): StoredTask[] {
-    return this.#orphaned.all(JSON.stringify(owners.map(ownerKey)), limit) as unknown as StoredTask[];
+  orphaned(owners: readonly Owner[], limit: number, after: Hex = "0x"): StoredTask[] {
+    const present = JSON.stringify(owners.map(ownerKey));
+    return this.#orphaned.all(present, toBlob(after), limit) as unknown as StoredTask[];
   }
 
   liveAssignments(owner: Owner): { taskId: Hex; assignmentId: Hex }[] {

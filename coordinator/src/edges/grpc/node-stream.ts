@@ -30,8 +30,6 @@ import { StreamLink } from "./stream-link.ts";
 const HELLO_TIMEOUT_MS = 10_000;
 /** Frames of one stream that may be in work; more wait in the node. */
 const MAX_PENDING = 32;
-/** Cancels of unknown assignments that answer one heartbeat; those that are left answer the next. */
-const MAX_CANCELS = 256;
 /** Memory of the outputs that a node may have begun without their results: two of the largest. */
 const MAX_UPLOADING = 2 * 4_096 ** 2;
 
@@ -83,7 +81,6 @@ export class NodeStream {
   /** The frames' work goes one after the other. */
   #tail: Promise<void> = Promise.resolve();
   #pending = 0;
-  #unknown: ReadonlySet<Hex> = new Set();
 
   constructor(call: Call, components: NodeStreamComponents, init: NodeStreamInit) {
     this.#call = call;
@@ -210,18 +207,8 @@ export class NodeStream {
       throw new ComputeError("PROTOCOL_VIOLATION", `at most ${MAX_RUNNING} running assignments`);
     }
     node.load = finite(load);
-    const listed = new Set(runningAssignmentIds.map(toHex));
-    const unknown = new Set<Hex>();
-    let cancels = 0;
-    for (const id of listed) {
-      if (node.runs.has(id)) continue;
-      // Twice in a row, because the ack of a result may have crossed the first heartbeat.
-      if (this.#unknown.has(id) && ++cancels <= MAX_CANCELS) this.#link.cancel(id, "LEASE_LOST");
-      unknown.add(id);
-    }
-    this.#unknown = unknown;
     if (node.checking > 0 || node.uploading > 0) this.#sayAlive();
-    this.#components.leases.reconcile(node, listed);
+    this.#components.leases.reconcile(node, new Set(runningAssignmentIds.map(toHex)));
   }
 
   async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {

@@ -1,6 +1,9 @@
 import type { Hex } from "@proof-of-compute/proto";
+import { hasMovedOn } from "../../domain/errors.ts";
 import { isSameOwner, type Owner } from "../../domain/owner.ts";
-import { liveAssignment, type Task, takeOver } from "../../domain/task.ts";
+import { endAssignment, expire, liveAssignment, type Task, takeOver } from "../../domain/task.ts";
+import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
+import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import type { Leases } from "../dispatch/leases.ts";
 import type { Fleet } from "../fleet/fleet.ts";
@@ -16,6 +19,8 @@ export interface TakeoverComponents {
   readonly store: Store;
   readonly fleet: Fleet;
   readonly leases: Leases;
+  readonly kinds: CoordinatorKinds;
+  readonly clock: Pick<Clock, "now">;
   readonly events: TaskEvents;
   readonly peers: Pick<Peers, "alive" | "isAlive" | "look">;
   readonly metrics: Metrics;
@@ -43,24 +48,28 @@ export class Takeover {
 
   /**
    * Takes over the live assignments whose owner is gone; their nodes have the lease time to come to this coordinator.
-   * Another that does the same at once takes some of them, each one only one. Returns how many it took.
+   * Another coordinator that does the same at the same time takes others of them. Returns how many this one took.
    */
   async takeOverOrphans(): Promise<number> {
     const { store, peers } = this.#components;
+    let after: Hex | undefined;
     for (let taken = 0; ; ) {
-      const page = await store.orphanedTasks(peers.alive(), PAGE);
+      const page = await store.orphanedTasks(peers.alive(), PAGE, after);
       // An owner makes itself known before it owns: one that was not known yet is known by now.
       if (page.length > 0) await peers.look();
       const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
-      const won = await Promise.all(orphans.map((task) => this.#inherit(task)));
+      const won = await Promise.all(
+        orphans.map((task) => (this.#knows(task) ? this.#inherit(task) : this.#close(task))),
+      );
       taken += won.filter(Boolean).length;
       if (page.length < PAGE) return taken;
+      after = page.at(-1)!.id;
     }
   }
 
   /**
    * A node is here: what it runs is this coordinator's from now on, wherever it was before, and what the store says has
-   * ended has ended.
+   * ended has ended. An assignment whose kind is not known here stays its owner's.
    */
   async adopt(node: LiveNode): Promise<void> {
     const { store, leases } = this.#components;
@@ -68,6 +77,7 @@ export class Takeover {
     const followed = leases.listRunning().filter((run) => run.node === node);
     const live = new Set<Hex>();
     for (const task of await store.liveTasksOf(node.id)) {
+      if (!this.#knows(task)) continue;
       live.add(liveAssignment(task)!.id);
       await this.#claim(task, node);
     }
@@ -121,6 +131,33 @@ export class Takeover {
       if (await this.#take(current, () => fleet.expect(node.offer, node))) return;
       current = await store.task(task.id);
     }
+  }
+
+  #knows(task: Task): boolean {
+    return specOf(task, this.#components.kinds) !== undefined;
+  }
+
+  /**
+   * Ends an orphan whose kind is not known here once nobody may wait for its result any more: it was cancelled, or it is
+   * overdue. Until then it waits for a coordinator that knows its kind.
+   */
+  async #close(task: Task): Promise<boolean> {
+    const { store, leases, clock } = this.#components;
+    const now = clock.now();
+    if (task.state !== "cancelling" && task.deadline >= now) return false;
+    if (!(await store.saveTask(takeOver(task, this.#self)))) return false;
+    const { id } = liveAssignment(task)!;
+    const ending = { state: "cancelled", reason: "CANCELLED", at: now } as const;
+    const retry = { maxAttempts: Number.POSITIVE_INFINITY, notBefore: now };
+    const end = (current: Task) =>
+      current.state === "cancelling"
+        ? endAssignment(current, id, ending, retry, this.#self)
+        : expire(current, now, this.#self);
+    await leases.update(task.id, end).catch((error: unknown) => {
+      // A coordinator that knows the kind has accepted its result, or taken it over.
+      if (!hasMovedOn(error)) throw error;
+    });
+    return true;
   }
 
   /** Makes a live assignment whose owner is gone this coordinator's, and expects its node here. */

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { PeerLink } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
@@ -13,6 +14,7 @@ import { Scheduler, type SchedulerInit } from "./scheduler.ts";
 
 export interface DispatchServicesComponents {
   readonly store: Store;
+  readonly kinds: CoordinatorKinds;
   readonly events: TaskEvents;
   readonly peers: Peers;
   readonly link: Pick<PeerLink, "nudge">;

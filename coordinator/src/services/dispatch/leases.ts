@@ -4,6 +4,7 @@ import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../../domain/task.ts";
+import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import { logFailure } from "../../util/log-failure.ts";
@@ -16,11 +17,14 @@ import type { TaskEvents } from "../watch/task-events.ts";
 const RETRY_MS = { first: 250, longest: 30_000 };
 /** Wait before a write is tried again while the store is away. */
 const RETRY_STORE_MS = 1_000;
+/** Cancels of unknown assignments that answer one heartbeat; those that are left answer the next. */
+const MAX_CANCELS = 256;
 /** Writes of one task that may collide before the caller hears of it. */
 const COLLISIONS = 5;
 
 export interface LeasesComponents {
   readonly store: Store;
+  readonly kinds: CoordinatorKinds;
   readonly fleet: Fleet;
   readonly events: TaskEvents;
   readonly clock: Clock;
@@ -48,6 +52,8 @@ export class Leases {
   readonly #runs = new Map<Hex, ActiveAssignment>();
   readonly #byTask = new Map<Hex, ActiveAssignment>();
   #moved: (before: Task, after: Task) => void = () => {};
+  /** Nodes whose claims are being compared with the store. */
+  readonly #disowning = new Set<LiveNode>();
   /** Monotonic: when silence was last looked for. */
   #lookedAt = 0;
 
@@ -248,10 +254,20 @@ export class Leases {
   }
 
   /**
-   * Compares a heartbeat's list with what should be there: takes back what is missing twice in a row. What the node has
-   * not answered yet has a time limit of its own.
+   * Compares a heartbeat's list with what is followed here: takes back what is missing twice in a row, and cancels what is
+   * unknown twice in a row. Once is not enough: an assignment or the ack of a result may have crossed the heartbeat. What
+   * the node has not answered yet has a time limit of its own.
    */
   reconcile(node: LiveNode, listed: ReadonlySet<Hex>): void {
+    const unknown = new Set<Hex>();
+    const claimed: Hex[] = [];
+    for (const id of listed) {
+      if (node.runs.has(id)) continue;
+      if (node.unknown.has(id) && claimed.length < MAX_CANCELS) claimed.push(id);
+      unknown.add(id);
+    }
+    node.unknown = unknown;
+    if (claimed.length > 0) void this.#disown(node, claimed);
     for (const run of [...node.runs.values()]) {
       if (run.phase !== "running" || listed.has(run.assignment.id)) run.missed = 0;
       else if (++run.missed >= 2) this.withdraw(run, "MISSING_AT_NODE");
@@ -299,6 +315,24 @@ export class Leases {
   onOffline(node: LiveNode): void {
     for (const run of [...node.runs.values()]) {
       if (run.phase !== "checking") this.withdraw(run, "NODE_OFFLINE");
+    }
+  }
+
+  /** Tells a node to stop assignments that it claims and that are not its own, but for live ones of a kind that is not known here. */
+  async #disown(node: LiveNode, claimed: readonly Hex[]): Promise<void> {
+    const { store, kinds, logger } = this.#components;
+    const { link } = node;
+    if (this.#disowning.has(node)) return;
+    this.#disowning.add(node);
+    try {
+      const live = await store.liveTasksOf(node.id);
+      const left = new Set(live.filter((task) => !specOf(task, kinds)).map((task) => liveAssignment(task)?.id));
+      if (node.link !== link) return;
+      for (const id of claimed) if (!left.has(id) && !node.runs.has(id)) link?.cancel(id, "LEASE_LOST");
+    } catch (error) {
+      logFailure(logger, error, "unknown assignments of a node were not looked up; trying again", { nodeId: node.id });
+    } finally {
+      this.#disowning.delete(node);
     }
   }
 

@@ -1,6 +1,7 @@
-import { type Address, type Hex, matmulUnits } from "@proof-of-compute/proto";
+import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { assign, type Task } from "../../domain/task.ts";
+import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { PeerLink } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
@@ -11,7 +12,6 @@ import type { Fleet } from "../fleet/fleet.ts";
 import { type ActiveAssignment, isFastEnough, type LiveNode, type Offer } from "../fleet/live-node.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Leases } from "./leases.ts";
-import { matmulOf } from "./matmul-spec.ts";
 import { Queue } from "./queue.ts";
 
 /** Room of the fleet that is filled at once. */
@@ -36,6 +36,7 @@ const TINY_UNITS = 64n;
 
 export interface MatcherComponents {
   readonly store: Store;
+  readonly kinds: CoordinatorKinds;
   readonly fleet: Fleet;
   readonly leases: Leases;
   readonly events: TaskEvents;
@@ -144,16 +145,11 @@ export class Matcher {
    * results, travel in one frame under one signature. `fastest` is how fast nodes with room are at most, by kind and by
    * who asks, as far as a search in vain has shown: what needs a faster one is not searched for.
    */
-  pick(
-    task: Task,
-    size?: { readonly n: number; readonly k: number },
-    fastest = new Map<string, number>(),
-  ): LiveNode | undefined {
-    // Of a newer version, which may share the store.
-    if (task.kind !== "matmul") return undefined;
-    const { n, k } = size ?? matmulOf(task.spec);
+  pick(task: Task, fastest = new Map<string, number>()): LiveNode | undefined {
+    const known = specOf(task, this.#components.kinds);
+    if (!known) return undefined;
     const tried = new Set(Object.values(task.assignments).map(({ nodeId }) => nodeId));
-    const units = matmulUnits(n, k);
+    const { maxUnits: units } = known.kind.protocol.bounds(known.spec);
     const tiny = units <= TINY_UNITS;
     const left = task.deadline - this.#components.clock.now();
     const askers = [task.kind, `${task.kind}/${task.requester}`] as const;
@@ -243,7 +239,7 @@ export class Matcher {
 
   /** Leases a queued task to a node that fits; false when none does. */
   #lease(queued: Task, fastest: Map<string, number>): boolean {
-    const node = this.pick(queued, undefined, fastest);
+    const node = this.pick(queued, fastest);
     if (!node) return false;
     const { leases, store, events, logger } = this.#components;
     const run = this.reserve(node, queued);

@@ -3,6 +3,7 @@ import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import { cancel, expire, type Task } from "../../domain/task.ts";
+import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Nudge, PeerLink } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
@@ -26,6 +27,7 @@ const NUDGED_MS = 50;
 
 export interface SchedulerComponents {
   readonly store: Store;
+  readonly kinds: CoordinatorKinds;
   readonly fleet: Fleet;
   readonly leases: Leases;
   readonly takeover: Takeover;
@@ -128,7 +130,7 @@ export class Scheduler {
       assignments: {},
       ...(request.requestDigest && { requestDigest: request.requestDigest }),
     };
-    const node = this.#matcher.queue.size === 0 ? this.#matcher.pick(task, request.spec) : undefined;
+    const node = this.#matcher.queue.size === 0 ? this.#matcher.pick(task) : undefined;
     const full = node ? undefined : this.#full(request.requester);
     if (full !== undefined) {
       const stored = request.id && (await store.task(request.id));
@@ -190,10 +192,10 @@ export class Scheduler {
 
   /** Why a queued task waits, for its requester; undefined when it does not. */
   waitingReason(task: Task): string | undefined {
-    const { clock, fleet } = this.#components;
+    const { clock, fleet, kinds } = this.#components;
     const { allowSelfTasks } = this.#init;
     const online = [...fleet.wallets(), ...this.#matcher.remoteOffers];
-    return waitingReason(task, { now: clock.now(), online, allowSelfTasks, queued: this.#matcher.queue.size });
+    return waitingReason(task, { now: clock.now(), kinds, online, allowSelfTasks, queued: this.#matcher.queue.size });
   }
 
   /** 0 to 1, of the live assignment; undefined when there is none here. */

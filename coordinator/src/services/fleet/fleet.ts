@@ -122,6 +122,7 @@ export class Fleet {
     node.faults = standing?.faults ?? 0;
     node.draining = false;
     node.welcomed = false;
+    node.unknown = new Set();
     node.link = link;
     older?.close(new ComputeError("SESSION_REPLACED"));
     this.heard(node);

@@ -93,6 +93,8 @@ export class LiveNode {
   /** The live session was welcomed; before that it gets no work, which `joined` would take for a lost assignment. */
   welcomed = false;
   readonly runs = new Map<Hex, ActiveAssignment>();
+  /** Assignments that its last heartbeat listed and that were not followed here. */
+  unknown: ReadonlySet<Hex> = new Set();
   /** How many of `runs` are `checking`. */
   checking = 0;
   /** Position in the fleet's list of nodes with room, -1 when not in it. */

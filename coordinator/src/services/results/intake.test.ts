@@ -12,12 +12,15 @@ import {
 } from "@proof-of-compute/proto";
 import { KindRegistry } from "@proof-of-compute/proto/kinds";
 import { computeProduct, type MatmulSpec } from "@proof-of-compute/proto/kinds/matmul";
+import { TaskSpec } from "@proof-of-compute/proto/task";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import type { Task } from "../../domain/task.ts";
+import type { Owner } from "../../domain/owner.ts";
+import { assign, type Task } from "../../domain/task.ts";
 import type { Checker } from "../../kinds/index.ts";
 import { matmul } from "../../kinds/matmul/kind.ts";
+import { newId } from "../../util/ids.ts";
 import type { ActiveAssignment } from "../fleet/live-node.ts";
 import { WorkerCheckPool } from "./check-pool.ts";
 import { type ResultClaim, ResultIntake } from "./intake.ts";
@@ -128,6 +131,23 @@ test("what a node said of its attempt is told to it and becomes no label of the 
   const { body } = await metrics.render();
   expect(body).toContain('results_total{verdict="LATE",reason="ENDED_BEFORE"} 1');
   expect(body).not.toContain("words of the node");
+});
+
+test("gives no verdict on a result of a kind that this coordinator does not know, and keeps the session", async () => {
+  const { store, link, run, claim, send } = await anIntake();
+  const { task } = run;
+  const id = newId();
+  const { nodeId, wallet, assignedAt } = run.assignment;
+  const spec = TaskSpec.encode({ ...TaskSpec.decode(task.spec), kind: undefined }).finish();
+  const queued: Task = { ...task, id: newId(), kind: "wasm", spec, version: 1, state: "queued", assignments: {} };
+  const owner: Owner = { coordinatorId: "newer", incarnation: "0x07" };
+  const running = assign(queued, { id, nodeId, wallet, assignedAt }, owner);
+  await store.insertTask(running);
+  const output = Buffer.alloc(1);
+  await send([{ ...claim(output), assignmentId: fromHex(id), taskId: fromHex(queued.id), specDigest: sha256(spec) }]);
+  await settle();
+  expect(link).toMatchObject({ verdicts: [], closed: false });
+  expect(await store.task(queued.id)).toEqual(running);
 });
 
 test("a refusal is said once it is stored", async () => {
