@@ -3,22 +3,28 @@ import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { HttpPeers } from "@proof-of-compute/coordinator/adapters/http-peers";
 import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";
+import { openCluster } from "@proof-of-compute/coordinator/compose/cluster";
+import { openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
+import { createBase } from "@proof-of-compute/coordinator/compose/part";
+import { restComponents, restInit } from "@proof-of-compute/coordinator/compose/rest";
 import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/domain/batch";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents, RestInit, SettlementStatus } from "@proof-of-compute/coordinator/edges/rest/components";
-import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
-import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
-import { DispatchServices } from "@proof-of-compute/coordinator/services/dispatch/index";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
-import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
-import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
-import { TaskWatch } from "@proof-of-compute/coordinator/services/watch/task-watch";
-import { addressFromBytes, type Hex, matmulUnits, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
+import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
+import {
+  addressFromBytes,
+  type Hex,
+  matmulUnits,
+  parseAddress,
+  receiptTree,
+  sha256,
+  toHex,
+} from "@proof-of-compute/proto";
 import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
@@ -29,8 +35,13 @@ import { ManualClock } from "./manual-clock.ts";
 export const ORIGIN = "https://hub.example";
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 const CHAIN_ID = 51;
-const VERSION = "0.0.0-test";
 const LEASE_MS = 30_000;
+const SETTINGS = {
+  LEASE_TIME: `${LEASE_MS}ms`,
+  MAX_NODES: "10",
+  MAX_QUEUED_TASKS: "50",
+  MAX_QUEUED_PER_REQUESTER: "30",
+};
 
 /** What a facade under test is made of, where it is not as usual. */
 export interface RestChange {
@@ -48,78 +59,37 @@ export async function startRest(change: RestChange = {}) {
   const clock = change.beside?.clock ?? new ManualClock();
   const store: Store = change.beside?.store ?? new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
   await store.start();
-  const metrics = new Metrics();
-  const events = new TaskEvents();
-  const random = Math.random;
+  const base = createBase({ logger, clock, closeMs: 10_000 });
+  const { events } = base;
   const blobs = new Map<Hex, Uint8Array>();
-  const [sessionSecret, peerSecret] = [await store.secret("sessions"), await store.secret("peers")];
   const self = { coordinatorId: change.beside ? "second" : "first", incarnation: toHex(randomBytes(16)) };
-  const peers = new Peers(
-    { store, clock, logger, metrics, random },
-    { self, version: VERSION, startedAt: clock.now(), leaseMs: LEASE_MS },
-  );
-  await peers.start("http://127.0.0.1:0");
-  const link = new HttpPeers({ logger }, { secret: peerSecret });
-  const dispatch = new DispatchServices(
-    { store, kinds: KINDS, events, peers, link, clock, logger, metrics, random },
-    {
-      heartbeatMs: 5_000,
-      leaseMs: LEASE_MS,
-      maxNodes: 10,
-      maxAttempts: 3,
-      maxQueued: 50,
-      maxQueuedPerRequester: 30,
-      allowSelfTasks: true,
-      contract: { chainId: CHAIN_ID, address: CONTRACT },
-    },
-  );
-  const watch = new TaskWatch({ store, events, peers, link, clock, logger, random });
+  const cluster = await openCluster(base, { store }, { self, address: "http://127.0.0.1:0", leaseMs: LEASE_MS });
+  const { peers, link, peerSecret } = cluster;
+  const settings = resolveSettings(SETTINGS);
+  const contract = { chainId: CHAIN_ID, address: parseAddress(CONTRACT) };
+  const dispatch = await openDispatch(base, { store, peers, link }, { settings, contract });
   const { fleet, leases, takeover, scheduler } = dispatch;
-  await dispatch.start();
-  watch.start();
-  let settlement: SettlementStatus = { state: "running", openBatches: 0 };
+  let status: SettlementStatus = { state: "running", openBatches: 0 };
+  const settlement = { status: () => status };
   const blobPort: Blobs = {
     put: async (digest, bytes) => void blobs.set(digest, bytes),
     get: async (digest) => blobs.get(digest) ?? null,
     has: async (digest) => blobs.has(digest),
     delete: async (digest) => void blobs.delete(digest),
   };
+  const parts = { store, blobs: blobPort, cluster, dispatch, settlement };
+  const components = restComponents(base, parts);
   const app = await createRest(
+    { ...components, ...change.components },
     {
-      store,
-      blobs: blobPort,
-      clock,
-      logger,
-      events,
-      scheduler,
-      watch,
-      peers,
-      presence: fleet,
-      settlement: { status: () => settlement },
-      metrics,
-      ...change.components,
-    },
-    {
-      address: { host: "127.0.0.1", port: 0 },
-      trustProxy: 0,
+      ...(await restInit(parts, { settings, contract, grpcPort: settings.GRPC_ADDRESS.port })),
       // As an operator may write it.
       publicOrigins: [`${ORIGIN.toUpperCase()}/`],
-      sessionSecret,
-      peerSecret,
       hubDirectory: join(directory, "no-hub"),
-      network: {
-        name: "apothem",
-        chainId: CHAIN_ID,
-        rpcUrl: "https://erpc.apothem.network",
-        contractAddress: CONTRACT,
-        explorerUrl: "https://testnet.xdcscan.com",
-      },
-      grpcAddress: "127.0.0.1:50051",
-      version: VERSION,
-      defaultDeadlineMs: 3_600_000,
       ...change.init,
     },
   );
+  components.watch.start();
 
   /** A session's cookie, by the way a browser gets it. */
   async function signIn(
@@ -272,16 +242,15 @@ export async function startRest(change: RestChange = {}) {
     complete,
     closeBatch,
     setBatch,
-    setSettlement: (status: SettlementStatus) => {
-      settlement = status;
+    setSettlement: (next: SettlementStatus) => {
+      status = next;
     },
     get: (url: string, cookie?: string) => app.inject({ url, headers: cookie === undefined ? {} : { cookie } }),
     stop: async () => {
       await app.close();
-      await watch.stop();
-      link.stop();
-      await dispatch.stop();
-      await peers.stop();
+      await components.watch.stop();
+      await dispatch[Symbol.asyncDispose]();
+      await cluster[Symbol.asyncDispose]();
       if (!change.beside) await store.stop();
       await rm(directory, { recursive: true, force: true });
     },

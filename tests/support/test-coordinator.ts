@@ -1,19 +1,19 @@
 import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
+import { type Cluster, openCluster } from "@proof-of-compute/coordinator/compose/cluster";
+import { type Dispatch, openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
+import { type Base, createBase } from "@proof-of-compute/coordinator/compose/part";
+import type { Owner } from "@proof-of-compute/coordinator/domain/owner";
 import type { Task } from "@proof-of-compute/coordinator/domain/task";
 import { type CoordinatorKinds, KINDS } from "@proof-of-compute/coordinator/kinds/index";
-import type { Nudge } from "@proof-of-compute/coordinator/ports/peers";
-import { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
+import type { Nudge, PeerLink } from "@proof-of-compute/coordinator/ports/peers";
+import type { Peers } from "@proof-of-compute/coordinator/services/cluster/peers";
 import type { Takeover } from "@proof-of-compute/coordinator/services/cluster/takeover";
-import {
-  DispatchServices,
-  type DispatchServicesComponents,
-} from "@proof-of-compute/coordinator/services/dispatch/index";
+import type { DispatchServicesComponents } from "@proof-of-compute/coordinator/services/dispatch/index";
 import type { Leases } from "@proof-of-compute/coordinator/services/dispatch/leases";
 import type { Scheduler } from "@proof-of-compute/coordinator/services/dispatch/scheduler";
 import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
 import type { ActiveAssignment, LiveNode, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
-import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
-import { TaskEvents } from "@proof-of-compute/coordinator/services/watch/task-events";
+import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { aReceipt } from "../conformance/fixtures.ts";
@@ -25,52 +25,75 @@ export const HEARTBEAT_MS = 5_000;
 export const ALICE: Address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 export const BOB: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 const logger = pino({ level: "silent" });
+const SETTINGS = resolveSettings({
+  HEARTBEAT_INTERVAL: `${HEARTBEAT_MS}ms`,
+  LEASE_TIME: `${LEASE_MS}ms`,
+  MAX_NODES: "100",
+  MAX_QUEUED_TASKS: "2300",
+  MAX_QUEUED_PER_REQUESTER: "2000",
+});
 
-/** What a coordinator is made of, without its edges and its checks, over a store that others share. */
+/** A coordinator without its edges and its checks, over a store that others share. */
 export class TestCoordinator {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
-  readonly peers: Peers;
-  /** For what is to stand on these services. */
-  readonly components: DispatchServicesComponents;
-  readonly #dispatch: DispatchServices;
-  readonly fleet: Fleet;
-  readonly leases: Leases;
-  readonly takeover: Takeover;
-  readonly scheduler: Scheduler;
+  readonly name: string;
+  readonly #base: Base;
+  readonly #self: Owner;
+  readonly #link: PeerLink;
+  #cluster: Cluster | undefined;
+  #dispatch: Dispatch | undefined;
 
+  /** `run` tells the runs of one coordinator apart. */
   constructor(
     store: MemoryStore,
     name: string,
     run: number,
-    nudge: (address: string, nudge: Nudge) => void,
+    nudge: PeerLink["nudge"],
     kinds: CoordinatorKinds = KINDS,
   ) {
-    const { clock } = this;
-    const self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
-    const common = { store, clock, logger, metrics: new Metrics(), random: () => 0.5 };
+    this.#base = createBase({ logger, kinds, closeMs: 10_000, clock: this.clock, random: () => 0.5 });
     this.store = store;
-    this.peers = new Peers(common, { self, version: "0.1.0", startedAt: clock.now(), leaseMs: LEASE_MS });
-    this.components = { ...common, kinds, events: new TaskEvents(), peers: this.peers, link: { nudge } };
-    this.#dispatch = new DispatchServices(this.components, {
-      heartbeatMs: HEARTBEAT_MS,
-      leaseMs: LEASE_MS,
-      maxNodes: 100,
-      maxAttempts: 3,
-      maxQueued: 2_300,
-      maxQueuedPerRequester: 2_000,
-      allowSelfTasks: true,
-      contract: undefined,
-    });
-    this.fleet = this.#dispatch.fleet;
-    this.leases = this.#dispatch.leases;
-    this.takeover = this.#dispatch.takeover;
-    this.scheduler = this.#dispatch.scheduler;
+    this.name = name;
+    this.#self = { coordinatorId: name, incarnation: toHex(Uint8Array.of(run)) };
+    this.#link = { nudge, progress: async () => new Map() };
   }
 
   async start(): Promise<void> {
-    await this.peers.start(this.peers.self.coordinatorId);
-    await this.#dispatch.start();
+    const { store, name: address } = this;
+    const link = this.#link;
+    this.#cluster = await openCluster(this.#base, { store, link }, { self: this.#self, address, leaseMs: LEASE_MS });
+    const { peers } = this.#cluster;
+    this.#dispatch = await openDispatch(
+      this.#base,
+      { store, peers, link },
+      { settings: SETTINGS, contract: undefined },
+    );
+  }
+
+  get peers(): Peers {
+    return this.#cluster!.peers;
+  }
+
+  get fleet(): Fleet {
+    return this.#dispatch!.fleet;
+  }
+
+  get leases(): Leases {
+    return this.#dispatch!.leases;
+  }
+
+  get takeover(): Takeover {
+    return this.#dispatch!.takeover;
+  }
+
+  get scheduler(): Scheduler {
+    return this.#dispatch!.scheduler;
+  }
+
+  /** For what is to stand on these services. */
+  get components(): DispatchServicesComponents {
+    return { ...this.#base, store: this.store, peers: this.peers, link: this.#link };
   }
 
   /** A node opens its session here, as the stream does it. */
@@ -124,8 +147,7 @@ export async function aNetwork(...names: string[]): Promise<{ store: MemoryStore
   const store = new MemoryStore();
   await store.start();
   const all: TestCoordinator[] = [];
-  const nudge = (address: string, what: Nudge) =>
-    all.find(({ peers }) => peers.self.coordinatorId === address)?.scheduler.nudged(what);
+  const nudge = (address: string, what: Nudge) => all.find(({ name }) => name === address)?.scheduler.nudged(what);
   for (const name of names) all.push(new TestCoordinator(store, name, 1, nudge));
   for (const each of all) await each.start();
   await live(10_000, ...all);

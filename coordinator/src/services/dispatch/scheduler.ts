@@ -110,6 +110,10 @@ export class Scheduler {
     this.#matcher.stop();
   }
 
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
   /** Stores a task; when a node fits, the same write leases it. With a taken id the stored task comes back. */
   async submit(request: TaskRequest): Promise<{ task: Task; created: boolean }> {
     const { clock, store, leases, events, metrics } = this.#components;

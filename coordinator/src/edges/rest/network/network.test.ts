@@ -6,6 +6,7 @@ import { type RestHarness, startRest } from "@proof-of-compute/tests/support/res
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../../domain/errors.ts";
 import type { Store } from "../../../ports/store.ts";
+import { VERSION } from "../../../version.ts";
 
 let rest: RestHarness;
 beforeEach(async () => {
@@ -57,7 +58,7 @@ test("the network is told in numbers", async () => {
     .toMatchObject({
       nodes: { online: 1, suspect: 0 },
       queue: { queued: 0, running: 1 },
-      coordinators: [{ id: "first", version: "0.0.0-test", self: true }],
+      coordinators: [{ id: "first", version: VERSION, self: true }],
       tasks: { running: 1, verified: 1 },
       receipts: 1,
       unbatchedReceipts: 1,
@@ -119,7 +120,7 @@ test("the configuration names chain, contract and sizes", async () => {
 });
 
 test("readiness tells what is wrong, and settlement that is off is only mentioned", async () => {
-  expect((await rest.get("/healthz")).json()).toEqual({ status: "ok", version: "0.0.0-test" });
+  expect((await rest.get("/healthz")).json()).toEqual({ status: "ok", version: VERSION });
   expect((await rest.get("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });
   rest.setSettlement({ state: "standby", reason: "another coordinator records", openBatches: 0 });
   expect((await rest.get("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });

@@ -3,6 +3,7 @@ import { type EventReader, followTask } from "@proof-of-compute/tests/support/ev
 import { cookies, ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { Wallet } from "ethers";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { VERSION } from "../../../version.ts";
 
 /** Two coordinators of one network: one store, one clock, each with its own facade. */
 let first: RestHarness;
@@ -156,7 +157,7 @@ test("the network is the same from both, and each says which one answers", async
     const { nodes, coordinators } = (await one.get("/api/network")).json();
     expect(nodes).toEqual({ online: 2, suspect: 0 });
     views.push(coordinators.map(({ id, self }: { id: string; self?: true }) => [id, self]));
-    expect(coordinators[0]).toEqual(expect.objectContaining({ version: "0.0.0-test", startedAt: expect.any(Number) }));
+    expect(coordinators[0]).toEqual(expect.objectContaining({ version: VERSION, startedAt: expect.any(Number) }));
     expect(JSON.stringify(coordinators)).not.toContain("127.0.0.1");
   }
   expect(views).toEqual([

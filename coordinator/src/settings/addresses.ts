@@ -1,5 +1,6 @@
+import { hostname } from "node:os";
 import { networkByChainId } from "@proof-of-compute/proto";
-import { hostPort, isAnywhere } from "../net/host-port.ts";
+import { hostPort, isAnywhere, localForms } from "../net/host-port.ts";
 import type { Settings } from "./table.ts";
 
 /**
@@ -22,4 +23,21 @@ export function publicRpcUrl(settings: Settings, chainId: number | undefined): s
   const known = chainId === undefined ? undefined : networkByChainId(chainId);
   if (known?.name === "local") return settings.XDC_RPC_URL;
   return known?.rpcUrl;
+}
+
+/** Where its peers reach this coordinator; `port` is the bound one. */
+export function peerAddress(
+  { PEER_ADDRESS, HTTP_ADDRESS: { host } }: Pick<Settings, "PEER_ADDRESS" | "HTTP_ADDRESS">,
+  port: number,
+): string {
+  return PEER_ADDRESS ?? `http://${hostPort({ host: isAnywhere(host) ? hostname() : host, port })}`;
+}
+
+/** Names that nodes may dial, in lower case. With port 0 the bound one is known only later, and added then. */
+export function audiencesOf(
+  settings: Pick<Settings, "GRPC_AUDIENCES" | "GRPC_ADDRESS" | "PUBLIC_GRPC_ADDRESS">,
+): Set<string> {
+  const { GRPC_AUDIENCES, GRPC_ADDRESS, PUBLIC_GRPC_ADDRESS } = settings;
+  const names = GRPC_AUDIENCES ?? [...localForms(GRPC_ADDRESS), ...(PUBLIC_GRPC_ADDRESS ? [PUBLIC_GRPC_ADDRESS] : [])];
+  return new Set(names.map((name) => name.toLowerCase()));
 }

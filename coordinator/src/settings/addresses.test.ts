@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { publicGrpcAddress, publicRpcUrl } from "./public-addresses.ts";
+import { publicGrpcAddress, publicRpcUrl } from "./addresses.ts";
 import { resolveSettings } from "./read.ts";
 
 const KEY = `0x${"5e".repeat(32)}`;
