@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { parseEnv } from "node:util";
 import hardhatVerify from "@nomicfoundation/hardhat-verify";
+import { NETWORKS } from "@proof-of-compute/proto/networks";
 import { configVariable, defineConfig } from "hardhat/config";
-import { NETWORKS } from "./proto/src/networks.ts";
 
 const require = createRequire(import.meta.url);
 const remote = NETWORKS.filter((network) => network.name !== "local");

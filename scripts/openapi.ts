@@ -7,9 +7,9 @@ import { ERRORS, type ErrorCode } from "@proof-of-compute/coordinator/domain/err
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents } from "@proof-of-compute/coordinator/edges/rest/components";
 import { STATUS } from "@proof-of-compute/coordinator/edges/rest/problems";
+import { receiptSchema } from "@proof-of-compute/proto/verify";
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from "openapi-typescript";
 import { pino } from "pino";
-import { receiptSchema } from "../proto/src/verify-format.ts";
 import { renderConfiguration } from "./lib/configuration-page.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");

@@ -2,11 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { parseAddress } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { recompute as computeAgain } from "@proof-of-compute/proto/kinds";
 import { type CheckedLink, type Sources, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { Command } from "commander";
-import { connect, download, EXIT, get, isWeb, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
+import { connect, downloadResult, EXIT, get, isWeb, linesOf, printLink, runVerifier, worse } from "./lib/verify-cli.ts";
 
 interface Options {
   readonly rpc?: string;
@@ -17,7 +17,7 @@ interface Options {
 }
 
 const program = new Command("verify-receipt")
-  .description("Checks every link of a receipt, from its bytes to the chain and the product.")
+  .description("Checks every link of a receipt, from its bytes to the chain and the work itself.")
   .argument("<receipt>", "a file with a receipt or, as JSON Lines, many; or the web address of one")
   .option("--rpc <url>", "JSON-RPC of the chain, to read the contract at its final block")
   .option("--contract <address>", "the contract whose units count; else the one that the receipt names")
@@ -33,11 +33,11 @@ function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined
   const { result: path, fetch, recompute, contract } = options;
   let result: Sources["result"];
   if (path !== undefined) result = () => readFile(path);
-  else if (recompute) result = (_, task) => computeProduct(task)!;
+  else if (recompute) result = (_, work, kind) => computeAgain(kind, work);
   else if (fetch) {
-    result = (file, { n }) => {
+    result = (file, work, kind) => {
       if (!file.result.available) throw new Error("the coordinator keeps the result no longer: use --recompute");
-      return download(file.result.url, n * n);
+      return downloadResult(file.result.url, kind, work.spec);
     };
   }
   return {

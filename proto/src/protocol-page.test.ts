@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskSpec } from "@proof-of-compute/proto/task";
+import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
 import { TypedDataEncoder, Wallet } from "ethers";
 import { beforeAll, describe, expect, it } from "vitest";
 import { keystream, sha256 } from "#crypto";
@@ -12,7 +13,6 @@ import { computeProduct } from "./kinds/matmul/kernel.ts";
 import { FIELD, freivaldsKey, matmulSeed, matmulUnits, matrixKey } from "./kinds/matmul/matmul.ts";
 import { auditPaths, merkleRoot } from "./merkle.ts";
 import { receiptLeaf } from "./receipt.ts";
-import { bytes, vectors } from "./testing.ts";
 import { helloMessage, resultMessage, resultsMessage } from "./transcript.ts";
 
 const page = readFileSync(new URL("../../docs/reference/protocol.md", import.meta.url), "utf8");

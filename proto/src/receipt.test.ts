@@ -1,4 +1,5 @@
 import { StandardMerkleTree } from "@openzeppelin/merkle-tree";
+import { vectors } from "@proof-of-compute/tests/support/vectors";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addressFromBytes } from "./address.ts";
@@ -11,7 +12,6 @@ import {
   receiptTree,
   verifyReceiptProof,
 } from "./receipt.ts";
-import { vectors } from "./testing.ts";
 
 const { types, receipts: known, roots } = vectors("receipts");
 const receipts: ReceiptLeaf[] = known.map((receipt) => ({ ...receipt, units: BigInt(receipt.units) }));

@@ -1,16 +1,26 @@
 import { sign } from "node:crypto";
+import {
+  CHAIN,
+  type Change,
+  keyPair,
+  type MadeReceipt,
+  makeReceipt,
+  makeSpec,
+  product,
+  REQUESTER,
+} from "@proof-of-compute/tests/support/receipts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { keccak256, keystream, sha256 } from "#crypto";
 import { parseAddress } from "./address.ts";
 import { concat, fromHex, type Hex, toHex } from "./bytes.ts";
+import { recompute } from "./kinds/index.ts";
 import { computeProduct } from "./kinds/matmul/kernel.ts";
 import { FIELD, matmulSeed, matrixKey } from "./kinds/matmul/matmul.ts";
 import { merkleRoot } from "./merkle.ts";
 import { receiptLeaf, receiptTree, verifyReceiptProof } from "./receipt.ts";
-import { CHAIN, type Change, keyPair, type MadeReceipt, makeReceipt, makeSpec, REQUESTER } from "./testing-receipts.ts";
 import { resultMessage, resultsMessage } from "./transcript.ts";
-import { type LinkName, leafFields, type Sources, verdictOf, verifyReceipt, writeReceipt } from "./verify.ts";
+import { leafFields, type Sources, verdictOf, verifyReceipt, writeReceipt } from "./verify.ts";
 
 // Everybody but the chain may lie here: each attack is as consistent as its attacker can make it, and names the link at
 // which it shows. Where the coordinator itself attacks, the contract holds the root that it chose.
@@ -19,7 +29,7 @@ const N = 64;
 const honest = makeReceipt();
 const THIEF = parseAddress("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
 
-async function broken(text: string, sources: Sources): Promise<LinkName | undefined> {
+async function broken(text: string, sources: Sources): Promise<string | undefined> {
   const links = await Array.fromAsync(verifyReceipt(text, sources));
   const verdict = verdictOf(links);
   const failed = links.find(({ status }) => status === "failed")?.name;
@@ -166,7 +176,7 @@ describe("a receipt for what was not done", () => {
   });
 
   it("with another spec than was signed", async () => {
-    const larger = makeSpec({ k: 64 });
+    const larger = makeSpec({ kind: product(64, 64) });
     expect(await forgery({ spec: toHex(larger) })).toBe("spec digest");
     const fields = { ...honest.content.receipt, specDigest: toHex(sha256(larger)), units: "63" };
     const leaf = receiptLeaf(leafFields(fields));
@@ -294,7 +304,7 @@ describe("a coordinator that invents a receipt", () => {
     const pruned = writeReceipt({ ...invented.content, result: { available: false } });
     expect(verdictOf(await Array.fromAsync(verifyReceipt(pruned, sources)))).toBe("unproven");
     // Whoever computes it again sees it.
-    const again: Sources = { ...sources, result: (_, task) => computeProduct(task)! };
+    const again: Sources = { ...sources, result: (_, work, kind) => recompute(kind, work) };
     expect(await broken(pruned, again)).toBe("result digest");
   });
 

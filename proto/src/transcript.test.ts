@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
+import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
 import { describe, expect, it } from "vitest";
 import { sha256 } from "#crypto";
 import { concat, toHex } from "./bytes.ts";
 import { auditPaths, merkleRoot, rootFromPath } from "./merkle.ts";
-import { bytes, vectors } from "./testing.ts";
 import { helloMessage, resultMessage, resultsMessage } from "./transcript.ts";
 
 const { privateKeySeed, nodeId, hello, results, frames } = vectors("signing");

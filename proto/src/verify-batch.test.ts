@@ -1,6 +1,6 @@
+import { BATCH, CHAIN, makeBatch, PROVIDER } from "@proof-of-compute/tests/support/receipts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BATCH, CHAIN, makeBatch, PROVIDER } from "./testing-receipts.ts";
 import { BATCH_LINKS, type BatchLink, type BatchSources, verifyBatch } from "./verify-batch.ts";
 
 const made = makeBatch(7);

@@ -1,19 +1,15 @@
 import type { Address } from "./address.ts";
 import type { Hex } from "./bytes.ts";
 import { fromHex } from "./bytes.ts";
+import { KINDS } from "./kinds/index.ts";
+import type { Kind } from "./kinds/kind.ts";
+import type { KindRegistry } from "./kinds/registry.ts";
+import { readTaskSpec } from "./kinds/task-spec.ts";
 import { reasonOf } from "./reason.ts";
 import { type ReceiptLeaf, receiptTree } from "./receipt.ts";
-import { readTaskSpec } from "./spec.ts";
-import {
-  asked,
-  Broken,
-  checkNodeSignature,
-  checkSpecDigest,
-  checkSpecFields,
-  Open,
-  outcomeOf,
-} from "./verify-checks.ts";
+import { checkNodeSignature, checkSpecDigest, checkSpecFields } from "./verify-checks.ts";
 import { leafFields, type ReceiptFile, readBatchLine } from "./verify-format.ts";
+import { asked, Broken, Open, outcomeOf } from "./verify-outcome.ts";
 
 /**
  * The links of a batch, in the order in which they are checked:
@@ -41,33 +37,33 @@ export interface BatchSources {
 
 /**
  * Checks a batch's whole list, whose lines come without their line feeds; where they throw, every link stays unchecked. A
- * published batch whose links are all `ok` credits nothing but what its receipts are worth. `seen` carries the ids of receipts from batch to batch, so that one that is in
- * two batches shows.
+ * published batch whose links are all `ok` credits nothing but what its receipts are worth. `seen` carries the ids of
+ * receipts from batch to batch, so that one that is in two batches shows.
  */
 export async function* verifyBatch(
   lines: AsyncIterable<string> | Iterable<string>,
   batch: { readonly id: number; readonly chain: NonNullable<ReceiptFile["chain"]> },
   sources: BatchSources,
   seen: Set<Hex> = new Set(),
+  kinds: KindRegistry<Kind> = KINDS,
 ): AsyncGenerator<BatchLink, void> {
-  const receipts: ReceiptLeaf[] = [];
+  const receipts: CheckedLine[] = [];
   let whole = false;
-  let unbound = 0;
   const checks: Record<BatchLink["name"], () => Promise<string>> = {
     receipts: async () => {
       for await (const line of listed(lines)) {
         try {
-          const { receipt, bound } = checkLine(line, batch);
-          if (!bound) unbound++;
-          receipts.push(receipt);
+          receipts.push(checkLine(line, batch, kinds));
         } catch (error) {
           throw new Broken(`line ${receipts.length + 1}: ${outcomeOf(error).detail}`);
         }
       }
       whole = true;
       if (receipts.length === 0) throw new Open("the batch is not published: count its units as unproven");
-      if (unbound > 0)
-        throw new Open(`${unbound} tasks were asked for before a chain was known: nothing binds them to it`);
+      const open = countBy(receipts.flatMap((receipt) => receipt.open ?? []));
+      if (open.size > 0) {
+        throw new Open(Array.from(open, ([reason, count]) => `${counted(count, "receipt")}: ${reason}`).join("; "));
+      }
       return `${counted(receipts.length, "receipt")}, each signed by its node`;
     },
     duplicates: async () => {
@@ -82,7 +78,9 @@ export async function* verifyBatch(
       const read = sources.root;
       const { root, block } = await asked(() => read());
       if (root === null) throw new Open(`the contract holds no batch ${batch.id} at the final block ${block}`);
-      const own = receiptTree(receipts).root;
+      const leaves = receipts.flatMap(({ leaf }) => leaf ?? []);
+      if (leaves.length < receipts.length) throw new Open("not every leaf could be made");
+      const own = receiptTree(leaves).root;
       if (own !== root) throw new Broken(`the receipts make the root ${own}, the contract holds ${root}`);
       return `${root} at the final block ${block}`;
     },
@@ -126,22 +124,53 @@ async function* listed(lines: AsyncIterable<string> | Iterable<string>): AsyncGe
   }
 }
 
-/** Throws for a line that does not hold; `bound`: whether its spec names the chain. */
+/** A line that is not broken. */
+interface CheckedLine {
+  readonly receiptId: Hex;
+  readonly provider: Address;
+  readonly units: bigint;
+  /** Undefined where this version has no number for the receipt's kind or assurance. */
+  readonly leaf: ReceiptLeaf | undefined;
+  /** Why nobody can say here whether all of the line holds. */
+  readonly open: string | undefined;
+}
+
+/** Throws for a line that does not hold. */
 function checkLine(
   line: string,
   batch: { readonly id: number; readonly chain: NonNullable<ReceiptFile["chain"]> },
-): { receipt: ReceiptLeaf; bound: boolean } {
+  kinds: KindRegistry<Kind>,
+): CheckedLine {
   const { batchId, signature, spec, ...receipt } = readBatchLine(line);
   if (batchId !== batch.id) throw new Broken(`it is of batch ${batchId}`);
   checkSpecDigest(receipt, spec);
   checkNodeSignature(receipt, signature);
+  const { receiptId, provider, units } = receipt;
+  const [leaf, noLeaf] = unlessOpen(() => leafFields(receipt));
+  const [, open] = unlessOpen(() => {
+    const read = readTaskSpec(fromHex(spec), kinds);
+    checkSpecFields(receipt, read, batch.chain, kinds);
+    if (read.kind && !read.kind.bounds(read.spec).unitsAreExact) {
+      throw new Open("only its result says how many units it is worth");
+    }
+  });
+  return { receiptId, provider, units: BigInt(units), leaf, open: open ?? noLeaf };
+}
+
+/** What a check returns, or why it is open. Throws when the check is broken. */
+function unlessOpen<T>(check: () => T): [T, undefined] | [undefined, string] {
   try {
-    checkSpecFields(receipt, readTaskSpec(fromHex(spec)), batch.chain);
+    return [check(), undefined];
   } catch (error) {
-    if (!(error instanceof Open)) throw error;
-    return { receipt: leafFields(receipt), bound: false };
+    if (error instanceof Open) return [undefined, error.message];
+    throw error;
   }
-  return { receipt: leafFields(receipt), bound: true };
+}
+
+function countBy(reasons: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return counts;
 }
 
 function counted(count: number, what: string): string {

@@ -2,39 +2,17 @@ import { sha256 } from "#crypto";
 import { addressBytes, addressFromBytes } from "./address.ts";
 import { equal, fromHex, toHex } from "./bytes.ts";
 import { verifySignature } from "./ed25519.ts";
-import { matmulUnits } from "./kinds/matmul/matmul.ts";
+import type { Kind } from "./kinds/kind.ts";
+import type { KindRegistry } from "./kinds/registry.ts";
+import type { ReadTaskSpec } from "./kinds/task-spec.ts";
 import { rootFromPath } from "./merkle.ts";
-import { reasonOf } from "./reason.ts";
-import type { MatmulTaskSpec } from "./spec.ts";
 import { resultMessage, resultsMessage } from "./transcript.ts";
 import type { ReceiptFile } from "./verify-format.ts";
+import { Broken, Open } from "./verify-outcome.ts";
 
-// What the verification of one receipt and of a whole batch share.
+// The checks that one receipt and a whole batch share.
 
 type Fields = ReceiptFile["receipt"];
-
-/** A link that does not hold; the message says why. */
-export class Broken extends Error {}
-
-/** A link of which nobody can say here whether it holds; the message says why. */
-export class Open extends Error {}
-
-/** What an error that a link threw says of it. */
-export function outcomeOf(error: unknown): { status: "failed" | "unchecked"; detail: string } {
-  return {
-    status: error instanceof Open ? "unchecked" : "failed",
-    detail: reasonOf(error),
-  };
-}
-
-/** Awaits a fact; that it could not be had breaks nothing. */
-export async function asked<T>(fact: () => T | Promise<T>): Promise<T> {
-  try {
-    return await fact();
-  } catch (cause) {
-    throw new Open(reasonOf(cause), { cause });
-  }
-}
 
 /** The spec's bytes are those that the receipt names. */
 export function checkSpecDigest({ specDigest }: Fields, spec: ReceiptFile["spec"]): void {
@@ -42,21 +20,48 @@ export function checkSpecDigest({ specDigest }: Fields, spec: ReceiptFile["spec"
   if (digest !== specDigest) throw new Broken(`the spec's SHA-256 is ${digest}`);
 }
 
-/** What the spec says is what the receipt says, and what `chain` it is recorded on. */
-export function checkSpecFields(receipt: Fields, spec: MatmulTaskSpec, chain: ReceiptFile["chain"]): void {
-  const units = matmulUnits(spec.n, spec.k);
-  if (receipt.kind !== "matmul") throw new Broken(`the spec is of kind matmul, the receipt says ${receipt.kind}`);
-  if (receipt.assurance !== "proven") throw new Broken(`matmul is proven, the receipt says ${receipt.assurance}`);
-  if (receipt.units !== String(units)) throw new Broken(`the spec is worth ${units} units, not ${receipt.units}`);
-  const requester = addressFromBytes(spec.requester);
+/** The spec and the receipt agree, and the spec names the `chain` that the receipt is recorded on. */
+export function checkSpecFields(
+  receipt: Fields,
+  read: ReadTaskSpec,
+  chain: ReceiptFile["chain"],
+  kinds: KindRegistry<Kind>,
+): void {
+  const { kind } = read;
+  if (kind) checkKindFields(receipt, kind, read.spec);
+  else if (kinds.get(receipt.kind)) throw new Broken(`the receipt says ${receipt.kind}, the spec is of another kind`);
+  const requester = addressFromBytes(read.requester);
   if (requester !== receipt.requester) throw new Broken(`the spec was asked for by ${requester}`);
-  if (spec.chainId === 0n && spec.contract.length === 0) {
-    if (chain) throw new Open("the task was asked for before a chain was known: nothing binds it to this one");
-  } else {
-    if (!chain) throw new Broken(`the spec is for chain ${spec.chainId}, the receipt names none`);
-    if (spec.chainId !== BigInt(chain.chainId)) throw new Broken(`the spec is for chain ${spec.chainId}`);
-    if (!equal(spec.contract, addressBytes(chain.contract))) throw new Broken("the spec is for another contract");
+  const unbound = read.chainId === 0n && read.contract.length === 0;
+  if (!unbound) {
+    if (!chain) throw new Broken(`the spec is for chain ${read.chainId}, the receipt names none`);
+    if (read.chainId !== BigInt(chain.chainId)) throw new Broken(`the spec is for chain ${read.chainId}`);
+    if (!equal(read.contract, addressBytes(chain.contract))) throw new Broken("the spec is for another contract");
   }
+  if (!kind) throw new Open(unknownKind(receipt.kind));
+  if (unbound && chain) {
+    throw new Open("the task was asked for before a chain was known: nothing binds it to this one");
+  }
+}
+
+function checkKindFields(receipt: Fields, kind: Kind, spec: unknown): void {
+  if (receipt.kind !== kind.name)
+    throw new Broken(`the spec is of kind ${kind.name}, the receipt says ${receipt.kind}`);
+  if (receipt.assurance !== kind.assurance) {
+    throw new Broken(`${kind.name} is ${kind.assurance}, the receipt says ${receipt.assurance}`);
+  }
+  const { maxUnits, unitsAreExact } = kind.bounds(spec);
+  if (unitsAreExact && BigInt(receipt.units) !== maxUnits) {
+    throw new Broken(`the spec is worth ${maxUnits} units, not ${receipt.units}`);
+  }
+  if (BigInt(receipt.units) > maxUnits) {
+    throw new Broken(`the spec is worth at most ${maxUnits} units, not ${receipt.units}`);
+  }
+}
+
+/** Why a link of a kind that this program lacks stays unchecked. */
+export function unknownKind(name: string): string {
+  return `this version does not know tasks of kind ${name}`;
 }
 
 /** The node signed this result of this spec, for this wallet. */

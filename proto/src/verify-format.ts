@@ -3,6 +3,7 @@ import { sha256 } from "#crypto";
 import { type Address, parseAddress } from "./address.ts";
 import { type Hex, toHex } from "./bytes.ts";
 import { ASSURANCES, type ReceiptLeaf, TASK_KINDS } from "./receipt.ts";
+import { Open } from "./verify-outcome.ts";
 
 // In a browser the hub's Content-Security-Policy refuses the code generator that zod tries, and reports the attempt.
 if ("document" in globalThis) z.config({ jitless: true });
@@ -49,7 +50,19 @@ const url = z
   .regex(/^https?:\/\/[\x21-\x7e]+$/)
   .refine((text) => URL.canParse(text) && new URL(text).href === text, { error: "an absolute URL in canonical form" });
 
-const names = <T extends Record<string, number>>(numbers: T) => Object.keys(numbers) as [keyof T & string];
+/** A name with a number in the leaf. A newer version has more of them, so that names are no closed list. */
+const name = (description: string) =>
+  z
+    .string()
+    .regex(/^[a-z][a-z0-9_]{0,31}$/)
+    .meta({ description });
+
+/** Names with their numbers, for people. */
+const listed = (numbers: Readonly<Record<string, number>>) =>
+  Object.entries(numbers)
+    .map(([name, number]) => `${name} ${number}`)
+    .join(", ");
+
 const count = (description: string) => z.int().nonnegative().meta({ description });
 
 /** The leaf's fields, by name. */
@@ -59,10 +72,8 @@ const leafShape = {
   nodeId: hex(32, "ed25519 public key of the node"),
   provider: address("The wallet that is credited"),
   requester: address("The wallet that asked"),
-  kind: z.enum(names(TASK_KINDS)).meta({ description: "Kind of task; in the leaf matmul 1, wasm 2, inference 3" }),
-  assurance: z.enum(names(ASSURANCES)).meta({
-    description: "Why it can be believed; in the leaf proven 1, replicated 2, attested 3",
-  }),
+  kind: name(`Kind of task; in the leaf ${listed(TASK_KINDS)}`),
+  assurance: name(`Why it can be believed; in the leaf ${listed(ASSURANCES)}`),
   specDigest: hex(32, "SHA-256 of the spec"),
   resultDigest: hex(32, "SHA-256 of the result"),
   units: units.meta({ description: "What is credited (compute units, decimal)" }),
@@ -195,12 +206,18 @@ export function readBatchLine(line: string): BatchLine {
   return readCanonical(line, BatchLine);
 }
 
-/** The leaf's fields of a receipt, as they are hashed. */
+/** The leaf's fields of a receipt, as they are hashed. Throws where this version has no number for a name. */
 export function leafFields(receipt: ReceiptFile["receipt"]): ReceiptLeaf {
   return {
     ...receipt,
-    kind: TASK_KINDS[receipt.kind],
-    assurance: ASSURANCES[receipt.assurance],
+    kind: numberOf(receipt.kind, TASK_KINDS, "kind"),
+    assurance: numberOf(receipt.assurance, ASSURANCES, "assurance"),
     units: BigInt(receipt.units),
   };
+}
+
+function numberOf(name: string, numbers: Readonly<Record<string, number>>, what: string): number {
+  const number = Object.hasOwn(numbers, name) ? numbers[name] : undefined;
+  if (number === undefined) throw new Open(`this version has no number for the ${what} ${name}`);
+  return number;
 }

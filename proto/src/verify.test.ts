@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
+import { echo } from "@proof-of-compute/tests/support/echo/protocol";
+import { type Change, makeNewerSpec, makeReceipt, makeSpec, PROVIDER } from "@proof-of-compute/tests/support/receipts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { TaskSpec } from "../gen/proofofcompute/node/v1/task.ts";
-import { fromHex, type Hex, toHex } from "./bytes.ts";
-import { readTaskSpec } from "./spec.ts";
-import { CHAIN, makeReceipt, makeSpec } from "./testing-receipts.ts";
+import { KINDS, type Kind, type KindRegistry, recompute } from "./kinds/index.ts";
 import {
   type CheckedLink,
   LINKS,
-  type LinkName,
+  leafFields,
+  linksOf,
   readReceipt,
   type Sources,
   verdictOf,
@@ -18,6 +18,9 @@ import { BATCH_LINKS } from "./verify-batch.ts";
 import { writeReceipt } from "./verify-format.ts";
 
 const made = makeReceipt();
+const COMMON = LINKS.map(({ name }) => name);
+/** The names of the links of a receipt whose kind has some of its own. */
+const withLinks = (...names: string[]) => COMMON.toSpliced(-1, 0, ...names);
 
 async function check(text: string, sources: Sources = made.sources): Promise<CheckedLink[]> {
   const links: CheckedLink[] = [];
@@ -26,18 +29,18 @@ async function check(text: string, sources: Sources = made.sources): Promise<Che
 }
 
 /** The one broken link. */
-async function brokenLink(text: string, sources: Sources = made.sources): Promise<LinkName | undefined> {
+async function brokenLink(text: string, sources: Sources = made.sources): Promise<string | undefined> {
   const failed = (await check(text, sources)).filter(({ status }) => status === "failed");
   expect(failed.length).toBeLessThanOrEqual(1);
   return failed[0]?.name;
 }
 
-const status = (links: readonly CheckedLink[], name: LinkName) => links.find((link) => link.name === name)!.status;
+const status = (links: readonly CheckedLink[], name: string) => links.find((link) => link.name === name)!.status;
 
 describe("a receipt", () => {
   it("holds link by link, in order", async () => {
     const links = await check(made.text);
-    expect(links.map(({ name }) => name)).toEqual(LINKS);
+    expect(links.map(({ name }) => name)).toEqual(withLinks("product"));
     expect(links.filter(({ status }) => status !== "ok")).toEqual([]);
     expect(verdictOf(links)).toBe("verified");
     expect(verdictOf(await check(`${made.text}\n`))).toBe("verified");
@@ -79,7 +82,7 @@ describe("a receipt", () => {
     ]);
     const elsewhere = await check(made.text, { ...made.sources, chain: () => ({ ...made.facts, chainId: 50 }) });
     expect([status(elsewhere, "root on chain"), verdictOf(elsewhere)]).toEqual(["unchecked", "unproven"]);
-    const stuck = await check(made.text, { ...made.sources, product: away });
+    const stuck = await check(made.text, { ...made.sources, link: away });
     expect([status(stuck, "product"), verdictOf(stuck)]).toEqual(["unchecked", "unproven"]);
   });
 
@@ -98,6 +101,98 @@ describe("a receipt", () => {
       detail: expect.stringContaining("compute it again"),
     });
     expect(verdictOf(await check(text))).toBe("verified");
+  });
+});
+
+describe("a receipt of another kind", () => {
+  const kinds = KINDS.with(echo);
+  const input = new TextEncoder().encode("hello");
+  const member = { $case: "echo", value: { input } } as const;
+  const spec = makeSpec({ kind: member });
+  const checked = (change: Change = {}, known: KindRegistry<Kind> = kinds) => {
+    const { text, sources } = makeReceipt({ spec, ...change });
+    return Array.fromAsync(verifyReceipt(text, sources, known));
+  };
+  const brokenAt = async (change: Change, known?: KindRegistry<Kind>) =>
+    (await checked(change, known)).find(({ status }) => status === "failed")?.name;
+
+  it("has the links of its kind", async () => {
+    const links = await checked();
+    expect(links.map(({ name }) => name)).toEqual(withLinks("echo"));
+    expect(linksOf(makeReceipt({ spec }).text, kinds).map(({ name }) => name)).toEqual(links.map(({ name }) => name));
+    expect(links.filter(({ status }) => status !== "ok")).toEqual([]);
+    expect(verdictOf(links)).toBe("verified");
+  });
+
+  it("is broken where the kind says so", async () => {
+    expect(await brokenAt({ output: () => Uint8Array.of(1) })).toBe("echo");
+    expect(await brokenAt({ fields: { units: "6" } })).toBe("spec fields");
+    expect(await brokenAt({ fields: { assurance: "attested" } })).toBe("spec fields");
+    expect(await brokenAt({ fields: { kind: "matmul" } })).toBe("spec fields");
+  });
+
+  it("may be computed again, where its kind can", async () => {
+    const { text, sources } = makeReceipt({ spec });
+    const again: Sources = { ...sources, result: (_, work, kind) => recompute(kind, work) };
+    expect(verdictOf(await Array.fromAsync(verifyReceipt(text, again, kinds)))).toBe("verified");
+    const { recompute: _, ...secret } = echo;
+    const links = await Array.fromAsync(verifyReceipt(text, again, KINDS.with(secret)));
+    expect([status(links, "result digest"), verdictOf(links)]).toEqual(["unchecked", "unproven"]);
+  });
+
+  it("whose units depend on the output has them checked with the output", async () => {
+    const bounds: typeof echo.bounds = () => ({ maxOutputBytes: 1024, maxUnits: 1024n, unitsAreExact: false });
+    const known = KINDS.with({ ...echo, bounds });
+    const links = await checked({}, known);
+    expect(links.map(({ name }) => name)).toEqual(withLinks("units", "echo"));
+    expect(verdictOf(links)).toBe("verified");
+    expect(await brokenAt({ fields: { units: "6" } }, known)).toBe("units");
+    expect(await brokenAt({ fields: { units: "1025" } }, known)).toBe("spec fields");
+    const { text, sources } = makeReceipt({ spec });
+    const { result: _, ...without } = sources;
+    expect(status(await Array.fromAsync(verifyReceipt(text, without, known)), "units")).toBe("unchecked");
+  });
+
+  it("whose link cannot be checked is unproven", async () => {
+    const check = () => {
+      throw new Error("no memory");
+    };
+    const links = await checked({}, KINDS.with({ ...echo, links: [{ ...echo.links[0]!, check }] }));
+    expect(links.find(({ name }) => name === "echo")).toMatchObject({ status: "unchecked", detail: "no memory" });
+    expect(verdictOf(links)).toBe("unproven");
+  });
+
+  describe("that this version does not know", () => {
+    it.each([
+      ["but has a number for", { spec }, KINDS, ["spec fields", "result digest"]],
+      [
+        "and has no number for",
+        { spec: makeNewerSpec() },
+        kinds,
+        ["spec fields", "leaf", "merkle proof", "result digest"],
+      ],
+    ] as const)("%s is unproven, and never broken", async (_, change, known, open) => {
+      const links = await checked(change, known);
+      expect(links.map(({ name }) => name)).toEqual(COMMON);
+      const unchecked = links.filter(({ status }) => status === "unchecked");
+      expect(unchecked.map(({ name }) => name)).toEqual(open);
+      expect(unchecked[0]!.detail).toMatch(/this version does not know tasks of kind (echo|render)/);
+      expect(verdictOf(links)).toBe("unproven");
+    });
+
+    it("is broken all the same by what every kind has", async () => {
+      expect(await brokenAt({ fields: { requester: PROVIDER } }, KINDS)).toBe("spec fields");
+      expect(await brokenAt({ spec: makeSpec({ chainId: 50n, kind: member }) }, KINDS)).toBe("spec fields");
+      expect(await brokenAt({ signer: 8 }, KINDS)).toBe("node signature");
+      expect(await brokenAt({ fields: { kind: "matmul" } }, KINDS)).toBe("spec fields");
+    });
+  });
+
+  it("is not known for being named like a member of every object", async () => {
+    const kind = "constructor";
+    const text = writeReceipt({ ...made.content, receipt: { ...made.content.receipt, kind } });
+    expect(await brokenLink(text)).toBe("spec fields");
+    expect(() => leafFields({ ...made.content.receipt, kind })).toThrow("no number");
   });
 });
 
@@ -126,18 +221,21 @@ function resealed(text: string): string {
 it("has every link explained in docs/reference/verification.md", () => {
   const page = readFileSync(new URL("../../docs/reference/verification.md", import.meta.url), "utf8");
   const rows = [...page.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
-  expect(rows).toEqual([...LINKS, ...BATCH_LINKS]);
+  const rowsOfKinds = [...page.matchAll(/^\| [a-z ]+ \| `([^`]+)` \|/gm)].map(([, name]) => name);
+  const ofKinds = [...KINDS].flatMap(({ links }) => links.map(({ name }) => name));
+  expect(rows).toEqual([...COMMON, ...BATCH_LINKS]);
+  expect(rowsOfKinds).toEqual(["units", ...ofKinds]);
 });
 
 describe("a tampered receipt", () => {
   it("names a broken link for every bit of every byte", async () => {
-    const named = new Set<LinkName>();
+    const named = new Set<string>();
     for (const { at, flipped } of bitFlips(`${made.text}\n`)) {
       const link = await brokenLink(flipped);
       expect(link, `byte ${at}: ${flipped.slice(at - 20, at + 20)}`).toBeDefined();
       named.add(link!);
     }
-    expect([...named].sort()).toEqual(LINKS.filter((name) => name !== "result digest" && name !== "product").sort());
+    expect([...named].sort()).toEqual(COMMON.filter((name) => name !== "result digest").sort());
   });
 
   it("names a broken link for every byte replaced by any other, without any source", async () => {
@@ -195,38 +293,5 @@ describe("a tampered receipt", () => {
   ])("is refused as no receipt: %s", async (_, changed) => {
     expect(changed).not.toBe(text);
     expect(await brokenLink(changed)).toBe("format");
-  });
-});
-
-describe("a spec", () => {
-  it("is read as it was encoded", () => {
-    const decoded = TaskSpec.decode(makeSpec({ n: 4096, k: 64 }));
-    expect(readTaskSpec(makeSpec({ n: 4096, k: 64 }))).toMatchObject({
-      chainId: decoded.chainId,
-      contract: new Uint8Array(decoded.contract),
-      requester: new Uint8Array(decoded.requester),
-      deadline: decoded.deadlineUnixMs,
-      n: 4096,
-      k: 64,
-    });
-  });
-
-  const spec = toHex(makeSpec());
-  it.each([
-    ["a longer varint", spec.replace("0x0833", "0x08b300")],
-    ["a field twice", `${spec}0833`],
-    ["an unknown field", `${spec}3801`],
-    ["a default written out", spec.replace("0x0833", "0x0800")],
-    ["an unknown field within matmul", spec.replace("2a0408401003", "2a06084010031801")],
-    ["another order", `0x${spec.slice(6)}0833`],
-    ["no kind", spec.replace("2a0408401003", "")],
-    ["a cut", spec.slice(0, -2)],
-  ])("has one encoding: not %s", (_, other) => {
-    expect(other).not.toBe(spec);
-    expect(() => readTaskSpec(fromHex(other as Hex))).toThrow();
-  });
-
-  it("names its chain", () => {
-    expect(readTaskSpec(fromHex(spec)).chainId).toBe(BigInt(CHAIN.chainId));
   });
 });

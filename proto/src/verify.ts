@@ -1,54 +1,22 @@
 import { sha256 } from "#crypto";
 import { fromHex, type Hex, toHex } from "./bytes.ts";
-import { checkProduct } from "./kinds/matmul/kernel.ts";
-import { FREIVALDS_ERROR_BITS, type MatmulTask, matmulSeed } from "./kinds/matmul/matmul.ts";
-import { type ReceiptLeaf, receiptLeaf, verifyReceiptProof } from "./receipt.ts";
-import { type MatmulTaskSpec, readTaskSpec } from "./spec.ts";
-import {
-  asked,
-  Broken,
-  checkNodeSignature,
-  checkSpecDigest,
-  checkSpecFields,
-  Open,
-  outcomeOf,
-} from "./verify-checks.ts";
+import { checkLink, KINDS } from "./kinds/index.ts";
+import type { Claim, Finding, Kind, Work } from "./kinds/kind.ts";
+import type { KindRegistry } from "./kinds/registry.ts";
+import { type ReadTaskSpec, readTaskSpec } from "./kinds/task-spec.ts";
+import { LINKS, type LinkDescription, UNITS_LINK } from "./links.ts";
+import { receiptLeaf, verifyReceiptProof } from "./receipt.ts";
+import { checkNodeSignature, checkSpecDigest, checkSpecFields, unknownKind } from "./verify-checks.ts";
 import { hasChecksum, leafFields, type ReceiptFile, readReceipt } from "./verify-format.ts";
+import { asked, Broken, Open, outcomeOf } from "./verify-outcome.ts";
 
+export { LINKS, type LinkDescription } from "./links.ts";
 export * from "./verify-format.ts";
-
-/**
- * The links from a file to the work, in the order in which they are checked:
- * - `format`: it is a receipt, written in the one canonical way.
- * - `spec digest`: the spec's bytes are those that the receipt names.
- * - `spec fields`: what the spec says (chain, contract, requester, kind, size) is what the receipt says, units included.
- * - `node signature`: the node signed this result of this spec, for this wallet.
- * - `leaf`: the leaf is that of the receipt's fields.
- * - `merkle proof`: the leaf stands in the batch's tree.
- * - `root on chain`: the contract holds that root for that batch at a final block.
- * - `transaction`: the named transaction recorded the batch in the named block.
- * - `result digest`: the result's bytes are those that were signed.
- * - `product`: they are the product that the spec asks for.
- * - `checksum`: nothing else in the file, which no proof covers, was changed by accident.
- */
-export const LINKS = [
-  "format",
-  "spec digest",
-  "spec fields",
-  "node signature",
-  "leaf",
-  "merkle proof",
-  "root on chain",
-  "transaction",
-  "result digest",
-  "product",
-  "checksum",
-] as const;
-export type LinkName = (typeof LINKS)[number];
 
 /** One link, checked. `unchecked` says nothing about whether it holds; `detail` is for people. */
 export interface CheckedLink {
-  readonly name: LinkName;
+  /** One of {@link linksOf}. */
+  readonly name: string;
   readonly status: "ok" | "failed" | "unchecked";
   readonly detail: string;
 }
@@ -80,90 +48,137 @@ export interface Sources {
     where: { readonly chainId: number; readonly contract: Hex },
     batch: { readonly id: number; readonly transaction: Hex | undefined },
   ): ChainFacts | Promise<ChainFacts>;
-  /** The result's bytes: from a file, from `file.result.url`, or computed again from `task`. */
-  result?(file: ReceiptFile, task: MatmulTask): Uint8Array | Promise<Uint8Array>;
-  /** Freivalds' check, for callers that make it elsewhere than on this thread. */
-  product?(task: MatmulTask, output: Uint8Array, outputDigest: Uint8Array): boolean | Promise<boolean>;
+  /** The result's bytes: from a file, from `file.result.url`, or computed again with `recompute(kind, work)`. */
+  result?(file: ReceiptFile, work: Work<unknown>, kind: Kind): Uint8Array | Promise<Uint8Array>;
+  /** Checks the kind's link of that name, for callers that do so elsewhere than on this thread. */
+  link?(name: string, claim: Claim<unknown>, kind: Kind): Finding | Promise<Finding>;
 }
 
-/** What links hand on. */
+/** A link before its check, which returns what to say when the link holds, and throws otherwise. */
+interface Step extends LinkDescription {
+  check(): string | Promise<string>;
+}
+
+/** Runs what may throw, for later. */
+function attempt<T>(read: () => T): { readonly value: T } | { readonly error: unknown } {
+  try {
+    return { value: read() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function resultOf<T>(attempted: { readonly value: T } | { readonly error: unknown }): T {
+  if ("error" in attempted) throw attempted.error;
+  return attempted.value;
+}
+
+/** One receipt under check, and what its links hand on. */
 class Check {
-  readonly #text: string;
   readonly #sources: Sources;
-  #file: ReceiptFile | undefined;
-  #leaf: ReceiptLeaf | undefined;
-  #spec: MatmulTaskSpec | undefined;
+  readonly #kinds: KindRegistry<Kind>;
+  readonly #file: ReturnType<typeof attempt<ReceiptFile>>;
+  readonly #spec: ReturnType<typeof attempt<ReadTaskSpec>>;
+  #leafHolds = false;
   #facts: ChainFacts | undefined;
   #result: Uint8Array | undefined;
 
-  constructor(text: string, sources: Sources) {
-    this.#text = text;
+  constructor(text: string, sources: Sources, kinds: KindRegistry<Kind>) {
     this.#sources = sources;
+    this.#kinds = kinds;
+    this.#file = attempt(() => readReceipt(text));
+    this.#spec = attempt(() => readTaskSpec(fromHex(this.file.spec), kinds));
   }
-
-  /** Each returns what to say when the link holds, and throws otherwise. */
-  readonly links: Record<LinkName, () => string | Promise<string>> = {
-    format: () => {
-      this.#file = readReceipt(this.#text);
-      this.#leaf = leafFields(this.file.receipt);
-      return this.file.format;
-    },
-    "spec digest": () => {
-      checkSpecDigest(this.file.receipt, this.file.spec);
-      return this.file.receipt.specDigest;
-    },
-    "spec fields": () => this.#specFields(),
-    "node signature": () => {
-      checkNodeSignature(this.file.receipt, this.file.signature);
-      return `node ${this.file.receipt.nodeId}`;
-    },
-    leaf: () => {
-      const leaf = receiptLeaf(this.leaf);
-      if (leaf !== this.file.leaf) throw new Broken(`the receipt's fields make the leaf ${leaf}`);
-      return leaf;
-    },
-    "merkle proof": () => {
-      const { batch, leaf } = this.file;
-      if (!batch) throw new Open("no batch carries it yet");
-      if (!verifyReceiptProof(batch.root, leaf, batch.proof)) throw new Broken("the proof does not lead to the root");
-      return `stands in the tree of batch ${batch.id}`;
-    },
-    "root on chain": () => this.#rootOnChain(),
-    transaction: () => this.#transaction(),
-    "result digest": () => this.#resultDigest(),
-    product: () => this.#product(),
-    checksum: () => {
-      if (!hasChecksum(this.file)) throw new Broken("the file was changed after it was written");
-      return "the file is as it was written";
-    },
-  };
 
   get file(): ReceiptFile {
-    return this.#file!;
+    return resultOf(this.#file);
   }
 
-  get leaf(): ReceiptLeaf {
-    return this.#leaf!;
+  get #read(): ReadTaskSpec {
+    return resultOf(this.#spec);
   }
 
-  get #task(): MatmulTask {
-    const { receiptId, taskId, nodeId, specDigest } = this.leaf;
-    const seed = matmulSeed({
+  /** Every link, in order. */
+  get steps(): readonly Step[] {
+    const checks: Readonly<Record<string, Step["check"]>> = {
+      format: () => this.file.format,
+      "spec digest": () => this.#specDigest(),
+      "spec fields": () => this.#specFields(),
+      "node signature": () => this.#nodeSignature(),
+      leaf: () => this.#leaf(),
+      "merkle proof": () => this.#merkleProof(),
+      "root on chain": () => this.#rootOnChain(),
+      transaction: () => this.#transaction(),
+      "result digest": () => this.#resultDigest(),
+      checksum: () => this.#checksum(),
+    };
+    const steps = LINKS.map((link) => ({ ...link, check: checks[link.name]! }));
+    return [...steps.slice(0, -1), ...this.#kindSteps(), ...steps.slice(-1)];
+  }
+
+  #kindSteps(): Step[] {
+    const read = "value" in this.#spec ? this.#spec.value : undefined;
+    const kind = read?.kind ?? ("value" in this.#file ? this.#kinds.get(this.file.receipt.kind) : undefined);
+    const unitsAreExact = !read?.kind || read.kind.bounds(read.spec).unitsAreExact;
+    return [
+      ...(unitsAreExact ? [] : [{ ...UNITS_LINK, check: () => this.#units() }]),
+      ...(kind?.links ?? []).map(({ name, about }) => ({ name, about, check: () => this.#kindLink(name) })),
+    ];
+  }
+
+  /** The kind of the receipt, and the work that it names. */
+  #work(): { kind: Kind; work: Work<unknown> } {
+    const read = this.#read;
+    const { receiptId, taskId, nodeId, specDigest, kind } = this.file.receipt;
+    if (!read.kind) throw new Open(unknownKind(kind));
+    const work = {
       assignmentId: fromHex(receiptId),
       taskId: fromHex(taskId),
       nodeId: fromHex(nodeId),
       specDigest: fromHex(specDigest),
-    });
-    const { n, k } = this.#spec!;
-    return { seed, n, k };
+      spec: read.spec,
+    };
+    return { kind: read.kind, work };
+  }
+
+  /** The work with its result. */
+  #claim(): { kind: Kind; claim: Claim<unknown> } {
+    if (!this.#result) throw new Open("the result was not read");
+    const { kind, work } = this.#work();
+    return { kind, claim: { ...work, output: this.#result, outputDigest: fromHex(this.file.receipt.resultDigest) } };
+  }
+
+  #specDigest(): string {
+    checkSpecDigest(this.file.receipt, this.file.spec);
+    return this.file.receipt.specDigest;
   }
 
   #specFields(): string {
-    const { receipt, chain, spec } = this.file;
-    this.#spec = readTaskSpec(fromHex(spec));
-    const { n, k } = this.#spec;
-    checkSpecFields(receipt, this.#spec, chain);
-    return `${k} matrices of ${n} x ${n} over F_251, ${receipt.units} units`;
+    const { receipt, chain } = this.file;
+    const read = this.#read;
+    checkSpecFields(receipt, read, chain, this.#kinds);
+    return `${read.kind!.title((read as { spec: unknown }).spec)}, ${receipt.units} units`;
+  }
+
+  #nodeSignature(): string {
+    checkNodeSignature(this.file.receipt, this.file.signature);
+    return `node ${this.file.receipt.nodeId}`;
+  }
+
+  #leaf(): string {
+    const leaf = receiptLeaf(leafFields(this.file.receipt));
+    if (leaf !== this.file.leaf) throw new Broken(`the receipt's fields make the leaf ${leaf}`);
+    this.#leafHolds = true;
+    return leaf;
+  }
+
+  #merkleProof(): string {
+    const { batch, leaf } = this.file;
+    if (!batch) throw new Open("no batch carries it yet");
+    if (!verifyReceiptProof(batch.root, leaf, batch.proof)) throw new Broken("the proof does not lead to the root");
+    // An inner node of the tree leads to the root as well.
+    if (!this.#leafHolds) throw new Open("the proof leads to the root, but its leaf was not checked");
+    return `stands in the tree of batch ${batch.id}`;
   }
 
   async #rootOnChain(): Promise<string> {
@@ -205,42 +220,86 @@ class Check {
 
   async #resultDigest(): Promise<string> {
     const read = this.#sources.result;
+    const { file } = this;
     if (!read) {
       throw new Open(
-        this.file.result.available ? "the result was not read" : "the coordinator keeps it no longer: compute it again",
+        file.result.available ? "the result was not read" : "the coordinator keeps it no longer: compute it again",
       );
     }
-    const result = await asked(() => read(this.file, this.#task));
+    const { kind, work } = this.#work();
+    const result = await asked(() => read(file, work, kind));
     const digest = toHex(sha256(result));
-    if (digest !== this.leaf.resultDigest) throw new Broken(`these ${result.length} bytes have the digest ${digest}`);
+    if (digest !== file.receipt.resultDigest) {
+      throw new Broken(`these ${result.length} bytes have the digest ${digest}`);
+    }
     this.#result = result;
     return digest;
   }
 
-  async #product(): Promise<string> {
-    if (!this.#result) throw new Open("the result was not read");
-    const check = this.#sources.product ?? checkProduct;
-    const result = this.#result;
-    const right = await asked(() => check(this.#task, result, fromHex(this.leaf.resultDigest)));
-    if (!right) throw new Broken("the result is not the product of its matrices");
-    return `Freivalds' check passed: a wrong product does with probability at most 2^-${FREIVALDS_ERROR_BITS}`;
+  #units(): string {
+    const { kind, claim } = this.#claim();
+    const units = kind.units(claim.spec, claim.output);
+    if (BigInt(this.file.receipt.units) !== units) throw new Broken(`the result is worth ${units} units`);
+    return `the result is worth ${units} units`;
+  }
+
+  async #kindLink(name: string): Promise<string> {
+    const { kind, claim } = this.#claim();
+    const { link } = this.#sources;
+    const { holds, detail } = await asked(() => (link ? link(name, claim, kind) : checkLink(kind, name, claim)));
+    if (!holds) throw new Broken(detail);
+    return detail;
+  }
+
+  #checksum(): string {
+    if (!hasChecksum(this.file)) throw new Broken("the file was changed after it was written");
+    return "the file is as it was written";
   }
 }
 
 /**
- * Checks a receipt's text link by link, in the order of {@link LINKS}, and yields each as it is known. After the first
- * broken link the others stay unchecked, and nobody is asked for facts any more.
+ * A receipt's links in the order in which {@link verifyReceipt} yields them: {@link LINKS}, and those of its kind as far as
+ * the text can be read and `kinds` has the kind.
  */
-export async function* verifyReceipt(text: string, sources: Sources = {}): AsyncGenerator<CheckedLink, void> {
-  const check = new Check(text, sources);
-  let broken: LinkName | undefined;
-  for (const name of LINKS) {
+export function linksOf(text: string, kinds: KindRegistry<Kind> = KINDS): readonly LinkDescription[] {
+  return new Check(text, {}, kinds).steps.map(({ name, about }) => ({ name, about }));
+}
+
+/**
+ * Checks a receipt's text link by link, in the order of {@link linksOf}, and yields each as it is known. After the first
+ * broken link the others stay unchecked, and nobody is asked for facts any more. A receipt of a kind that is not in `kinds`
+ * is not broken: what depends on the kind stays unchecked.
+ *
+ * @example
+ * ```ts
+ * import { recompute } from "@proof-of-compute/proto/kinds";
+ * import { verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
+ * import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
+ * import { JsonRpcProvider } from "ethers";
+ *
+ * const rpc = new JsonRpcProvider("https://erpc.apothem.network");
+ * const links = await Array.fromAsync(
+ *   verifyReceipt(await readFile("receipt.json", "utf8"), {
+ *     chain: (where, batch) => readChainFacts(rpc, where, batch),
+ *     result: (_file, work, kind) => recompute(kind, work),
+ *   }),
+ * );
+ * console.log(verdictOf(links)); // "verified", "broken" or "unproven"
+ * ```
+ */
+export async function* verifyReceipt(
+  text: string,
+  sources: Sources = {},
+  kinds: KindRegistry<Kind> = KINDS,
+): AsyncGenerator<CheckedLink, void> {
+  let broken: string | undefined;
+  for (const { name, check } of new Check(text, sources, kinds).steps) {
     if (broken) {
       yield { name, status: "unchecked", detail: `${broken} is broken` };
       continue;
     }
     try {
-      yield { name, status: "ok", detail: await check.links[name]() };
+      yield { name, status: "ok", detail: await check() };
     } catch (error) {
       const outcome = outcomeOf(error);
       if (outcome.status === "failed") broken = name;
@@ -255,6 +314,7 @@ export async function* verifyReceipt(text: string, sources: Sources = {}): Async
  */
 export function verdictOf(links: readonly CheckedLink[]): "verified" | "broken" | "unproven" {
   if (links.some(({ status }) => status === "failed")) return "broken";
-  const needed = links.filter(({ name }) => name !== "transaction");
-  return links.length === LINKS.length && needed.every(({ status }) => status === "ok") ? "verified" : "unproven";
+  const complete = LINKS.every((needed) => links.some(({ name }) => name === needed.name));
+  const holds = links.every(({ name, status }) => status === "ok" || name === "transaction");
+  return complete && holds ? "verified" : "unproven";
 }

@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { echo } from "@proof-of-compute/tests/support/echo/protocol";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { download, get, linesOf } from "./verify-cli.ts";
+import { downloadResult, get, linesOf } from "./verify-cli.ts";
 
 /** Not quite too long. */
 const ALMOST_MS = 59_000;
@@ -65,9 +66,10 @@ describe("a download", () => {
 
   test("of a result is as long as the result", async () => {
     const url = await serve((response) => response.end("12345"));
-    expect(Buffer.from(await download(url, 5)).toString()).toBe("12345");
-    await expect(download(url, 4)).rejects.toThrow("more than the 4 bytes");
-    await expect(download(url, 6)).rejects.toThrow("5 of the 6 bytes");
+    const spec = (bytes: number) => ({ input: new Uint8Array(bytes) });
+    expect(Buffer.from(await downloadResult(url, echo, spec(5))).toString()).toBe("12345");
+    await expect(downloadResult(url, echo, spec(4))).rejects.toThrow("more than the 4 bytes");
+    await expect(downloadResult(url, echo, spec(6))).rejects.toThrow("6 bytes, not 5");
   });
 
   test("of lines that ends within one is not whole", async () => {

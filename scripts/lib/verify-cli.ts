@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { reasonOf } from "@proof-of-compute/proto";
+import type { Kind } from "@proof-of-compute/proto/kinds";
 import { CommanderError } from "commander";
 import { FetchRequest, JsonRpcProvider } from "ethers";
 
@@ -66,16 +67,22 @@ async function* partsOf(url: string, response: Response, patience: () => NodeJS.
   }
 }
 
-/** The body of a web address, a result of `length` bytes. */
-export async function download(url: string, length: number): Promise<Uint8Array> {
-  const result = Buffer.alloc(length);
-  let at = 0;
+/** The result of a task, from a web address. Throws when what comes cannot be a result of that task: it says nothing. */
+export async function downloadResult<Spec>(url: string, kind: Kind<Spec>, spec: Spec): Promise<Uint8Array> {
+  const { maxOutputBytes } = kind.bounds(spec);
+  const parts: Uint8Array[] = [];
+  let length = 0;
   for await (const part of await get(url)) {
-    if (at + part.length > length) throw new Error(`${url} has more than the ${length} bytes of a result`);
-    result.set(part, at);
-    at += part.length;
+    length += part.length;
+    if (length > maxOutputBytes) throw new Error(`${url} has more than the ${maxOutputBytes} bytes of a result`);
+    parts.push(part);
   }
-  if (at < length) throw new Error(`${url} has ${at} of the ${length} bytes of a result`);
+  const result = Buffer.concat(parts);
+  try {
+    kind.units(spec, result);
+  } catch (cause) {
+    throw new Error(`${url} has no result of this task: ${reasonOf(cause)}`, { cause });
+  }
   return result;
 }
 

@@ -1,6 +1,7 @@
+import { LINKS } from "@proof-of-compute/proto/links";
+import { writeReceipt } from "@proof-of-compute/proto/verify";
 import { expect, it } from "vitest";
-import { makeReceipt } from "../../proto/src/testing-receipts.ts";
-import { writeReceipt } from "../../proto/src/verify-format.ts";
+import { makeReceipt } from "../support/receipts.ts";
 import { api, button, page, useHub } from "./harness.ts";
 import { config } from "./scripts.ts";
 
@@ -19,7 +20,7 @@ it("an RPC that a page may not ask is named as it is typed, and not asked", asyn
   await page.getByText(REASON).waitFor();
   expect(await validation()).toBe(REASON);
   await button("Check").click();
-  expect(await page.locator("[data-link][data-status=open]").count()).toBe(11);
+  expect(await page.locator("[data-link][data-status=open]").count()).toBe(LINKS.length);
 
   for (const url of ["https://erpc.apothem.network", "http://127.0.0.1:8545", ""]) {
     await rpc().fill(url);

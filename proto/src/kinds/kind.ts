@@ -1,4 +1,5 @@
 import type { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
+import type { LinkDescription } from "../links.ts";
 import type { AssuranceName, TaskKindName } from "../receipt.ts";
 
 /** Name of the member of `TaskSpec.kind` that holds a kind's parameters. */
@@ -34,14 +35,16 @@ export interface Bounds {
 /** Hears the fraction that is done, 0 to 1, and says whether to go on. */
 export type Report = (fraction: number) => boolean;
 
+/** Whether something holds, and what there is to say of it, for people. */
+export interface Finding {
+  readonly holds: boolean;
+  readonly detail: string;
+}
+
 /** A check of a receipt that only its kind can make, once the result's bytes are known to be those that were signed. */
-export interface ReceiptLink<Spec> {
-  /** As people see it in the list of links, for example "product". */
-  readonly name: string;
-  /** What holds when the link does, for people: one sentence. */
-  readonly about: string;
-  /** Says what holds. Throws an error that says what does not. */
-  check(claim: Claim<Spec>, report?: Report): string | Promise<string>;
+export interface ReceiptLink<Spec> extends LinkDescription {
+  /** Throws only where it could not be checked: that says nothing against the receipt. */
+  check(claim: Claim<Spec>, report?: Report): Finding | Promise<Finding>;
 }
 
 /**

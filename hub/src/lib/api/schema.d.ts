@@ -1583,16 +1583,10 @@ export interface components {
                 provider: string;
                 /** @description The wallet that asked */
                 requester: string;
-                /**
-                 * @description Kind of task; in the leaf matmul 1, wasm 2, inference 3
-                 * @enum {string}
-                 */
-                kind: "matmul" | "wasm" | "inference" | "echo";
-                /**
-                 * @description Why it can be believed; in the leaf proven 1, replicated 2, attested 3
-                 * @enum {string}
-                 */
-                assurance: "proven" | "replicated" | "attested";
+                /** @description Kind of task; in the leaf matmul 1, wasm 2, inference 3, echo 255 */
+                kind: string;
+                /** @description Why it can be believed; in the leaf proven 1, replicated 2, attested 3 */
+                assurance: string;
                 /** @description SHA-256 of the spec */
                 specDigest: string;
                 /** @description SHA-256 of the result */

@@ -1,7 +1,8 @@
-import type { Link, LinkName, Sources } from "@proof-of-compute/proto/verify";
+import { LINKS, type LinkDescription } from "@proof-of-compute/proto/links";
+import type { CheckedLink, Sources } from "@proof-of-compute/proto/verify";
 import { messageOf } from "#lib/api/client.ts";
 import { refusalOf } from "#lib/chain/reach.ts";
-import { checkInWorker, computeInWorker } from "./product.ts";
+import { checkInWorker, recomputeInWorker } from "#lib/kinds/evidence.ts";
 
 /** How a receipt is to be checked. */
 export interface How {
@@ -55,10 +56,12 @@ const WEIGHT = { verified: 0, unproven: 1, broken: 2 };
 
 /** The check of receipts, link by link, as the page shows it. */
 export class Verification {
-  /** What is known so far of the receipt that is shown, in order: the present one, at the end the worst. */
-  links = $state.raw<readonly Link[]>([]);
-  /** The link that is being checked. */
-  current = $state<LinkName>();
+  /** Every link of the receipt that is shown, in order: the present one, at the end the worst. */
+  links = $state.raw<readonly LinkDescription[]>(LINKS);
+  /** The first of them, as far as they are checked. */
+  checked = $state.raw<readonly CheckedLink[]>([]);
+  /** The name of the link that is being checked. */
+  current = $state<string>();
   /** How far that link has come, 0 to 1, where it says so. */
   progress = $state<number>();
   /** What the links came to, once all were looked at. */
@@ -78,16 +81,19 @@ export class Verification {
     this.error = undefined;
     let tally: Tally = { total: texts.length, verified: 0, broken: 0, unproven: 0 };
     this.tally = tally;
-    let worst: { links: readonly Link[]; verdict: Verdict } | undefined;
+    let worst: { links: readonly LinkDescription[]; checked: readonly CheckedLink[]; verdict: Verdict } | undefined;
     try {
       for (const text of texts) {
         const verdict = await this.#check(text, how, signal);
         if (verdict === undefined) return;
         tally = { ...tally, [verdict]: tally[verdict] + 1 };
         this.tally = tally;
-        if (!worst || WEIGHT[verdict] > WEIGHT[worst.verdict]) worst = { links: this.links, verdict };
+        if (!worst || WEIGHT[verdict] > WEIGHT[worst.verdict]) {
+          worst = { links: this.links, checked: this.checked, verdict };
+        }
       }
-      this.links = worst?.links ?? [];
+      this.links = worst?.links ?? LINKS;
+      this.checked = worst?.checked ?? [];
       this.verdict = worst?.verdict;
     } catch (error) {
       if (!signal.aborted) this.error = messageOf(error);
@@ -98,17 +104,18 @@ export class Verification {
 
   /** Checks one text; nothing comes back when it is given up. */
   async #check(text: string, how: How, signal: AbortSignal): Promise<Verdict | undefined> {
-    const { LINKS, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
+    const { linksOf, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
     if (signal.aborted) return undefined;
-    this.links = [];
-    this.current = LINKS[0];
+    this.links = linksOf(text);
+    this.checked = [];
+    this.current = this.links[0]?.name;
     for await (const link of verifyReceipt(text, this.#sources(how, signal))) {
       if (signal.aborted) return undefined;
-      this.links = [...this.links, link];
-      this.current = LINKS[this.links.length];
+      this.checked = [...this.checked, link];
+      this.current = this.links[this.checked.length]?.name;
       this.progress = undefined;
     }
-    return verdictOf(this.links);
+    return verdictOf(this.checked);
   }
 
   /** Gives up what is being checked. */
@@ -124,12 +131,12 @@ export class Verification {
     };
     return {
       ...(rpcUrl !== "" && { chain: (where, batch) => readChain(rpcUrl, where, batch) }),
-      result: (file, task) => {
-        if (recompute) return computeInWorker(task, report, signal);
+      result: async (file, work, kind) => {
+        if (recompute) return recomputeInWorker(kind, work, { report, signal });
         if (!file.result.available) throw new Error("It is kept no longer. Let this browser compute it again.");
-        return download(file.result.url, task.n * task.n, report, signal);
+        return download(file.result.url, kind.bounds(work.spec).maxOutputBytes, report, signal);
       },
-      product: (task, output, outputDigest) => checkInWorker({ task, output, outputDigest }, report, signal),
+      link: (name, claim, kind) => checkInWorker(kind, name, claim, { report, signal }),
     };
   }
 }

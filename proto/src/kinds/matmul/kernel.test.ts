@@ -1,8 +1,8 @@
+import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { sha256 } from "#crypto";
 import { toHex } from "../../bytes.ts";
-import { bytes, vectors } from "../../testing.ts";
 import { checkProduct, computeProduct, computeRows } from "./kernel.ts";
 import type { MatmulTask } from "./matmul.ts";
 import { referenceProduct } from "./reference.ts";

@@ -1,7 +1,7 @@
+import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
 import { describe, expect, it } from "vitest";
 import { keystream, sha256 } from "#crypto";
 import { toHex } from "../../bytes.ts";
-import { bytes, vectors } from "../../testing.ts";
 import { checkMatmulSpec, FIELD, freivaldsKey, matmulSeed, matmulUnits, matrixKey } from "./matmul.ts";
 
 const known = vectors("matmul");

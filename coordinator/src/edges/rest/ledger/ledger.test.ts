@@ -10,7 +10,6 @@ import {
 } from "@proof-of-compute/proto";
 import {
   type CheckedLink,
-  type LinkName,
   leafFields,
   readBatchLine,
   readReceipt,
@@ -44,7 +43,7 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   return receipts;
 }
 
-const link = (links: readonly CheckedLink[], name: LinkName) => links.find((one) => one.name === name)!;
+const link = (links: readonly CheckedLink[], name: string) => links.find((one) => one.name === name)!;
 
 /** Reads and checks a receipt's file, with the result that it names. */
 async function verified(receiptId: Hex) {

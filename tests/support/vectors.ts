@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import { fromHex, type Hex } from "./bytes.ts";
-import type { ReceiptLeaf } from "./receipt.ts";
+import { fromHex, type Hex, type ReceiptLeaf } from "@proof-of-compute/proto";
 
 interface Vectors {
   matmul: {
@@ -41,7 +40,7 @@ interface Vectors {
 
 /** Reads a file of tests/vectors: known answers that were made elsewhere from the text of the design alone. */
 export function vectors<Name extends keyof Vectors>(name: Name): Vectors[Name] {
-  return JSON.parse(readFileSync(new URL(`../../tests/vectors/${name}.json`, import.meta.url), "utf8"));
+  return JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"));
 }
 
 /** Bytes of hex with or without its prefix. */

@@ -1,16 +1,33 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from "node:crypto";
-import { sha256 } from "#crypto";
-import { TaskSpec } from "../gen/proofofcompute/node/v1/task.ts";
-import { type Address, addressBytes, parseAddress } from "./address.ts";
-import { concat, fromHex, type Hex, toHex } from "./bytes.ts";
-import { computeProduct } from "./kinds/matmul/kernel.ts";
-import { matmulSeed } from "./kinds/matmul/matmul.ts";
-import { auditPaths, merkleRoot } from "./merkle.ts";
-import { type ReceiptLeaf, receiptLeaf, receiptTree } from "./receipt.ts";
-import { bytes } from "./testing.ts";
-import { resultMessage, resultsMessage } from "./transcript.ts";
-import type { ChainFacts, ReceiptFile, Sources } from "./verify.ts";
-import { type BatchLine, leafFields, writeReceipt } from "./verify-format.ts";
+import {
+  type Address,
+  addressBytes,
+  auditPaths,
+  concat,
+  fromHex,
+  type Hex,
+  merkleRoot,
+  parseAddress,
+  type ReceiptLeaf,
+  receiptLeaf,
+  receiptTree,
+  resultMessage,
+  resultsMessage,
+  sha256,
+  toHex,
+} from "@proof-of-compute/proto";
+import { KINDS, readTaskSpec, recompute } from "@proof-of-compute/proto/kinds";
+import { TaskSpec } from "@proof-of-compute/proto/task";
+import {
+  type BatchLine,
+  type ChainFacts,
+  leafFields,
+  type ReceiptFile,
+  type Sources,
+  writeReceipt,
+} from "@proof-of-compute/proto/verify";
+import { echo } from "./echo/protocol.ts";
+import { bytes } from "./vectors.ts";
 
 export const CHAIN = { chainId: 51, contract: parseAddress("0x71C7656EC7ab88b098defB751B7401B5f6d8976F") };
 export const REQUESTER = parseAddress("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A");
@@ -26,16 +43,28 @@ export function keyPair(byte: number): { privateKey: KeyObject; nodeId: Hex } {
   return { privateKey, nodeId: toHex(Buffer.from(x!, "base64url")) };
 }
 
-/** Serialized matmul TaskSpec; right for the fixture unless `change` says otherwise. */
-export function makeSpec(change: { chainId?: bigint; contract?: Address; n?: number; k?: number } = {}): Uint8Array {
-  const { chainId = BigInt(CHAIN.chainId), contract = CHAIN.contract, n = 64, k = 3 } = change;
+/** What may be otherwise in a spec of the fixture. */
+export interface SpecChange {
+  readonly chainId?: bigint;
+  readonly contract?: Address;
+  readonly kind?: NonNullable<TaskSpec["kind"]>;
+}
+
+/** A serialized TaskSpec; right for the fixture unless `change` says otherwise. */
+export function makeSpec(change: SpecChange = {}): Uint8Array {
+  const { chainId = BigInt(CHAIN.chainId), contract = CHAIN.contract, kind = product(64, 3) } = change;
   return TaskSpec.encode({
     chainId,
     contract: chainId === 0n ? new Uint8Array() : addressBytes(contract),
     requester: addressBytes(REQUESTER),
     deadlineUnixMs: 1795305600000n,
-    kind: { $case: "matmul", value: { n, k } },
+    kind,
   }).finish();
+}
+
+/** The member of a matmul TaskSpec. */
+export function product(n: number, k: number): NonNullable<TaskSpec["kind"]> {
+  return { $case: "matmul", value: { n, k } };
 }
 
 /** The lines of a batch of signed receipts, and what the chain says of it. */
@@ -102,14 +131,32 @@ export interface Change {
   readonly signedFor?: Address;
 }
 
+/** A kind and an assurance that this version does not know. */
+const NEWER = { kind: "render", assurance: "witnessed", number: 200 } as const;
+
+/** A serialized TaskSpec of a kind that this version does not know: its member has the number 10. */
+export function makeNewerSpec(): Uint8Array {
+  const common = makeSpec({ kind: { $case: "echo", value: { input: new Uint8Array() } } }).slice(0, -2);
+  return concat(common, bytes("52020801"));
+}
+
+/** The leaf's fields, for names that this version does not know as well. */
+function leafOf(receipt: ReceiptFile["receipt"]): ReceiptLeaf {
+  const { kind, assurance } = receipt;
+  if (kind !== NEWER.kind || assurance !== NEWER.assurance) return leafFields(receipt);
+  return { ...receipt, kind: NEWER.number, assurance: NEWER.number, units: BigInt(receipt.units) };
+}
+
 /** Computes, signs, batches and records one receipt: the third of five results in its frame, one of seven in its batch. */
 export function makeReceipt(change: Change = {}): MadeReceipt {
   const { nodeId } = keyPair(7);
   const spec = change.spec ?? makeSpec();
   const [receiptId, taskId] = [`0x${"1d".repeat(16)}`, `0x${"7a".repeat(16)}`] as [Hex, Hex];
   const ids = { assignmentId: fromHex(receiptId), taskId: fromHex(taskId), nodeId: fromHex(nodeId) };
-  const { n, k } = (TaskSpec.decode(spec).kind as { value: { n: number; k: number } }).value;
-  const right = computeProduct({ seed: matmulSeed({ ...ids, specDigest: sha256(spec) }), n, k })!;
+  const read = readTaskSpec(spec, KINDS.with(echo));
+  const right = read.kind
+    ? recompute(read.kind, { ...ids, specDigest: sha256(spec), spec: read.spec })
+    : new TextEncoder().encode("what only a newer version can make");
   const output = change.output?.(right) ?? right;
   const receipt: ReceiptFile["receipt"] = {
     receiptId,
@@ -117,11 +164,11 @@ export function makeReceipt(change: Change = {}): MadeReceipt {
     nodeId,
     provider: PROVIDER,
     requester: REQUESTER,
-    kind: "matmul",
-    assurance: "proven",
+    kind: read.kind?.name ?? NEWER.kind,
+    assurance: read.kind?.assurance ?? NEWER.assurance,
     specDigest: toHex(sha256(spec)),
     resultDigest: toHex(sha256(output)),
-    units: String((k - 1) * (n / 64) ** 3),
+    units: read.kind ? String(read.kind.bounds(read.spec).maxUnits) : "7",
     acceptedAt: 1795305500000,
     ...change.fields,
   };
@@ -134,10 +181,10 @@ export function makeReceipt(change: Change = {}): MadeReceipt {
   const frame = [1, 2, message, 3, 4].map((part) => (typeof part === "number" ? Uint8Array.of(part) : part));
   const { privateKey } = keyPair(change.signer ?? 7);
   const neighbours = Array.from({ length: 6 }, (_, i) => ({
-    ...leafFields(receipt),
+    ...leafOf(receipt),
     receiptId: `0x${`${i}0`.repeat(16)}` as Hex,
   }));
-  const tree = receiptTree([leafFields(receipt), ...neighbours]);
+  const tree = receiptTree([leafOf(receipt), ...neighbours]);
   const content: MadeReceipt["content"] = {
     receipt,
     spec: toHex(spec),
@@ -148,7 +195,7 @@ export function makeReceipt(change: Change = {}): MadeReceipt {
       path: auditPaths(frame)[2]!.map(toHex),
     },
     result: { available: true, url: "https://hub.example/api/receipts/1/result" },
-    leaf: receiptLeaf(leafFields(receipt)),
+    leaf: receiptLeaf(leafOf(receipt)),
     chain: CHAIN,
     batch: { id: BATCH, root: tree.root, proof: tree.proof(0), recorded: RECORDED },
   };
