@@ -1,6 +1,7 @@
 /**
  * `npm test`, and with `--fast` `npm run check`: every check of the repository, one after the other, up to the first
- * that fails. The last line of the output is "N passed, N failed", summed over all tests.
+ * that fails. The last line of the output is "N passed, N failed", summed over all tests. With `--coverage` the unit
+ * tests also measure which lines they run; vitest.config.ts has the thresholds.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -10,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { MongoMissing, standInClassPath } from "@proof-of-compute/tests/support/mongo-stand-in/build";
 import { findMongod } from "@proof-of-compute/tests/support/mongod";
 import { Command, Option } from "commander";
+import { type CoverageSummary, coverageByRoom, renderCoverage } from "./lib/coverage.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -27,6 +29,7 @@ function vitest(project: string, title: string): Step {
   return { title, command: `vitest run --project ${project}`, tests: true, slow: project !== "unit" };
 }
 
+const UNIT = vitest("unit", "unit tests");
 const CONFORMANCE = vitest("conformance", "conformance of the adapters");
 
 const STEPS: readonly Step[] = [
@@ -36,7 +39,7 @@ const STEPS: readonly Step[] = [
   { title: "contract compiles", command: "hardhat compile" },
   { title: "types", command: "tsc -p ." },
   { title: "types of the hub", command: "npm run check --workspace hub" },
-  vitest("unit", "unit tests"),
+  UNIT,
   vitest("contracts", "contract tests"),
   CONFORMANCE,
   vitest("hub", "hub in a browser"),
@@ -91,6 +94,14 @@ function reportMongo(folder: string): void {
   for (const line of lines) console.log(`\nMongoDB: ${line}`);
 }
 
+/** Prints coverage by room; the last lines of vitest's own report say which thresholds were missed. */
+function reportCoverage(): void {
+  const file = join(ROOT, "coverage", "coverage-summary.json");
+  if (!existsSync(file)) return;
+  const rooms = coverageByRoom(JSON.parse(readFileSync(file, "utf8")) as CoverageSummary, ROOT);
+  console.log(`\n${renderCoverage(rooms)}\n\nLine by line: ${join(ROOT, "coverage", "index.html")}`);
+}
+
 async function runTests(step: Step, folder: string): Promise<Outcome> {
   const file = join(folder, "report.json");
   rmSync(file, { force: true });
@@ -137,18 +148,19 @@ async function whyNoMongo(): Promise<string | undefined> {
 }
 
 /** Prints the help or what is wrong with them, and exits, when the arguments are not to be taken. */
-function readOptions(): { fast: boolean; store: string } {
+function readOptions(): { fast: boolean; coverage: boolean; store: string } {
   const stores = ["sqlite", "mongodb"];
   return new Command("npm test --")
     .description("Runs every check of the repository.")
     .option("--fast", "only the quick ones (npm run check)", false)
+    .option("--coverage", "measure the unit tests' coverage: by room here, by line in coverage/index.html", false)
     .addOption(new Option("--store <name>", "where the coordinators store").choices(stores).default("sqlite"))
     .parse()
     .opts();
 }
 
 async function main(): Promise<void> {
-  const { fast, store } = readOptions();
+  const { fast, coverage, store } = readOptions();
   process.env.TEST_STORE = store;
   const steps = STEPS.filter((step) => !fast || !step.slow);
   const folder = mkdtempSync(join(tmpdir(), "proof-of-compute-test-"));
@@ -161,13 +173,16 @@ async function main(): Promise<void> {
       const started = performance.now();
       const reduced = noMongo !== undefined && step === CONFORMANCE;
       if (reduced) console.log(`    without the adapter for MongoDB: ${noMongo}`);
-      const command = reduced ? `${step.command} --exclude "tests/conformance/mongo*.test.ts"` : step.command;
-      const outcome = await runStep({ ...step, command }, folder);
+      const measured = coverage && step === UNIT;
+      if (measured) rmSync(join(ROOT, "coverage"), { recursive: true, force: true });
+      const extra = reduced ? ` --exclude "tests/conformance/mongo*.test.ts"` : measured ? " --coverage" : "";
+      const outcome = await runStep({ ...step, command: step.command + extra }, folder);
+      if (measured) reportCoverage();
       passed += outcome.passed;
       failed += outcome.failed;
       console.log(`    ${outcome.fault ? "FAILED" : "ok"}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
       if (outcome.fault) {
-        const alone = step.command.startsWith("npm ") ? step.command : `npx ${step.command}`;
+        const alone = step.command.startsWith("npm ") ? step.command : `npx ${step.command}${extra}`;
         console.log(`\n${step.title} failed: ${outcome.fault}. To run this step alone: ${alone}`);
         break;
       }
