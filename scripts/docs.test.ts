@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ERRORS } from "@proof-of-compute/coordinator/domain/errors";
 import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
@@ -32,11 +32,30 @@ test("no alert compares a series, which has labels, with an aggregate, which has
   expect(RULES.filter((rule) => /^\w+(\{[^}]*\})? [<>=!]+ (count|sum|min|max|avg)\(/.test(rule))).toEqual([]);
 });
 
+/** Constants that a page names: settings, error codes, failures, reasons. */
+function constantsOf(page: string): string[] {
+  return [...page.matchAll(/`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`/g)].map(([, name]) => name!);
+}
+
 test("every setting and error code that the operator guide names exists", () => {
   const known = new Set([...Object.keys(SETTINGS), ...Object.keys(ERRORS), ...DEPLOYMENT]);
-  const named = [...PAGE.matchAll(/`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`/g)].map(([, name]) => name!);
-  expect(named.length).toBeGreaterThan(20);
-  expect(named.filter((name) => !known.has(name))).toEqual([]);
+  expect(constantsOf(PAGE).length).toBeGreaterThan(20);
+  expect(constantsOf(PAGE).filter((name) => !known.has(name))).toEqual([]);
+});
+
+test.each(["provider", "requester", "node-author"])("every constant that the %s guide names exists", (guide) => {
+  const sources = [
+    "proto/proofofcompute/node/v1/node.proto",
+    "docs/reference/protocol.md",
+    "coordinator/src/domain/task.ts",
+  ];
+  const known = new Set([
+    ...[...Object.keys(SETTINGS), ...Object.keys(ERRORS)],
+    ...sources.flatMap((file) => readFileSync(join(ROOT, file), "utf8").match(/[A-Z]+(?:_[A-Z]+)+/g)!),
+  ]);
+  const page = readFileSync(join(ROOT, `docs/guides/${guide}.md`), "utf8");
+  expect(constantsOf(page).length).toBeGreaterThan(0);
+  expect(constantsOf(page).filter((name) => !known.has(name))).toEqual([]);
 });
 
 test("a coordinator on Apothem is shown with a data folder of its own: npm start has bound the default one", () => {
@@ -48,18 +67,50 @@ test("a coordinator on Apothem is shown with a data folder of its own: npm start
   expect(readFileSync(join(ROOT, ".env.example"), "utf8")).toContain(`\n#DATA_DIR=${folder}\n`);
 });
 
-test("every page that a page links to exists", () => {
-  const inDocs = readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" }).map((path) =>
-    join("docs", path),
+/** Every page of the repository, by path from the root. */
+const PAGES = readdirSync(ROOT).flatMap((entry) => {
+  if (entry.endsWith(".md")) return [entry];
+  const isOurs = entry !== "node_modules" && (!entry.startsWith(".") || entry === ".changeset");
+  if (!isOurs || !statSync(join(ROOT, entry)).isDirectory()) return [];
+  return readdirSync(join(ROOT, entry), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".md") && !path.includes("node_modules"))
+    .map((path) => join(entry, path));
+});
+
+/** Anchors of a page as GitHub makes them from its headings, and those that it names itself. */
+function anchorsOf(page: string): Set<string> {
+  const headings = [...page.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+    title!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
   );
-  const pages = [...readdirSync(ROOT), ...inDocs].filter((path) => path.endsWith(".md"));
-  expect(pages).toContain(join("docs", "guides", "operator.md"));
-  const broken = pages.flatMap((page) => {
-    const linked = [...readFileSync(join(ROOT, page), "utf8").matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)];
-    return linked
-      .map(([, path]) => path!)
-      .filter((path) => !existsSync(join(ROOT, dirname(page), path)))
-      .map((path) => `${page}: ${path}`);
+  return new Set([...headings, ...[...page.matchAll(/<a id="([^"]+)">/g)].map(([, id]) => id!)]);
+}
+
+test("every page, and every heading, that a page links to exists", () => {
+  expect(PAGES).toContain(join("docs", "guides", "operator.md"));
+  const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+  const broken = PAGES.flatMap((page) => {
+    const links = [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)/g)];
+    return links
+      .filter(([, path, anchor]) => {
+        const target = path ? join(dirname(page), path) : page;
+        if (!existsSync(join(ROOT, target))) return true;
+        return anchor !== undefined && target.endsWith(".md") && !anchorsOf(read(target)).has(anchor);
+      })
+      .map(([, path, anchor]) => `${page}: ${path}${anchor ? `#${anchor}` : ""}`);
   });
   expect(broken).toEqual([]);
+});
+
+test("the index names every page of docs/", () => {
+  const index = readFileSync(join(ROOT, "docs/README.md"), "utf8");
+  const missing = ["guides", "reference", "."].flatMap((folder) =>
+    readdirSync(join(ROOT, "docs", folder))
+      .filter((name) => /\.(md|json)$/.test(name) && name !== "README.md")
+      .map((name) => (folder === "." ? name : `${folder}/${name}`))
+      .filter((path) => !index.includes(`](${path})`)),
+  );
+  expect(missing).toEqual([]);
 });

@@ -49,7 +49,7 @@ export class ProblemError extends Error {
   }
 }
 
-/** Ids and digests of results, as the API writes them. */
+/** SHA-256, written as the API writes digests. */
 export function sha256(bytes: Uint8Array): string {
   return `0x${createHash("sha256").update(bytes).digest("hex")}`;
 }
