@@ -1,8 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { matmulSeed } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { computeProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import { Contender } from "./contender.ts";
 import { ASSIGNMENT, OPERATIONS, TASK } from "./kernel/load.ts";
 import { Sgemm } from "./kernel/sgemm.ts";

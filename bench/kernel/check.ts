@@ -3,8 +3,8 @@
  * a file with the product; the word of being ready is how many bytes of memory the first check took.
  */
 import { readFileSync } from "node:fs";
-import { equal, matmulSeed, sha256 } from "@proof-of-compute/proto";
-import { checkProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { equal, sha256 } from "@proof-of-compute/proto";
+import { checkProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import { contend } from "../contender.ts";
 import { laps } from "./laps.ts";
 import { ASSIGNMENT, TASK } from "./load.ts";

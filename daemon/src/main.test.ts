@@ -4,8 +4,8 @@ import { chmod, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { status } from "@grpc/grpc-js";
-import { equal, matmulSeed, toHex } from "@proof-of-compute/proto";
-import { referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { equal, toHex } from "@proof-of-compute/proto";
+import { matmulSeed, referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
 import {
   assignment,
   scriptedCoordinator,

@@ -1,10 +1,9 @@
-export { keystream, sha256 } from "#crypto";
+export { sha256 } from "#crypto";
 export * from "./address.ts";
 export * from "./authorization.ts";
 export * from "./bytes.ts";
 export * from "./contract.ts";
 export * from "./ed25519.ts";
-export * from "./kinds/matmul/matmul.ts";
 export * from "./merkle.ts";
 export * from "./networks.ts";
 export * from "./reason.ts";

@@ -4,14 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addressFromBytes } from "./address.ts";
 import { type Hex, toHex } from "./bytes.ts";
-import {
-  RECEIPT_FIELDS,
-  RECEIPT_TYPES,
-  type ReceiptLeaf,
-  receiptLeaf,
-  receiptTree,
-  verifyReceiptProof,
-} from "./receipt.ts";
+import { type ReceiptLeaf, receiptLeaf, receiptTree, verifyReceiptProof } from "./receipt.ts";
 
 const { types, receipts: known, roots } = vectors("receipts");
 const receipts: ReceiptLeaf[] = known.map((receipt) => ({ ...receipt, units: BigInt(receipt.units) }));
@@ -32,11 +25,12 @@ const receipt: fc.Arbitrary<ReceiptLeaf> = fc.record({
   acceptedAt: fc.maxSafeNat(),
 });
 
-const values = (leaf: ReceiptLeaf) => Object.keys(RECEIPT_FIELDS).map((field) => leaf[field as keyof ReceiptLeaf]);
+/** In the order of the contract's struct. */
+const fields = Object.keys(known[0]!).filter((field) => field !== "leaf") as (keyof ReceiptLeaf)[];
+const values = (leaf: ReceiptLeaf) => fields.map((field) => leaf[field]);
 
 describe("receipt", () => {
-  it("has the types and leaves of the vectors", () => {
-    expect(RECEIPT_TYPES).toEqual(types);
+  it("has the leaves of the vectors", () => {
     for (const [i, one] of receipts.entries()) expect(receiptLeaf(one)).toBe(known[i]!.leaf);
   });
 
@@ -53,7 +47,7 @@ describe("receipt", () => {
     fc.assert(
       fc.property(fc.array(receipt, { minLength: 1, maxLength: 20 }), (batch) => {
         const tree = receiptTree(batch);
-        const standard = StandardMerkleTree.of(batch.map(values), [...RECEIPT_TYPES]);
+        const standard = StandardMerkleTree.of(batch.map(values), types);
         expect(tree.root).toBe(standard.root);
         for (const [i, one] of batch.entries()) {
           expect(receiptLeaf(one)).toBe(standard.leafHash(values(one)));

@@ -50,7 +50,7 @@ export interface ReceiptLeaf {
 }
 
 /** The leaf's fields and their ABI types, in the order of the contract's struct Receipt. */
-export const RECEIPT_FIELDS = {
+const RECEIPT_FIELDS = {
   receiptId: "bytes16",
   taskId: "bytes16",
   nodeId: "bytes32",
@@ -63,9 +63,6 @@ export const RECEIPT_FIELDS = {
   units: "uint96",
   acceptedAt: "uint64",
 } as const satisfies Record<keyof ReceiptLeaf, string>;
-
-/** The ABI types alone. */
-export const RECEIPT_TYPES: readonly string[] = Object.values(RECEIPT_FIELDS);
 
 const WORD = 32;
 

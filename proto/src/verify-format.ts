@@ -9,7 +9,7 @@ import { Open } from "./verify-outcome.ts";
 if ("document" in globalThis) z.config({ jitless: true });
 
 /** The version of the form below, first member of every file. */
-export const RECEIPT_FORMAT = "proof-of-compute/receipt/v1";
+const RECEIPT_FORMAT = "proof-of-compute/receipt/v1";
 
 /** Receipts of one batch, and results of one frame, that a proof can be about: 2^32. */
 const MAX_DEPTH = 32;

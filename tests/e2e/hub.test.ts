@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { type Address, matmulUnits, parseAddress } from "@proof-of-compute/proto";
+import { type Address, parseAddress } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { getBytes, Wallet } from "ethers";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";

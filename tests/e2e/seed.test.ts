@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
-import { type Address, type Hex, matmulUnits, toXdcAddress } from "@proof-of-compute/proto";
+import { type Address, type Hex, toXdcAddress } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";

@@ -7,7 +7,6 @@ import {
   addressBytes,
   fromHex,
   type Hex,
-  matmulUnits,
   merkleRoot,
   receiptTree,
   resultMessage,
@@ -15,6 +14,7 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { Wallet } from "ethers";
 import { expect, it } from "vitest";

@@ -16,15 +16,8 @@ import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
-import {
-  addressFromBytes,
-  type Hex,
-  matmulUnits,
-  parseAddress,
-  receiptTree,
-  sha256,
-  toHex,
-} from "@proof-of-compute/proto";
+import { addressFromBytes, type Hex, parseAddress, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";

@@ -10,13 +10,12 @@ import {
   type Address,
   addressBytes,
   helloMessage,
-  matmulSeed,
   merkleRoot,
   resultMessage,
   resultsMessage,
   toHex,
 } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { computeProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import {
   type Assignment,
   type CoordinatorFrame,

@@ -1,7 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { matmulSeed } from "@proof-of-compute/proto";
-import { computeProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { computeProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import type { MatmulSpec } from "@proof-of-compute/proto/task";
 import { recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";

@@ -2,9 +2,6 @@ import type { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
 import type { LinkDescription } from "../links.ts";
 import type { AssuranceName, TaskKindName } from "../receipt.ts";
 
-/** Name of the member of `TaskSpec.kind` that holds a kind's parameters. */
-export type SpecCase = NonNullable<TaskSpec["kind"]>["$case"];
-
 /** What makes one execution of a spec different from any other; all in bytes. */
 export interface Work<Spec> {
   readonly assignmentId: Uint8Array;
@@ -55,7 +52,7 @@ export interface Kind<Spec = unknown> {
   /** As REST, the hub and the stores write it. */
   readonly name: TaskKindName;
   /** The member of `TaskSpec.kind` that holds its parameters. */
-  readonly specCase: SpecCase;
+  readonly specCase: NonNullable<TaskSpec["kind"]>["$case"];
   /** Checks the member's value. Throws a RangeError that names the field. */
   parse(member: unknown): Spec;
   bounds(spec: Spec): Bounds;

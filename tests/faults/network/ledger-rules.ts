@@ -6,7 +6,6 @@ import {
   addressBytes,
   fromHex,
   type Hex,
-  matmulUnits,
   receiptTree,
   resultMessage,
   resultsMessage,
@@ -15,6 +14,7 @@ import {
   toHex,
   verifySignature,
 } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Rule } from "./checker.ts";
 

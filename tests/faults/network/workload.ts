@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
-import { type Address, fromHex, type Hex, matmulSeed, parseAddress, sha256, toHex } from "@proof-of-compute/proto";
-import { checkProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { type Address, fromHex, type Hex, parseAddress, sha256, toHex } from "@proof-of-compute/proto";
+import { checkProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { Refused } from "../../../scripts/local/rest-client.ts";
 import { Client, isCertain } from "./client.ts";

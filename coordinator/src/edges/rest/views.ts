@@ -1,4 +1,5 @@
-import { type Hex, matmulUnits, sha256, toHex } from "@proof-of-compute/proto";
+import { type Hex, sha256, toHex } from "@proof-of-compute/proto";
+import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Batch } from "../../domain/batch.ts";
 import type { Node } from "../../domain/node.ts";

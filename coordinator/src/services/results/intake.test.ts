@@ -3,7 +3,6 @@ import {
   addressBytes,
   fromHex,
   type Hex,
-  matmulSeed,
   merkleRoot,
   resultMessage,
   resultsMessage,
@@ -11,7 +10,7 @@ import {
   toHex,
 } from "@proof-of-compute/proto";
 import { KindRegistry } from "@proof-of-compute/proto/kinds";
-import { computeProduct, type MatmulSpec } from "@proof-of-compute/proto/kinds/matmul";
+import { computeProduct, type MatmulSpec, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { matmulSeed } from "@proof-of-compute/proto";
-import { referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
+import { matmulSeed, referenceProduct } from "@proof-of-compute/proto/kinds/matmul";
 import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { afterAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../kind.ts";

@@ -1,7 +1,7 @@
 import { webcrypto } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { checkMatmulSpec, matmulSeed, matmulUnits } from "@proof-of-compute/proto";
+import { checkMatmulSpec, matmulSeed, matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { type MatmulSpec, TaskKind, type TaskSpec } from "@proof-of-compute/proto/task";
 import { Piscina } from "piscina";
 import { type Execution, type Executor, type Output, type Plan, UnsupportedError, type Work } from "../kind.ts";

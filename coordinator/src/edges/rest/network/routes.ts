@@ -1,4 +1,5 @@
-import { MATMUL_LIMITS, matmulUnits, toXdcAddress } from "@proof-of-compute/proto";
+import { toXdcAddress } from "@proof-of-compute/proto";
+import { MATMUL_LIMITS, matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import type { FastifyRequest } from "fastify";
 import { ComputeError, ERRORS, type ErrorCode } from "../../../domain/errors.ts";
 import { isSameOwner } from "../../../domain/owner.ts";
