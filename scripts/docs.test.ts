@@ -114,3 +114,24 @@ test("the index names every page of docs/", () => {
   );
   expect(missing).toEqual([]);
 });
+
+test.each([
+  ["coordinator", "src"],
+  ["coordinator", "src/services"],
+  ["hub", "src/lib"],
+  ["tests", "."],
+])("the README of %s names every room of %s", (workspace, folder) => {
+  const readme = readFileSync(join(ROOT, workspace, "README.md"), "utf8");
+  const prefix = folder.replace(/^(src|\.)\/?/, "");
+  const rooms = readdirSync(join(ROOT, workspace, folder), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !/^(node_modules|\..*|screenshots)$/.test(entry.name))
+    .map(({ name }) => (prefix ? `${prefix}/${name}` : name));
+  expect(rooms.length).toBeGreaterThan(3);
+  expect(rooms.filter((room) => !readme.includes(`\`${room}/`))).toEqual([]);
+});
+
+test("the README of scripts names every script", () => {
+  const readme = readFileSync(join(ROOT, "scripts/README.md"), "utf8");
+  const scripts = readdirSync(join(ROOT, "scripts")).filter((name) => /(?<!\.test)\.(ts|mjs)$/.test(name));
+  expect(scripts.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+});
