@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HelloTerms } from "@proof-of-compute/proto/node";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type EchoSpec, TaskSpec } from "@proof-of-compute/proto/task";
+import { echo } from "@proof-of-compute/tests/support/echo/protocol";
 import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
 import { TypedDataEncoder, Wallet } from "ethers";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -9,6 +10,7 @@ import { keystream, sha256 } from "#crypto";
 import { addressBytes, parseAddress } from "./address.ts";
 import { nodeAuthorizationTypedData } from "./authorization.ts";
 import { concat, toHex } from "./bytes.ts";
+import { KINDS, readTaskSpec } from "./kinds/index.ts";
 import { computeProduct } from "./kinds/matmul/kernel.ts";
 import { FIELD, freivaldsKey, matmulSeed, matmulUnits, matrixKey } from "./kinds/matmul/matmul.ts";
 import { auditPaths, merkleRoot } from "./merkle.ts";
@@ -67,13 +69,15 @@ async function example(): Promise<Map<string, string>> {
 
   const contract = parseAddress("0x71C7656EC7ab88b098defB751B7401B5f6d8976F");
   const wallet = new Wallet(toHex(new Uint8Array(32).fill(0x11)));
-  const spec = TaskSpec.encode({
-    chainId: 51n,
-    contract: Buffer.from(addressBytes(contract)),
-    requester: Buffer.from(addressBytes(parseAddress(wallet.address))),
-    deadlineUnixMs: 1_795_305_600_000n,
-    kind: { $case: "matmul", value: { n: 64, k: 2 } },
-  }).finish();
+  const encode = (kind: TaskSpec["kind"]) =>
+    TaskSpec.encode({
+      chainId: 51n,
+      contract: addressBytes(contract),
+      requester: addressBytes(parseAddress(wallet.address)),
+      deadlineUnixMs: 1_795_305_600_000n,
+      kind,
+    }).finish();
+  const spec = encode({ $case: "matmul", value: { n: 64, k: 2 } });
   put("TaskSpec", spec);
   put("SHA-256(TaskSpec)", sha256(spec));
 
@@ -100,6 +104,25 @@ async function example(): Promise<Map<string, string>> {
   put("key of R", freivaldsKey(seed, sha256(output)));
   put("R, first row", elements(freivaldsKey(seed, sha256(output))));
   put("units of the task", String(matmulUnits(matmul.n, matmul.k)));
+
+  const input = new TextEncoder().encode("hello");
+  const echoSpec = encode({ $case: "echo", value: { input } });
+  const read = readTaskSpec(echoSpec, KINDS.with(echo));
+  const work = { ...assignment, nodeId: node, specDigest: sha256(echoSpec), spec: (read as { spec: EchoSpec }).spec };
+  const echoed = echo.recompute!(work)!;
+  const echoMessage = resultMessage({
+    ...work,
+    outputDigest: sha256(echoed),
+    wallet: bytes(signing.results[0]!.wallet),
+  });
+  put("echo spec", echoSpec);
+  put("SHA-256(echo spec)", work.specDigest);
+  put("echo output", echoed);
+  put("SHA-256(echo output)", sha256(echoed));
+  put("echo result message", echoMessage);
+  put("root of the echo", merkleRoot([echoMessage]));
+  put("signature of the echo", ed25519(resultsMessage(merkleRoot([echoMessage]))));
+  put("units of the echo", String(echo.units(work.spec, echoed)));
 
   const data = { node: toHex(node), wallet: parseAddress(wallet.address), chainId: 51, contract } as const;
   const typed = nodeAuthorizationTypedData({ ...data, issuedAt: 1_795_305_600, expiresAt: 1_826_841_600 });
