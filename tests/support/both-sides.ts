@@ -8,7 +8,7 @@ import {
 } from "@proof-of-compute/coordinator/commands/reconcile/report";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
-import { readChainProgress } from "@proof-of-compute/coordinator/services/settlement/view";
+import { readChainProgress } from "@proof-of-compute/coordinator/services/settlement/chain-progress";
 import type { Address } from "@proof-of-compute/proto";
 import { expect, vi } from "vitest";
 import type { Settling } from "./settling.ts";

@@ -8,13 +8,15 @@ import { openCluster } from "@proof-of-compute/coordinator/compose/cluster";
 import { openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
 import { createBase } from "@proof-of-compute/coordinator/compose/part";
 import { restComponents, restInit } from "@proof-of-compute/coordinator/compose/rest";
+import { openProofs } from "@proof-of-compute/coordinator/compose/settlement";
 import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/domain/batch";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
-import type { RestComponents, RestInit, SettlementStatus } from "@proof-of-compute/coordinator/edges/rest/components";
+import type { RestComponents, RestInit } from "@proof-of-compute/coordinator/edges/rest/components";
 import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { SettlementStatus } from "@proof-of-compute/coordinator/services/settlement/status";
 import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { addressFromBytes, type Hex, parseAddress, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
 import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
@@ -70,7 +72,9 @@ export async function startRest(change: RestChange = {}) {
     has: async (digest) => blobs.has(digest),
     delete: async (digest) => void blobs.delete(digest),
   };
-  const parts = { store, blobs: blobPort, cluster, dispatch, settlement };
+  const proving = openProofs(base, { store });
+  const { proofs } = proving;
+  const parts = { store, blobs: blobPort, cluster, dispatch, settlement, proofs };
   const components = restComponents(base, parts);
   const app = await createRest(
     { ...components, ...change.components },
@@ -242,6 +246,7 @@ export async function startRest(change: RestChange = {}) {
     stop: async () => {
       await app.close();
       await components.watch.stop();
+      await proving[Symbol.asyncDispose]();
       await dispatch[Symbol.asyncDispose]();
       await cluster[Symbol.asyncDispose]();
       if (!change.beside) await store.stop();

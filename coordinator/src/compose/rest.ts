@@ -13,6 +13,7 @@ import { VERSION } from "../version.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Dispatch, DispatchInit } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
+import { openProofs } from "./settlement.ts";
 
 const HUB_DIRECTORY = fileURLToPath(new URL("../../../hub/build", import.meta.url));
 
@@ -29,14 +30,18 @@ interface Init extends DispatchInit {
   readonly grpcPort: number;
 }
 
+interface FacadeParts extends Parts {
+  readonly proofs: RestComponents["proofs"];
+}
+
 /** What the facade uses of a coordinator's parts. */
 export function restComponents(
   base: Base,
-  { store, blobs, cluster: { peers, link }, dispatch: { scheduler, fleet }, settlement }: Parts,
+  { store, blobs, cluster: { peers, link }, dispatch: { scheduler, fleet }, settlement, proofs }: FacadeParts,
 ): RestComponents & { readonly watch: TaskWatch } {
   const watch = new TaskWatch({ ...base, store, peers, link });
   const draining = () => scheduler.isDraining;
-  return { ...base, store, blobs, scheduler, watch, peers, presence: fleet, settlement, draining };
+  return { ...base, store, blobs, scheduler, watch, peers, presence: fleet, settlement, proofs, draining };
 }
 
 /** The facade's settings. */
@@ -77,7 +82,8 @@ export async function openRest(
   const { HTTP_ADDRESS } = init.settings;
   warnOfAddress(base, init);
   await using opening = new AsyncDisposableStack();
-  const components = restComponents(base, parts);
+  const { proofs } = opening.use(openProofs(base, parts));
+  const components = restComponents(base, { ...parts, proofs });
   const app = await createRest(components, await restInit(parts, init));
   opening.use(closing(base, "REST facade", () => app.close()));
   await app.listen(HTTP_ADDRESS).catch((error: unknown) => {

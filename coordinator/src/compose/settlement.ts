@@ -5,6 +5,7 @@ import type { Store } from "../ports/store.ts";
 import type { SettlementPeers } from "../services/settlement/lock.ts";
 import { Settlement } from "../services/settlement/settlement.ts";
 import type { SettlementStatus } from "../services/settlement/status.ts";
+import { BatchProofs } from "../services/settlement/trees/batch-proofs.ts";
 import { ReceiptTrees } from "../services/settlement/trees/pool.ts";
 import { readRecorderKey } from "../settings/recorder-key.ts";
 import type { Settings } from "../settings/table.ts";
@@ -66,6 +67,17 @@ export async function openSettlement(base: Base, components: Components, setting
     nudge: () => settlement.nudge(),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
+}
+
+/**
+ * Merkle proofs for readers. They have a worker of their own, so that no number of readers delays the closing of a batch.
+ */
+export function openProofs(
+  base: Base,
+  { store }: Pick<Components, "store">,
+): { readonly proofs: BatchProofs } & AsyncDisposable {
+  const trees = new ReceiptTrees();
+  return { proofs: new BatchProofs({ store, trees }), ...closing(base, "batch proofs", () => trees.stop()) };
 }
 
 /** A store that was used with this contract knows its chain: results are accepted, and recorded once the RPC answers. */

@@ -5,7 +5,7 @@ import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/pages.ts";
 import type { Unbatched } from "../../ports/receipts.ts";
 import type { Store } from "../../ports/store.ts";
-import { readChainProgress } from "../../services/settlement/view.ts";
+import { readChainProgress } from "../../services/settlement/chain-progress.ts";
 import type { ChainLedger, RecordedBatch } from "./chain.ts";
 
 /** Items of a list that are read at a time. */

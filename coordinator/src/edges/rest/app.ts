@@ -19,7 +19,6 @@ import { REST_LIMITS, type RestComponents, type RestInit } from "./components.ts
 import { type RestApp, type RestContext, renderTask } from "./context.ts";
 import { serveHub } from "./hub.ts";
 import { BatchLookup } from "./ledger/batch-lookup.ts";
-import { BatchProofs } from "./ledger/batch-proofs.ts";
 import { ReceiptFiles } from "./ledger/receipt-files.ts";
 import { ledgerRoutes } from "./ledger/routes.ts";
 import { DownloadBudget } from "./limits/download-budget.ts";
@@ -131,9 +130,8 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   const sessions = new Sessions(components, { origins, chainId: init.network.chainId ?? 1 });
   const isPeer = peerCheck(init.peerSecret);
   const batches = new BatchLookup(components);
-  const proofs = new BatchProofs(components);
   const receiptFiles = new ReceiptFiles(
-    { ...components, batches, proofs },
+    { ...components, batches },
     { network: init.network, origin: () => origins()[0]! },
   );
   const context: RestContext = {
@@ -174,7 +172,6 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     if (!route.endsWith("/events")) components.metrics.httpSeconds.observe({ method, route, status }, ms / 1000);
   });
   app.addHook("preClose", async () => streams.stop());
-  app.addHook("onClose", async () => proofs.stop());
 
   await app.register(fastifyCookie, { secret: Buffer.from(init.sessionSecret) });
   // By route, because a path can be written in many ways; what has none counts where it is answered.

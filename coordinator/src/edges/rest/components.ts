@@ -6,17 +6,9 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Nudge } from "../../ports/peers.ts";
 import type { Store } from "../../ports/store.ts";
+import type { SettlementStatus } from "../../services/settlement/status.ts";
+import type { BatchProofs } from "../../services/settlement/trees/batch-proofs.ts";
 import type { TaskEvents } from "../../services/watch/task-events.ts";
-
-/** How recording on the chain goes, as the REST facade shows it. */
-export interface SettlementStatus {
-  readonly state: "off" | "running" | "standby" | "waiting" | "stopped";
-  readonly reason?: string | undefined;
-  readonly openBatches: number;
-  readonly lastRecorded?: number | undefined;
-  /** In wei. */
-  readonly recorderBalance?: bigint | undefined;
-}
 
 /** What the REST facade uses of the coordinator. */
 export interface RestComponents {
@@ -65,6 +57,7 @@ export interface RestComponents {
       | undefined;
   };
   readonly settlement: { status(): SettlementStatus };
+  readonly proofs: Pick<BatchProofs, "proof">;
   readonly metrics: {
     render(): Promise<{ readonly contentType: string; readonly body: string }>;
     readonly httpSeconds: {

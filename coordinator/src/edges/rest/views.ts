@@ -5,7 +5,8 @@ import type { Batch } from "../../domain/batch.ts";
 import type { Node } from "../../domain/node.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Assignment, Task } from "../../domain/task.ts";
-import type { RestComponents, RestNetwork, SettlementStatus } from "./components.ts";
+import type { SettlementStatus } from "../../services/settlement/status.ts";
+import type { RestComponents, RestNetwork } from "./components.ts";
 import type { BatchSummary, BatchView, NodeView, ReceiptView, SettlementView, TaskView } from "./schemas.ts";
 
 /** What a batch shows beside its content. */

@@ -7,9 +7,9 @@ import { type BlockTag, ContractRefusal, type SentTransaction } from "../../port
 import { abortable } from "../../util/abortable.ts";
 import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
 import { type BindInit, bindStore } from "./bind.ts";
+import { type ChainProgress, readChainProgress } from "./chain-progress.ts";
 import { SettlementLock, type SettlementPeers } from "./lock.ts";
 import type { SettlementState, SettlementStatus } from "./status.ts";
-import { type ChainProgress, readChainProgress } from "./view.ts";
 
 /** Failures in a row lengthen the pause up to this, in milliseconds. */
 const MAX_PAUSE_MS = 30_000;

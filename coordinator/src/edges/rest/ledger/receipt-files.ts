@@ -6,11 +6,9 @@ import type { Receipt } from "../../../domain/receipt.ts";
 import type { RestComponents, RestNetwork } from "../components.ts";
 import { isPublic, isResultKept } from "../tasks/results.ts";
 import type { BatchLookup } from "./batch-lookup.ts";
-import type { BatchProofs } from "./batch-proofs.ts";
 
-interface Components extends Pick<RestComponents, "store" | "blobs"> {
+interface Components extends Pick<RestComponents, "store" | "blobs" | "proofs"> {
   readonly batches: BatchLookup;
-  readonly proofs: BatchProofs;
 }
 
 interface Init {
@@ -84,6 +82,6 @@ export class ReceiptFiles {
     const proof = await this.#components.proofs.proof(batch, receiptId);
     // Before it is final, a reorg may move it to another transaction and block.
     const known = state === "recorded" && transaction !== undefined && block !== undefined;
-    return { id, root, proof, ...(known && { recorded: { transaction, block } }) };
+    return { id, root, proof: [...proof], ...(known && { recorded: { transaction, block } }) };
   }
 }

@@ -3,6 +3,7 @@ import type { Hex } from "@proof-of-compute/proto";
 import { ReceiptFile } from "@proof-of-compute/proto/verify";
 import { ComputeError } from "../../../domain/errors.ts";
 import type { Receipt } from "../../../domain/receipt.ts";
+import { receiptPages } from "../../../services/settlement/receipt-pages.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "../context.ts";
 import { readWallet } from "../problems.ts";
 import {
@@ -19,7 +20,6 @@ import {
 } from "../schemas.ts";
 import { isPublic, sendResult } from "../tasks/results.ts";
 import { batchSummary, batchView, receiptView } from "../views.ts";
-import { receiptPages } from "./batch-proofs.ts";
 
 /** Any site may read what is public anyway, so that receipts can be checked by whoever shows them. */
 const PUBLIC = ["access-control-allow-origin", "*"] as const;

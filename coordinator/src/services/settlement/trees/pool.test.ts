@@ -45,6 +45,45 @@ test("batches under way at once do not mix", async () => {
   expect(roots).toEqual([one, two].map((batch) => receiptTree(batch.map(leafOf)).root));
 });
 
+test("proofs are those of the batch's tree, whose receipts are read once", async () => {
+  const batch = receipts(1_200, 4);
+  const tree = receiptTree(batch.map(leafOf));
+  let reads = 0;
+  async function* read() {
+    reads++;
+    for (let start = 0; start < batch.length; start += 500) yield batch.slice(start, start + 500);
+  }
+  const asked = [0, 700, 1_199];
+  const proofs = await Promise.all(asked.map((index) => trees.proof(tree.root, batch[index]!.receiptId, read)));
+  expect(proofs).toEqual(asked.map((index) => tree.proof(index)));
+  expect(await trees.proof(tree.root, batch[5]!.receiptId, read)).toEqual(tree.proof(5));
+  expect(reads).toBe(1);
+});
+
+test("there is no proof in a batch whose stored receipts do not make its root", async () => {
+  const batch = receipts(3, 5);
+  async function* read() {
+    yield batch.slice(1);
+  }
+  const { root } = receiptTree(batch.map(leafOf));
+  await expect(trees.proof(root, batch[1]!.receiptId, read)).rejects.toThrow(/stored receipts make the root/);
+});
+
+test("too many waiting proofs are refused", async () => {
+  const batch = receipts(2_000, 6);
+  async function* read() {
+    yield batch;
+  }
+  const { root } = receiptTree(batch.map(leafOf));
+  const asked = await Promise.allSettled(
+    batch.slice(0, 200).map(({ receiptId }) => trees.proof(root, receiptId, read)),
+  );
+  const refused = asked.filter(({ status }) => status === "rejected");
+  expect(refused.length).toBeGreaterThan(0);
+  expect(refused.length).toBeLessThan(200);
+  expect(refused[0]).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+});
+
 test("stops when it is told to", async () => {
   const abort = new AbortController();
   const root = trees.root(receipts(20_000, 1), abort.signal);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
 import type { Batch, BatchState } from "../../domain/batch.ts";
-import { readChainProgress } from "./view.ts";
+import { readChainProgress } from "./chain-progress.ts";
 
 const batch = (id: number, state: BatchState): Batch => ({
   id,
