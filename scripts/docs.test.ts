@@ -135,3 +135,27 @@ test("the README of scripts names every script", () => {
   const scripts = readdirSync(join(ROOT, "scripts")).filter((name) => /(?<!\.test)\.(ts|mjs)$/.test(name));
   expect(scripts.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
 });
+
+/** Code blocks of a page that say which file they are from: their first line is "```ts file=path". */
+function excerptsOf(page: string): { file: string; parts: string[] }[] {
+  return [...page.matchAll(/^```\w+ file=(\S+)\n([\s\S]*?)^```$/gm)].map(([, file, code]) => ({
+    file: file!,
+    // A comment of three dots stands for what the page leaves out.
+    parts: code!.split(/^ *\/\/ …\n/m),
+  }));
+}
+
+test("every excerpt of code on a page stands in the file that it names, in that order", () => {
+  const excerpts = PAGES.flatMap((page) =>
+    excerptsOf(readFileSync(join(ROOT, page), "utf8")).map((excerpt) => ({ page, ...excerpt })),
+  );
+  expect(excerpts.length).toBeGreaterThan(3);
+  for (const { page, file, parts } of excerpts) {
+    let rest = readFileSync(join(ROOT, file), "utf8");
+    for (const part of parts) {
+      const at = rest.indexOf(part);
+      expect(at, `${page} shows what ${file} does not have:\n${part}`).toBeGreaterThanOrEqual(0);
+      rest = rest.slice(at + part.length);
+    }
+  }
+});

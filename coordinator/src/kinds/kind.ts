@@ -42,7 +42,7 @@ export interface PublishedLimits<Limits = unknown> {
 
 /**
  * One kind of task as the coordinator sees it: what a requester may ask for, how its results are checked, and what is shown of
- * it. docs/adding-a-kind.md walks through a small one.
+ * it. docs/guides/adding-a-kind.md walks through a small one.
  */
 export interface CoordinatorKind<Spec = unknown, Parameters = unknown> {
   readonly name: TaskKindName;
