@@ -16,7 +16,7 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
-import { KINDS, readTaskSpec, recompute } from "@proof-of-compute/proto/kinds";
+import { KINDS, type ReadTaskSpec, readTaskSpec, recompute } from "@proof-of-compute/proto/kinds";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import {
   type BatchLine,
@@ -67,9 +67,16 @@ export function product(n: number, k: number): NonNullable<TaskSpec["kind"]> {
   return { $case: "matmul", value: { n, k } };
 }
 
+/** What the fields of a receipt say of a spec's kind and of the most that it is worth. */
+function kindFields(read: ReadTaskSpec) {
+  if (!read.kind) return { kind: NEWER.kind, assurance: NEWER.assurance, units: "7" };
+  const { name, assurance, bounds } = read.kind;
+  return { kind: name, assurance, units: String(bounds(read.spec).maxUnits) };
+}
+
 /** The lines of a batch of signed receipts, and what the chain says of it. */
-export function makeBatch(count: number, id = BATCH) {
-  const spec = makeSpec();
+export function makeBatch(count: number, id = BATCH, spec: Uint8Array = makeSpec()) {
+  const ofKind = kindFields(readTaskSpec(spec, KINDS.with(echo)));
   const { privateKey, nodeId } = keyPair(7);
   const receipts = Array.from({ length: count }, (_, i): ReceiptFile["receipt"] => ({
     receiptId: toHex(sha256(Uint8Array.of(id, i)).subarray(0, 16)),
@@ -77,11 +84,11 @@ export function makeBatch(count: number, id = BATCH) {
     nodeId,
     provider: i % 3 === 0 ? REQUESTER : PROVIDER,
     requester: REQUESTER,
-    kind: "matmul",
-    assurance: "proven",
+    kind: ofKind.kind,
+    assurance: ofKind.assurance,
     specDigest: toHex(sha256(spec)),
     resultDigest: toHex(sha256(Uint8Array.of(i))),
-    units: "2",
+    units: ofKind.units,
     acceptedAt: 1795305500000 + i,
   }));
   const messages = receipts.map((receipt) =>
@@ -99,10 +106,11 @@ export function makeBatch(count: number, id = BATCH) {
     const path = paths[index]!.map(toHex);
     return { ...receipt, batchId: id, signature: { signature, index, size: count, path }, spec: toHex(spec) };
   });
-  const earned = (wallet: Address) => BigInt(receipts.filter(({ provider }) => provider === wallet).length) * 2n;
+  const earned = (wallet: Address) =>
+    BigInt(receipts.filter(({ provider }) => provider === wallet).length) * BigInt(ofKind.units);
   return {
     lines: lines.map((line) => JSON.stringify(line)),
-    root: receiptTree(receipts.map(leafFields)).root,
+    root: receiptTree(receipts.map(leafOf)).root,
     credits: [PROVIDER, REQUESTER].map((provider) => ({ provider, units: earned(provider) })),
   };
 }
@@ -154,6 +162,7 @@ export function makeReceipt(change: Change = {}): MadeReceipt {
   const [receiptId, taskId] = [`0x${"1d".repeat(16)}`, `0x${"7a".repeat(16)}`] as [Hex, Hex];
   const ids = { assignmentId: fromHex(receiptId), taskId: fromHex(taskId), nodeId: fromHex(nodeId) };
   const read = readTaskSpec(spec, KINDS.with(echo));
+  const ofKind = kindFields(read);
   const right = read.kind
     ? recompute(read.kind, { ...ids, specDigest: sha256(spec), spec: read.spec })
     : new TextEncoder().encode("what only a newer version can make");
@@ -164,11 +173,11 @@ export function makeReceipt(change: Change = {}): MadeReceipt {
     nodeId,
     provider: PROVIDER,
     requester: REQUESTER,
-    kind: read.kind?.name ?? NEWER.kind,
-    assurance: read.kind?.assurance ?? NEWER.assurance,
+    kind: ofKind.kind,
+    assurance: ofKind.assurance,
     specDigest: toHex(sha256(spec)),
     resultDigest: toHex(sha256(output)),
-    units: read.kind ? String(read.kind.bounds(read.spec).maxUnits) : "7",
+    units: ofKind.units,
     acceptedAt: 1795305500000,
     ...change.fields,
   };

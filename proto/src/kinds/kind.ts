@@ -1,6 +1,6 @@
 import type { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
-import type { LinkDescription } from "../links.ts";
 import type { AssuranceName, TaskKindName } from "../receipt.ts";
+import type { LinkDescription } from "../verify/links.ts";
 
 /** What makes one execution of a spec different from any other; all in bytes. */
 export interface Work<Spec> {

@@ -1,8 +1,8 @@
 import { Contract, Interface, isError, type JsonRpcApiProvider, ZeroHash } from "ethers";
-import { type Address, parseAddress } from "./address.ts";
-import type { Hex } from "./bytes.ts";
-import { PROOF_OF_COMPUTE_ABI } from "./contract.ts";
-import type { ChainFacts } from "./verify.ts";
+import { type Address, parseAddress } from "../address.ts";
+import type { Hex } from "../bytes.ts";
+import { PROOF_OF_COMPUTE_ABI } from "../contract.ts";
+import type { ChainFacts } from "./receipt.ts";
 
 const ABI = new Interface(PROOF_OF_COMPUTE_ABI);
 

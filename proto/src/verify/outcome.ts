@@ -1,4 +1,4 @@
-import { reasonOf } from "./reason.ts";
+import { reasonOf } from "../reason.ts";
 
 /** A link does not hold; the message says why. */
 export class Broken extends Error {}

@@ -1,14 +1,14 @@
 import { sha256 } from "#crypto";
-import { addressBytes, addressFromBytes } from "./address.ts";
-import { equal, fromHex, toHex } from "./bytes.ts";
-import { verifySignature } from "./ed25519.ts";
-import type { Kind } from "./kinds/kind.ts";
-import type { KindRegistry } from "./kinds/registry.ts";
-import type { ReadTaskSpec } from "./kinds/task-spec.ts";
-import { rootFromPath } from "./merkle.ts";
-import { resultMessage, resultsMessage } from "./transcript.ts";
-import type { ReceiptFile } from "./verify-format.ts";
-import { Broken, Open } from "./verify-outcome.ts";
+import { addressBytes, addressFromBytes } from "../address.ts";
+import { equal, fromHex, toHex } from "../bytes.ts";
+import { verifySignature } from "../ed25519.ts";
+import type { Kind } from "../kinds/kind.ts";
+import type { KindRegistry } from "../kinds/registry.ts";
+import type { ReadTaskSpec } from "../kinds/task-spec.ts";
+import { rootFromPath } from "../merkle.ts";
+import { resultMessage, resultsMessage } from "../transcript.ts";
+import type { ReceiptFile } from "./format.ts";
+import { Broken, Open } from "./outcome.ts";
 
 // The checks that one receipt and a whole batch share.
 

@@ -1,7 +1,10 @@
-import { BATCH, CHAIN, makeBatch, PROVIDER } from "@proof-of-compute/tests/support/receipts";
+import { readFileSync } from "node:fs";
+import { echo } from "@proof-of-compute/tests/support/echo/protocol";
+import { BATCH, CHAIN, makeBatch, makeNewerSpec, makeSpec, PROVIDER } from "@proof-of-compute/tests/support/receipts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BATCH_LINKS, type BatchLink, type BatchSources, verifyBatch } from "./verify-batch.ts";
+import { KINDS, type Kind, type KindRegistry } from "../kinds/index.ts";
+import { BATCH_LINKS, type BatchLink, type BatchSources, verifyBatch } from "./batch.ts";
 
 const made = makeBatch(7);
 const honest: BatchSources = {
@@ -25,6 +28,17 @@ describe("a batch", () => {
   it("credits what its receipts are worth", async () => {
     const links = await check(made.lines);
     expect(links.map(({ name }) => name)).toEqual(BATCH_LINKS);
+    expect(found(links, "ok")).toEqual(BATCH_LINKS);
+  });
+
+  it("of the version that introduced the form is verified, byte for byte", async () => {
+    const frozen = readFileSync(new URL("../../../tests/vectors/batch-v1.jsonl", import.meta.url), "utf8");
+    const { lines, root, credits } = makeBatch(3);
+    expect(`${lines.join("\n")}\n`).toBe(frozen);
+    const links = await check(frozen.trimEnd().split("\n"), {
+      root: async () => ({ root, block: 1300 }),
+      credits: async () => credits,
+    });
     expect(found(links, "ok")).toEqual(BATCH_LINKS);
   });
 
@@ -90,6 +104,36 @@ describe("a batch", () => {
     const seen = new Set<`0x${string}`>();
     await check(made.lines, honest, BATCH, seen);
     expect(found(await check(made.lines, honest, BATCH, seen), "failed")).toEqual(["duplicates"]);
+  });
+
+  describe("of another kind", () => {
+    const echoes = makeSpec({ kind: { $case: "echo", value: { input: Uint8Array.of(1, 2, 3) } } });
+    const checkKind = (spec: Uint8Array, kinds: KindRegistry<Kind>) => {
+      const { lines, root, credits } = makeBatch(3, BATCH, spec);
+      const sources = { root: async () => ({ root, block: 1300 }), credits: async () => credits };
+      return Array.fromAsync(verifyBatch(lines, { id: BATCH, chain: CHAIN }, sources, new Set(), kinds));
+    };
+    const inexact = { ...echo, bounds: () => ({ maxOutputBytes: 9, maxUnits: 9n, unitsAreExact: false }) };
+
+    it("is verified by whoever knows the kind", async () => {
+      expect(found(await checkKind(echoes, KINDS.with(echo)), "ok")).toEqual(BATCH_LINKS);
+    });
+
+    it.each([
+      ["that is not known", echoes, KINDS, ["receipts"], "3 receipts: this version does not know tasks of kind echo"],
+      ["without a number", makeNewerSpec(), KINDS, ["receipts", "root on chain"], "3 receipts: this version does not"],
+      ["of units that the output decides", echoes, KINDS.with(inexact), ["receipts"], "3 receipts: only the result"],
+    ])("%s is unproven, and not broken", async (_, spec, kinds, open, says) => {
+      const links = await checkKind(spec, kinds);
+      expect(found(links, "failed")).toEqual([]);
+      expect(found(links, "unchecked")).toEqual(open);
+      expect(links[0]!.detail).toContain(says);
+    });
+
+    it("of more units than the output could be worth is broken", async () => {
+      const bounds = () => ({ maxOutputBytes: 9, maxUnits: 2n, unitsAreExact: false });
+      expect(found(await checkKind(echoes, KINDS.with({ ...echo, bounds })), "failed")).toEqual(["receipts"]);
+    });
   });
 
   it("is broken by any byte that is changed", async () => {

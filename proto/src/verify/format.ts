@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { sha256 } from "#crypto";
-import { type Address, parseAddress } from "./address.ts";
-import { type Hex, toHex } from "./bytes.ts";
-import { ASSURANCES, type ReceiptLeaf, TASK_KINDS } from "./receipt.ts";
-import { Open } from "./verify-outcome.ts";
+import { type Address, parseAddress } from "../address.ts";
+import { type Hex, toHex } from "../bytes.ts";
+import { ASSURANCES, type ReceiptLeaf, TASK_KINDS } from "../receipt.ts";
+import { Open } from "./outcome.ts";
 
 // In a browser the hub's Content-Security-Policy refuses the code generator that zod tries, and reports the attempt.
 if ("document" in globalThis) z.config({ jitless: true });

@@ -3,7 +3,9 @@ import { echo } from "@proof-of-compute/tests/support/echo/protocol";
 import { type Change, makeNewerSpec, makeReceipt, makeSpec, PROVIDER } from "@proof-of-compute/tests/support/receipts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { KINDS, type Kind, type KindRegistry, recompute } from "./kinds/index.ts";
+import { KINDS, type Kind, type KindRegistry, recompute } from "../kinds/index.ts";
+import { BATCH_LINKS } from "./batch.ts";
+import { writeReceipt } from "./format.ts";
 import {
   type CheckedLink,
   LINKS,
@@ -13,9 +15,7 @@ import {
   type Sources,
   verdictOf,
   verifyReceipt,
-} from "./verify.ts";
-import { BATCH_LINKS } from "./verify-batch.ts";
-import { writeReceipt } from "./verify-format.ts";
+} from "./receipt.ts";
 
 const made = makeReceipt();
 const COMMON = LINKS.map(({ name }) => name);
@@ -196,6 +196,12 @@ describe("a receipt of another kind", () => {
   });
 });
 
+it("verifies a file of the version that introduced the form, byte for byte", async () => {
+  const frozen = readFileSync(new URL("../../../tests/vectors/receipt-v1.json", import.meta.url), "utf8");
+  expect(`${made.text}\n`).toBe(frozen);
+  expect(verdictOf(await check(frozen))).toBe("verified");
+});
+
 /** Every byte of the text in turn, with every bit of it flipped in turn. */
 function* bitFlips(text: string): Generator<{ at: number; flipped: string }> {
   const bytes = new TextEncoder().encode(text);
@@ -219,7 +225,7 @@ function resealed(text: string): string {
 }
 
 it("has every link explained in docs/reference/verification.md", () => {
-  const page = readFileSync(new URL("../../docs/reference/verification.md", import.meta.url), "utf8");
+  const page = readFileSync(new URL("../../../docs/reference/verification.md", import.meta.url), "utf8");
   const rows = [...page.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
   const rowsOfKinds = [...page.matchAll(/^\| [a-z ]+ \| `([^`]+)` \|/gm)].map(([, name]) => name);
   const ofKinds = [...KINDS].flatMap(({ links }) => links.map(({ name }) => name));

@@ -1,15 +1,15 @@
-import type { Address } from "./address.ts";
-import type { Hex } from "./bytes.ts";
-import { fromHex } from "./bytes.ts";
-import { KINDS } from "./kinds/index.ts";
-import type { Kind } from "./kinds/kind.ts";
-import type { KindRegistry } from "./kinds/registry.ts";
-import { readTaskSpec } from "./kinds/task-spec.ts";
-import { reasonOf } from "./reason.ts";
-import { type ReceiptLeaf, receiptTree } from "./receipt.ts";
-import { checkNodeSignature, checkSpecDigest, checkSpecFields } from "./verify-checks.ts";
-import { leafFields, type ReceiptFile, readBatchLine } from "./verify-format.ts";
-import { asked, Broken, Open, outcomeOf } from "./verify-outcome.ts";
+import type { Address } from "../address.ts";
+import type { Hex } from "../bytes.ts";
+import { fromHex } from "../bytes.ts";
+import { KINDS } from "../kinds/index.ts";
+import type { Kind } from "../kinds/kind.ts";
+import type { KindRegistry } from "../kinds/registry.ts";
+import { readTaskSpec } from "../kinds/task-spec.ts";
+import { reasonOf } from "../reason.ts";
+import { type ReceiptLeaf, receiptTree } from "../receipt.ts";
+import { checkNodeSignature, checkSpecDigest, checkSpecFields } from "./checks.ts";
+import { leafFields, type ReceiptFile, readBatchLine } from "./format.ts";
+import { asked, Broken, Open, outcomeOf } from "./outcome.ts";
 
 /**
  * The links of a batch, in the order in which they are checked:
@@ -151,7 +151,7 @@ function checkLine(
     const read = readTaskSpec(fromHex(spec), kinds);
     checkSpecFields(receipt, read, batch.chain, kinds);
     if (read.kind && !read.kind.bounds(read.spec).unitsAreExact) {
-      throw new Open("only its result says how many units it is worth");
+      throw new Open("only the result says how many units it is worth");
     }
   });
   return { receiptId, provider, units: BigInt(units), leaf, open: open ?? noLeaf };

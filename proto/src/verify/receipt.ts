@@ -1,17 +1,17 @@
 import { sha256 } from "#crypto";
-import { fromHex, type Hex, toHex } from "./bytes.ts";
-import { checkLink, KINDS } from "./kinds/index.ts";
-import type { Claim, Finding, Kind, Work } from "./kinds/kind.ts";
-import type { KindRegistry } from "./kinds/registry.ts";
-import { type ReadTaskSpec, readTaskSpec } from "./kinds/task-spec.ts";
+import { fromHex, type Hex, toHex } from "../bytes.ts";
+import { checkLink, KINDS } from "../kinds/index.ts";
+import type { Claim, Finding, Kind, Work } from "../kinds/kind.ts";
+import type { KindRegistry } from "../kinds/registry.ts";
+import { type ReadTaskSpec, readTaskSpec } from "../kinds/task-spec.ts";
+import { receiptLeaf, verifyReceiptProof } from "../receipt.ts";
+import { checkNodeSignature, checkSpecDigest, checkSpecFields, unknownKind } from "./checks.ts";
+import { hasChecksum, leafFields, type ReceiptFile, readReceipt } from "./format.ts";
 import { LINKS, type LinkDescription, UNITS_LINK } from "./links.ts";
-import { receiptLeaf, verifyReceiptProof } from "./receipt.ts";
-import { checkNodeSignature, checkSpecDigest, checkSpecFields, unknownKind } from "./verify-checks.ts";
-import { hasChecksum, leafFields, type ReceiptFile, readReceipt } from "./verify-format.ts";
-import { asked, Broken, Open, outcomeOf } from "./verify-outcome.ts";
+import { asked, Broken, Open, outcomeOf } from "./outcome.ts";
 
+export * from "./format.ts";
 export { LINKS, type LinkDescription } from "./links.ts";
-export * from "./verify-format.ts";
 
 /** One link, checked. `unchecked` says nothing about whether it holds; `detail` is for people. */
 export interface CheckedLink {
@@ -272,6 +272,7 @@ export function linksOf(text: string, kinds: KindRegistry<Kind> = KINDS): readon
  *
  * @example
  * ```ts
+ * import { readFile } from "node:fs/promises";
  * import { recompute } from "@proof-of-compute/proto/kinds";
  * import { verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
  * import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
