@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
-import type { CancelReason, NodeLink, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { assign } from "@proof-of-compute/coordinator/domain/task";
+import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
+import type { ActiveAssignment } from "@proof-of-compute/coordinator/services/fleet/active-assignment";
+import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { CancelReason, NodeLink } from "@proof-of-compute/coordinator/services/fleet/node-link";
+import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
 import type { ResultVerdict } from "@proof-of-compute/coordinator/services/results/verdict";
 import { type Hex, toHex } from "@proof-of-compute/proto";
+import { aTask, HERE } from "../conformance/fixtures.ts";
 
 /** What a node offers that has nothing special. */
 export function anOffer(change: Partial<Offer> = {}): Offer {
@@ -16,6 +22,15 @@ export function anOffer(change: Partial<Offer> = {}): Offer {
     runningAssignmentIds: [],
     ...change,
   };
+}
+
+/** Gives a node an assignment of a task that no store has. */
+export function begin(node: LiveNode): ActiveAssignment {
+  const id = toHex(randomBytes(16));
+  const queued = aTask(1, { id: toHex(randomBytes(16)) });
+  const attempt = { id, nodeId: node.id, wallet: node.offer.wallet, assignedAt: 0 };
+  const work = { kind: KINDS.get("matmul")!, spec: { n: 64, k: 2 } };
+  return node.begin({ task: assign(queued, attempt, HERE), work, phase: "running", now: 0 });
 }
 
 /** A way down to a node that only notes what was sent. */

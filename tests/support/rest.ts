@@ -160,7 +160,7 @@ export async function startRest(change: RestChange = {}) {
 
   /** The live run of a task at a node. */
   function runOf(node: LiveNode, taskId: Hex) {
-    const run = [...node.runs.values()].find(({ task }) => task.id === taskId);
+    const run = [...node.assignments.values()].find(({ task }) => task.id === taskId);
     if (!run) throw new Error("the node does not run the task");
     return run;
   }
@@ -171,7 +171,7 @@ export async function startRest(change: RestChange = {}) {
     const { kind } = TaskSpec.decode(run.task.spec);
     const { n, k } = kind!.value as MatmulSpec;
     const receipt: Receipt = {
-      receiptId: run.assignment.id,
+      receiptId: run.id,
       taskId,
       nodeId: node.id,
       provider: node.offer.wallet,

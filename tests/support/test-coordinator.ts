@@ -11,8 +11,10 @@ import type { Takeover } from "@proof-of-compute/coordinator/services/cluster/ta
 import type { DispatchServicesComponents } from "@proof-of-compute/coordinator/services/dispatch/index";
 import type { Leases } from "@proof-of-compute/coordinator/services/dispatch/leases";
 import type { Scheduler } from "@proof-of-compute/coordinator/services/dispatch/scheduler";
+import type { ActiveAssignment } from "@proof-of-compute/coordinator/services/fleet/active-assignment";
 import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
-import type { ActiveAssignment, LiveNode, Offer } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
 import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
@@ -99,8 +101,10 @@ export class TestCoordinator {
   /** A node opens its session here, as the stream does it. */
   async join(offer: Offer, running: readonly Hex[] = []): Promise<{ node: LiveNode; link: NotedLink }> {
     const link = aLink();
+    const { nodeId, wallet, slots } = offer;
+    const earned = (await this.store.standing(nodeId, wallet)) ?? { valid: 0, faults: 0 };
+    await this.store.saveStandings([{ nodeId, wallet, ...earned, cap: 2 * slots }]);
     const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
-    node.cap = 2 * offer.slots;
     await this.takeover.adopt(node);
     this.fleet.announce(node);
     await settle();
@@ -116,8 +120,7 @@ export class TestCoordinator {
 
   /** The node's result is in, and was found to be right. */
   complete(run: ActiveAssignment): Promise<void> {
-    const { assignment, task } = run;
-    const { id, nodeId, wallet: provider } = assignment;
+    const { id, nodeId, wallet: provider, task } = run;
     const receipt = aReceipt(task, id, { nodeId, provider, units: 1n, acceptedAt: this.clock.now() });
     return this.leases.complete(run, receipt, undefined);
   }
@@ -135,7 +138,7 @@ export async function live(ms: number, ...coordinators: TestCoordinator[]): Prom
       for (const node of fleet.online()) {
         fleet.heard(node);
         const { assigned } = node.link as NotedLink;
-        for (const [id, run] of node.runs) if (assigned.includes(id)) leases.advance(run, 0.1);
+        for (const [id, run] of node.assignments) if (assigned.includes(id)) leases.advance(run, 0.1);
       }
       await clock.run(500);
     }

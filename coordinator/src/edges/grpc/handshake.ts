@@ -13,7 +13,7 @@ import { type Hello, HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { ComputeError } from "../../domain/errors.ts";
 
-import type { Offer } from "../../services/fleet/live-node.ts";
+import type { Offer } from "../../services/fleet/offer.ts";
 import { verifySignature } from "../../util/verify-signature.ts";
 
 const MAX_TERMS_BYTES = 131_072;

@@ -1,24 +1,24 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { addressBytes, fromHex, type Hex, type TaskKindName, toHex } from "@proof-of-compute/proto";
+import { addressBytes, fromHex, type Hex, toHex } from "@proof-of-compute/proto";
 import {
   type CoordinatorFrame,
   type Failure,
-  FailureCode,
   type Heartbeat,
   type NodeFrame,
   type OutputChunk,
+  FailureCode as WireFailureCode,
 } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 
-import type { Ending } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Takeover } from "../../services/cluster/takeover.ts";
+import type { FailureCode } from "../../services/dispatch/failure.ts";
 import type { Leases } from "../../services/dispatch/leases.ts";
-import { matmulOf } from "../../services/dispatch/matmul-spec.ts";
+import type { ActiveAssignment } from "../../services/fleet/active-assignment.ts";
 import type { Fleet } from "../../services/fleet/fleet.ts";
-import type { ActiveAssignment, LiveNode, NodeFault } from "../../services/fleet/live-node.ts";
+import type { LiveNode } from "../../services/fleet/live-node.ts";
 import type { ResultIntake } from "../../services/results/intake.ts";
 import { INLINE_OUTPUT_BYTES } from "../../services/results/limits.ts";
 import type { UploadBudget } from "../../services/results/uploads.ts";
@@ -33,8 +33,15 @@ const MAX_PENDING = 32;
 /** Memory of the outputs that a node may have begun without their results: two of the largest. */
 const MAX_UPLOADING = 2 * 4_096 ** 2;
 
-/** Whether a node's word that the task is to blame can be true of what was admitted. */
-const FAILS_BY_ITSELF: Record<TaskKindName, boolean> = { matmul: false, echo: false, wasm: true, inference: true };
+/** Characters of a failure's detail that are kept. */
+const MAX_DETAIL = 1_024;
+
+const FAILURES: Partial<Record<WireFailureCode, FailureCode>> = {
+  [WireFailureCode.FAILURE_CODE_BUSY]: "BUSY",
+  [WireFailureCode.FAILURE_CODE_UNSUPPORTED]: "UNSUPPORTED",
+  [WireFailureCode.FAILURE_CODE_TASK]: "TASK",
+  [WireFailureCode.FAILURE_CODE_CANCELLED]: "CANCELLED",
+};
 
 export interface NodeStreamComponents {
   readonly fleet: Fleet;
@@ -159,8 +166,7 @@ export class NodeStream {
       case "failure":
         return this.#failure(node, frame.value);
       case "draining":
-        node.draining = true;
-        this.#components.fleet.refresh(node);
+        node.drain();
         return undefined;
     }
   }
@@ -206,7 +212,7 @@ export class NodeStream {
     if (runningAssignmentIds.length > MAX_RUNNING) {
       throw new ComputeError("PROTOCOL_VIOLATION", `at most ${MAX_RUNNING} running assignments`);
     }
-    node.load = finite(load);
+    node.report(finite(load));
     if (node.checking > 0 || node.uploading > 0) this.#sayAlive();
     this.#components.leases.reconcile(node, new Set(runningAssignmentIds.map(toHex)));
   }
@@ -218,17 +224,18 @@ export class NodeStream {
     const { leases, uploads } = this.#components;
     leases.advance(run, run.progress);
     if (!run.upload) {
-      const { n } = matmulOf(run.task.spec);
-      if (node.uploading + n * n > MAX_UPLOADING) {
+      const { kind, spec } = run.work;
+      const { maxOutputBytes } = kind.protocol.bounds(spec);
+      if (node.uploading + maxOutputBytes > MAX_UPLOADING) {
         throw new ComputeError(
           "PROTOCOL_VIOLATION",
           `outputs of at most ${MAX_UPLOADING} bytes go ahead of their results`,
         );
       }
-      const upload = await uploads.open(n * n, this.#ended.signal);
+      const upload = await uploads.open(maxOutputBytes, this.#ended.signal);
       // While it waited for memory the assignment may have ended.
       if (this.#run(node, assignmentId) !== run) return upload?.release();
-      run.upload = upload;
+      if (upload) run.receive(upload);
       leases.advance(run, run.progress);
     }
     run.upload?.add(offset, data);
@@ -238,22 +245,7 @@ export class NodeStream {
     const { leases } = this.#components;
     const run = this.#run(node, assignmentId);
     if (!run || run.phase === "checking") return;
-    const said = detail.slice(0, 1_024);
-    // Its write is not waited for: while the store is away the node's other frames are read.
-    const end = (...as: [Ending["state"], string, NodeFault?]) => void leases.end(run, ...as);
-    switch (code) {
-      case FailureCode.FAILURE_CODE_BUSY:
-        return end("declined", said || "BUSY");
-      case FailureCode.FAILURE_CODE_UNSUPPORTED:
-        return end("declined", said || "UNSUPPORTED");
-      case FailureCode.FAILURE_CODE_CANCELLED:
-        return end("cancelled", said || "CANCELLED");
-      case FailureCode.FAILURE_CODE_TASK:
-        if (FAILS_BY_ITSELF[run.task.kind]) return end("failed", said || "TASK");
-        return end("lost", said || "TASK", "failed");
-      default:
-        return end("lost", said || "INTERNAL", "failed");
-    }
+    leases.fail(run, FAILURES[code] ?? "INTERNAL", detail.slice(0, MAX_DETAIL));
   }
 
   /** While a frame's work takes long, the node's heartbeats wait with it: its silence is ours, and it hears of that. */
@@ -273,7 +265,7 @@ export class NodeStream {
   }
 
   #run(node: LiveNode, assignmentId: Uint8Array): ActiveAssignment | undefined {
-    return this.#components.leases.run(toHex(assignmentId), node);
+    return this.#components.leases.find(toHex(assignmentId), node);
   }
 
   #fail(error: unknown): void {
@@ -294,9 +286,7 @@ export class NodeStream {
     this.#ended.abort();
     if (!this.#node) return;
     if (this.#node.link === this.#link) {
-      for (const run of this.#node.runs.values()) {
-        if (run.phase !== "checking") this.#components.leases.dropUpload(run);
-      }
+      for (const run of this.#node.assignments.values()) if (run.phase !== "checking") run.dropUpload();
     }
     this.#components.fleet.leave(this.#node, this.#link);
   }

@@ -10,7 +10,7 @@ import {
 } from "@proof-of-compute/proto/node";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
-import type { CancelReason, NodeLink } from "../../services/fleet/live-node.ts";
+import type { CancelReason, NodeLink } from "../../services/fleet/node-link.ts";
 import type { ResultVerdict } from "../../services/results/verdict.ts";
 import { toServiceError } from "./status.ts";
 

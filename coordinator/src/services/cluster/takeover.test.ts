@@ -32,8 +32,8 @@ test("an assignment whose takeover took the store longer than a lease still find
 
   const { id } = liveAssignment(task)!;
   const { node } = await b.join(offer, [id]);
-  expect(b.leases.run(id, node)).toBeDefined();
-  await b.complete(b.leases.run(id, node)!);
+  expect(b.leases.find(id, node)).toBeDefined();
+  await b.complete(b.leases.find(id, node)!);
   expect((await store.task(task.id))!.state).toBe("verified");
 });
 
@@ -49,13 +49,13 @@ test("an assignment that a node's adoption took after the node had left for good
   store.saveTask = async (change, made) => {
     store.saveTask = saveTask;
     const node = b.fleet.get(offer.nodeId)!;
-    node.draining = true;
+    node.drain();
     b.fleet.leave(node, node.link!);
     return saveTask.call(store, change, made);
   };
   await b.join(offer, [id]);
   const { node } = await b.join(offer, [id]);
-  expect(b.leases.run(id, node)).toBeDefined();
+  expect(b.leases.find(id, node)).toBeDefined();
 });
 
 test("who is found gone during a takeover is taken over from right after it", async () => {

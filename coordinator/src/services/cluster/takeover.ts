@@ -2,12 +2,13 @@ import type { Hex } from "@proof-of-compute/proto";
 import { hasMovedOn } from "../../domain/errors.ts";
 import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import { endAssignment, expire, liveAssignment, type Task, takeOver } from "../../domain/task.ts";
-import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
+import { type CoordinatorKind, type CoordinatorKinds, type KnownSpec, specOf } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import type { Leases } from "../dispatch/leases.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import type { ActiveAssignment, LiveNode } from "../fleet/live-node.ts";
+import type { LiveNode } from "../fleet/live-node.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Peers } from "./peers.ts";
@@ -59,7 +60,10 @@ export class Takeover {
       if (page.length > 0) await peers.look();
       const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
       const won = await Promise.all(
-        orphans.map((task) => (this.#knows(task) ? this.#inherit(task) : this.#close(task))),
+        orphans.map((task) => {
+          const work = this.#workOf(task);
+          return work ? this.#inherit(task, work) : this.#close(task);
+        }),
       );
       taken += won.filter(Boolean).length;
       if (page.length < PAGE) return taken;
@@ -74,15 +78,18 @@ export class Takeover {
   async adopt(node: LiveNode): Promise<void> {
     const { store, leases } = this.#components;
     // What is leased while the store is asked, or is being judged, is not in its answer.
-    const followed = leases.listRunning().filter((run) => run.node === node);
+    const followed = leases.listRunning().filter((assignment) => assignment.node === node);
     const live = new Set<Hex>();
     for (const task of await store.liveTasksOf(node.id)) {
-      if (!this.#knows(task)) continue;
+      const work = this.#workOf(task);
+      if (!work) continue;
       live.add(liveAssignment(task)!.id);
-      await this.#claim(task, node);
+      await this.#claim(task, work, node);
     }
     const still = new Set(leases.listRunning());
-    for (const run of followed) if (still.has(run) && !live.has(run.assignment.id)) this.#drop(run);
+    for (const assignment of followed) {
+      if (still.has(assignment) && !live.has(assignment.id)) this.#drop(assignment);
+    }
   }
 
   /**
@@ -103,10 +110,10 @@ export class Takeover {
     this.#suspects = suspects;
     const live = new Set(stored.map(({ assignmentId }) => assignmentId));
     const still = new Set(leases.listRunning());
-    const lost = followed.filter((run) => still.has(run) && !live.has(run.assignment.id));
+    const lost = followed.filter((assignment) => still.has(assignment) && !live.has(assignment.id));
     // A node that is here keeps what it runs, whoever took it over.
     for (const node of new Set(lost.map(({ node }) => node))) if (node.link) await this.adopt(node);
-    for (const run of lost) if (!run.node.link) this.#drop(run);
+    for (const assignment of lost) if (!assignment.node.link) this.#drop(assignment);
   }
 
   /** Tells nodes to stop what was cancelled at another coordinator. */
@@ -114,27 +121,27 @@ export class Takeover {
     const { store, leases, events } = this.#components;
     if (leases.size === 0) return;
     for (const task of await store.cancellingTasks(this.#self)) {
-      const run = leases.ofTask(task.id);
-      if (!run || run.task.version >= task.version) continue;
-      run.task = task;
-      run.node.link?.cancel(run.assignment.id, "REQUESTED");
+      const assignment = leases.ofTask(task.id);
+      if (!assignment || assignment.task.version >= task.version) continue;
+      assignment.update(task);
+      assignment.node.link?.cancel(assignment.id, "REQUESTED");
       events.publish(task.id);
     }
   }
 
   /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
-  async #claim(task: Task, node: LiveNode): Promise<void> {
+  async #claim(task: Task, work: KnownSpec<CoordinatorKind>, node: LiveNode): Promise<void> {
     const { store, leases, fleet } = this.#components;
     const { id } = liveAssignment(task)!;
     for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
       if (leases.get(id) && isSameOwner(current.owner, this.#self)) return;
-      if (await this.#take(current, () => fleet.expect(node.offer, node))) return;
+      if (await this.#take(current, work, () => fleet.expect(node.offer, node.earned))) return;
       current = await store.task(task.id);
     }
   }
 
-  #knows(task: Task): boolean {
-    return specOf(task, this.#components.kinds) !== undefined;
+  #workOf(task: Task): KnownSpec<CoordinatorKind> | undefined {
+    return specOf(task, this.#components.kinds);
   }
 
   /**
@@ -161,7 +168,7 @@ export class Takeover {
   }
 
   /** Makes a live assignment whose owner is gone this coordinator's, and expects its node here. */
-  async #inherit(task: Task): Promise<boolean> {
+  async #inherit(task: Task, work: KnownSpec<CoordinatorKind>): Promise<boolean> {
     const { fleet, store } = this.#components;
     const live = liveAssignment(task)!;
     const [stored, standing] = await Promise.all([store.node(live.nodeId), store.standing(live.nodeId, live.wallet)]);
@@ -175,27 +182,27 @@ export class Takeover {
       confirmed: stored?.confirmed ?? false,
       runningAssignmentIds: [],
     };
-    return this.#take(task, () => fleet.expect(offer, standing));
+    return this.#take(task, work, () => fleet.expect(offer, standing));
   }
 
   /**
    * One guarded change of owner; false when the task has moved on. The fleet is asked for the node after the write: it
    * may have forgotten one that had no assignment meanwhile.
    */
-  async #take(task: Task, nodeOf: () => LiveNode): Promise<boolean> {
+  async #take(task: Task, work: KnownSpec<CoordinatorKind>, nodeOf: () => LiveNode): Promise<boolean> {
     const { store, leases, metrics, events } = this.#components;
     const taken = takeOver(task, this.#self);
     if (!(await store.saveTask(taken))) return false;
     metrics.takenOver.inc();
     const known = leases.get(liveAssignment(taken)!.id);
-    if (known) known.task = taken;
-    else leases.open(taken, nodeOf(), "running");
+    if (known) known.update(taken);
+    else leases.open(taken, work, nodeOf(), "running");
     events.publish(task.id);
     return true;
   }
 
-  #drop(run: ActiveAssignment): void {
-    run.node.link?.cancel(run.assignment.id, "LEASE_LOST");
-    this.#components.leases.forget(run);
+  #drop(assignment: ActiveAssignment): void {
+    assignment.node.link?.cancel(assignment.id, "LEASE_LOST");
+    this.#components.leases.forget(assignment);
   }
 }

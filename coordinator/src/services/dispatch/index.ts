@@ -65,6 +65,7 @@ export class DispatchServices {
 
   async stop(): Promise<void> {
     this.scheduler.stop();
+    this.leases.stop();
     await this.fleet.stop();
   }
 

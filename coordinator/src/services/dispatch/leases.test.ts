@@ -17,14 +17,14 @@ test("a pause shorter than a lease costs no work: what came meanwhile is read be
   const { node, link } = await a.join(anOffer());
   const task = await a.submit(ALICE);
   const { id } = liveAssignment(task)!;
-  expect(a.leases.run(id, node)!.phase).toBe("sent");
+  expect(a.leases.find(id, node)!.phase).toBe("sent");
 
   // The process stood still: its timers are late, and run before its sockets are read.
   a.clock.stall(LEASE_MS - 1_000);
   await settle();
   expect(link.cancelled).toEqual([]);
   expect(await store.task(task.id)).toMatchObject({ state: "running" });
-  expect(node.faults).toBe(0);
+  expect(node.earned.faults).toBe(0);
 });
 
 test("an assignment that its node does not answer goes to another after two heartbeats", async () => {
@@ -35,5 +35,5 @@ test("an assignment that its node does not answer goes to another after two hear
   await a.clock.run(3 * HEARTBEAT_MS, 500);
   await live(1_000, a);
   expect(link.cancelled).toEqual([{ id: liveAssignment(task)!.id, reason: "LEASE_LOST" }]);
-  expect(node.faults).toBe(1);
+  expect(node.earned.faults).toBe(1);
 });

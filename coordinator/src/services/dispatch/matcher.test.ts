@@ -11,7 +11,7 @@ test("of tasks that no node can do the nodes are searched for one, whoever wants
   const [a] = all as [TestCoordinator];
   for (let count = 0; count < 100; count++) await a.submit(ALICE);
   for (let count = 10; count < 100; count++) await a.submit(`0x${count}`.padEnd(42, "0") as Address);
-  const pick = vi.spyOn(a.fleet, "pick");
+  const pick = vi.spyOn(a.fleet, "find");
   await a.join(anOffer(SLOW));
   expect(pick).toHaveBeenCalledTimes(1);
   // A faster one that comes is found room for at once.

@@ -8,8 +8,10 @@ import type { Store } from "../../ports/store.ts";
 import { newId } from "../../util/ids.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import type { Fleet } from "../fleet/fleet.ts";
-import { type ActiveAssignment, isFastEnough, type LiveNode, type Offer } from "../fleet/live-node.ts";
+import type { LiveNode } from "../fleet/live-node.ts";
+import { isFastEnough, type Offer } from "../fleet/offer.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Leases } from "./leases.ts";
 import { Queue } from "./queue.ts";
@@ -157,14 +159,14 @@ export class Matcher {
     if (askers.some((asker) => fastest.has(asker) && beyond(fastest.get(asker)))) return undefined;
     const seen = { all: 0, allowed: 0 };
     const fits = ({ offer }: LiveNode) => {
-      if (!offer.kinds.includes(task.kind)) return false;
       const speed = offer.unitsPerSecond ?? Infinity;
       seen.all = Math.max(seen.all, speed);
       if (!this.#init.allowSelfTasks && offer.wallet === task.requester) return false;
       seen.allowed = Math.max(seen.allowed, speed);
       return isFastEnough(offer, units, left);
     };
-    const node = this.#components.fleet.pick(fits, tried, tiny ? this.#bundling : undefined);
+    const preferred = tiny ? this.#bundling : undefined;
+    const node = this.#components.fleet.find({ kind: task.kind, fits, tried, preferred });
     if (!node) fastest.set(askers[0], seen.all).set(askers[1], seen.allowed);
     if (tiny && node) {
       if (!this.#bundling) setImmediate(() => (this.#bundling = undefined));
@@ -177,7 +179,8 @@ export class Matcher {
   reserve(node: LiveNode, queued: Task): ActiveAssignment {
     const { leases, clock, peers } = this.#components;
     const assignment = { id: newId(), nodeId: node.id, wallet: node.offer.wallet, assignedAt: clock.now() };
-    return leases.open(assign(queued, assignment, peers.self), node, "reserved");
+    const work = specOf(queued, this.#components.kinds)!;
+    return leases.open(assign(queued, assignment, peers.self), work, node, "reserved");
   }
 
   get #deals(): boolean {

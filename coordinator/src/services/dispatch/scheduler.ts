@@ -172,7 +172,7 @@ export class Scheduler {
     const task = await leases.update(taskId, (current) => cancel(current, clock.now()));
     if (task.state !== "cancelling") return task;
     const run = leases.ofTask(taskId);
-    run?.node.link?.cancel(run.assignment.id, "REQUESTED");
+    run?.node.link?.cancel(run.id, "REQUESTED");
     const address = task.owner && peers.addressOf(task.owner);
     if (address !== undefined) link.nudge(address, { tasks: [taskId] });
     return task;
@@ -286,7 +286,7 @@ export class Scheduler {
           throw error;
         }
         if (run) {
-          run.node.link?.cancel(run.assignment.id, "DEADLINE");
+          run.node.link?.cancel(run.id, "DEADLINE");
           leases.forget(run);
         }
       }

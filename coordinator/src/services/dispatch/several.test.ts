@@ -67,7 +67,7 @@ test("a coordinator that was paused: what was ended meanwhile is refused, and wh
   // Whether it compares first, or hears that it was missed.
   await a.takeover.reconcile();
   expect((await store.task(kept.id))!.owner).toEqual(a.peers.self);
-  expect(link.cancelled).toEqual([{ id: staleRun.assignment.id, reason: "LEASE_LOST" }]);
+  expect(link.cancelled).toEqual([{ id: staleRun.id, reason: "LEASE_LOST" }]);
   await a.takeover.adopt(node);
   await a.complete(keptRun);
   expect((await store.task(kept.id))!.state).toBe("verified");
@@ -86,7 +86,7 @@ test("a right result of a coordinator that was taken for dead is not lost", asyn
   expect((await store.task(task.id))!.state).toBe("verified");
   await live(2 * LEASE_MS, b);
   expect([a.leases.size, b.leases.size]).toEqual([0, 0]);
-  expect((await store.standing(run.node.id, run.assignment.wallet))?.faults ?? 0).toBe(0);
+  expect((await store.standing(run.node.id, run.wallet))?.faults ?? 0).toBe(0);
 });
 
 test("a coordinator that has just come is not robbed by one that has not seen it yet", async () => {
@@ -175,7 +175,7 @@ test("a task is cancelled at any coordinator, and its node hears of it", async (
   const run = a.leases.ofTask(task.id)!;
   expect((await b.scheduler.cancel(task.id)).state).toBe("cancelling");
   await settle();
-  expect(link.cancelled).toEqual([{ id: run.assignment.id, reason: "REQUESTED" }]);
+  expect(link.cancelled).toEqual([{ id: run.id, reason: "REQUESTED" }]);
   await a.leases.end(run, "cancelled", "CANCELLED");
   expect(await store.task(task.id)).toMatchObject({ state: "cancelled" });
 });
@@ -189,7 +189,7 @@ test("of two requesters the one with a hundred times the queue leaves the other 
   const done = { alice: 0, bob: 0 };
   while (done.bob < 20) {
     for (const [index, { node }] of nodes.entries()) {
-      for (const run of [...node.runs.values()].slice(0, 1)) {
+      for (const run of [...node.assignments.values()].slice(0, 1)) {
         await all[index]!.complete(run);
         done[run.task.requester === ALICE ? "alice" : "bob"]++;
       }

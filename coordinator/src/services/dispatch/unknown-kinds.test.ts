@@ -154,5 +154,5 @@ test("an assignment that survived at a coordinator without its kind goes on at o
   await newer.start();
   expect(await store.task(task.id)).toMatchObject({ state: "running", owner: newer.peers.self });
   const { node, link } = await newer.join(offer, [id]);
-  expect([newer.leases.run(id, node)?.phase, link.cancelled]).toEqual(["running", []]);
+  expect([newer.leases.find(id, node)?.phase, link.cancelled]).toEqual(["running", []]);
 });

@@ -1,7 +1,7 @@
 import type { Address } from "@proof-of-compute/proto";
 import type { Task } from "../../domain/task.ts";
 import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
-import { isFastEnough, type Offer } from "../fleet/live-node.ts";
+import { isFastEnough, type Offer } from "../fleet/offer.ts";
 
 /** What a reason is made of. */
 export interface Situation {

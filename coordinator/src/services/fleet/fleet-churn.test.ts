@@ -1,6 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { toHex } from "@proof-of-compute/proto";
-import { aLink, anOffer } from "@proof-of-compute/tests/support/fleet";
+import { aLink, anOffer, begin } from "@proof-of-compute/tests/support/fleet";
 import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import fc from "fast-check";
 import { pino } from "pino";
@@ -8,7 +6,9 @@ import { expect, test } from "vitest";
 import { MemoryStore } from "../../adapters/memory/store.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
-import type { ActiveAssignment, LiveNode, NodeLink, Offer } from "./live-node.ts";
+import type { LiveNode } from "./live-node.ts";
+import type { NodeLink } from "./node-link.ts";
+import type { Offer } from "./offer.ts";
 
 const NODES = 5;
 const HEARTBEAT_MS = 5_000;
@@ -18,7 +18,7 @@ const OFFERS = Array.from({ length: NODES }, (_, index): Offer => anOffer({ slot
 
 const which = fc.nat(NODES - 1);
 type Step =
-  | { readonly do: "join" | "assign" | "heard"; readonly which: number }
+  | { readonly do: "join" | "assign" | "check" | "heard"; readonly which: number }
   | { readonly do: "leave"; readonly which: number; readonly stale: boolean }
   | { readonly do: "end"; readonly which: number; readonly how: "valid" | "lost" | "rejected" }
   | { readonly do: "wait"; readonly ms: number };
@@ -32,6 +32,7 @@ const action: fc.Arbitrary<Step> = fc.oneof(
     which,
     how: fc.constantFrom("valid" as const, "lost" as const, "rejected" as const),
   }),
+  fc.record({ do: fc.constant("check" as const), which }),
   fc.record({ do: fc.constant("heard" as const), which }),
   fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1_000, HEARTBEAT_MS, 20_000, 2 * LEASE_MS) }),
 );
@@ -52,7 +53,7 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
           maxNodes: NODES,
         },
       );
-      fleet.start({ onCapacity: () => {}, onJoined: () => {}, onOffline: (node) => node.runs.clear() });
+      fleet.start({ onCapacity: () => {}, onJoined: () => {}, onOffline: endAll });
       const links = OFFERS.map((): NodeLink[] => []);
       for (const step of actions) {
         if (step.do === "wait") {
@@ -68,23 +69,20 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
             act(step, node, links[step.which]!);
           }
         }
-        expectConsistent(fleet, clock);
+        expectConsistent(fleet);
       }
       await fleet.stop();
 
       function act(step: Step, node: LiveNode, own: NodeLink[]): void {
         if (step.do === "leave") fleet.leave(node, step.stale ? own[0]! : own.at(-1)!);
         if (step.do === "heard" && node.link) fleet.heard(node);
-        if (step.do === "assign" && node.capacity > 0) {
-          const id = toHex(randomBytes(16));
-          node.runs.set(id, {} as ActiveAssignment);
-          fleet.refresh(node);
-        }
-        if (step.do === "end" && node.runs.size > 0) {
-          node.runs.delete(node.runs.keys().next().value!);
+        if (step.do === "assign" && node.capacity > 0) begin(node);
+        const assignments = [...node.assignments.values()];
+        if (step.do === "check") assignments.find(({ phase }) => phase === "running")?.toChecking();
+        if (step.do === "end" && assignments.length > 0) {
+          assignments[0]!.end();
           if (step.how === "valid") fleet.credit(node);
           else fleet.blame(node, step.how);
-          fleet.refresh(node);
         }
       }
     }),
@@ -92,19 +90,24 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
   );
 });
 
-function expectConsistent(fleet: Fleet, clock: ManualClock): void {
+function endAll(node: LiveNode): void {
+  for (const assignment of [...node.assignments.values()]) assignment.end();
+}
+
+function expectConsistent(fleet: Fleet): void {
   const nodes = OFFERS.flatMap(({ nodeId }) => fleet.get(nodeId) ?? []);
-  // A pause that is over ends with the next sweep: until then such a node may be in or out.
-  const isSure = ({ pausedUntil }: LiveNode) => pausedUntil === 0 || pausedUntil > clock.monotonic();
-  const open = nodes.filter((node) => node.capacity > 0 && node.pausedUntil === 0);
-  if (nodes.every(isSure)) expect(fleet.freeCapacity(1_000)).toBe(open.reduce((sum, node) => sum + node.capacity, 0));
+  const open = nodes.filter(({ capacity }) => capacity > 0);
+  expect(fleet.freeCapacity(1_000)).toBe(open.reduce((sum, node) => sum + node.capacity, 0));
   // Every one of them can be picked, and nobody else.
-  for (const node of nodes.filter(isSure)) {
-    expect(fleet.pick((other) => other === node, new Set()) === node).toBe(open.includes(node));
+  for (const node of nodes) {
+    const query = { kind: "matmul", tried: new Set<never>(), fits: (other: LiveNode) => other === node } as const;
+    expect(fleet.find(query) === node).toBe(open.includes(node));
   }
   for (const node of nodes) {
-    expect(node.cap).toBeLessThanOrEqual(2 * node.offer.slots);
-    expect(node.runs.size).toBeLessThanOrEqual(2 * node.offer.slots);
-    if (node.link === null) expect(node.capacity).toBe(0);
+    expect(node.earned.cap).toBeLessThanOrEqual(2 * node.offer.slots);
+    expect(node.assignments.size).toBeLessThanOrEqual(2 * node.offer.slots);
+    expect(node.assignments.size - node.checking).toBeLessThanOrEqual(node.offer.slots);
+    expect(node.checking).toBe([...node.assignments.values()].filter(({ phase }) => phase === "checking").length);
+    if (node.link === null || node.pausedUntil !== undefined) expect(node.capacity).toBe(0);
   }
 }

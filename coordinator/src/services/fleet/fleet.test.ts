@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { aLink, anOffer } from "@proof-of-compute/tests/support/fleet";
+import { aLink, anOffer, begin } from "@proof-of-compute/tests/support/fleet";
 import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -9,7 +9,6 @@ import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
-import type { ActiveAssignment } from "./live-node.ts";
 
 const LEASE_MS = 30_000;
 const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
@@ -37,6 +36,9 @@ function newFleet(self: Owner = SELF): { fleet: Fleet; rooms: () => number } {
   fleet.start({ onCapacity: () => rooms++, onJoined: () => {}, onOffline: () => {} });
   return { fleet, rooms: () => rooms };
 }
+
+/** A node that may be given a task of any requester. */
+const found = (fleet: Fleet) => fleet.find({ kind: "matmul", tried: new Set(), fits: () => true });
 
 test("nodes that an earlier run left online are suspect until they come back, and offline if they do not", async () => {
   const [stays, leaves] = [anOffer(), anOffer()];
@@ -77,9 +79,9 @@ test("a node has no room before its session was announced", async () => {
   const { fleet, rooms } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
   await clock.run(5_000);
-  expect([node.capacity, rooms(), fleet.pick(() => true, new Set())]).toEqual([0, 0, undefined]);
+  expect([node.capacity, rooms(), found(fleet)]).toEqual([0, 0, undefined]);
   fleet.announce(node);
-  expect([node.capacity, rooms(), fleet.pick(() => true, new Set())]).toEqual([1, 1, node]);
+  expect([node.capacity, rooms(), found(fleet)]).toEqual([1, 1, node]);
   // A second session of the same node starts without room as well.
   await fleet.join(node.offer, aLink());
   expect(node.capacity).toBe(0);
@@ -92,7 +94,7 @@ test("a node that said that it leaves is offline at once, one that was lost is w
   for (const each of [leaves, lost]) {
     const own = aLink();
     const node = await fleet.join(each, own);
-    node.draining = each === leaves;
+    if (each === leaves) node.drain();
     fleet.leave(node, own);
   }
   await fleet.stop();
@@ -120,17 +122,17 @@ test("a node that says that it failed pauses, twice as long each time, until a r
   const { fleet } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
   fleet.announce(node);
-  const pause = () => node.pausedUntil - clock.monotonic();
+  const pause = () => node.pausedUntil! - clock.monotonic();
   for (const seconds of [2, 4, 8]) {
     fleet.blame(node, "failed");
-    expect([pause(), fleet.pick(() => true, new Set())]).toEqual([seconds * 1_000, undefined]);
+    expect([pause(), found(fleet)]).toEqual([seconds * 1_000, undefined]);
   }
   fleet.credit(node);
   fleet.blame(node, "failed");
   expect(pause()).toBe(2_000);
   // A lost lease is no word of its own: the node may not have noticed.
   fleet.blame(node, "lost");
-  expect([pause(), node.faults, node.cap]).toEqual([2_000, 5, 1]);
+  expect([pause(), node.earned]).toEqual([2_000, { cap: 1, valid: 1, faults: 5 }]);
   await fleet.stop();
 });
 
@@ -146,7 +148,7 @@ test("only sessions and nodes that still hold work take up room, however many ca
   for (let i = 0; i < 19; i++) await passBy();
   for (let i = 0; i < 9; i++) await fleet.join(anOffer(), aLink());
   const works = await passBy();
-  works.runs.set("0x01", {} as ActiveAssignment);
+  begin(works);
   await expect(fleet.join(anOffer(), aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
   await expect(fleet.join(gone.offer, aLink())).rejects.toMatchObject({ code: "RATE_LIMITED" });
   expect(await fleet.join(works.offer, aLink())).toBe(works);

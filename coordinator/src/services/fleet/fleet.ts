@@ -4,23 +4,21 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Store } from "../../ports/store.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
+import { Coalescer } from "../../util/coalescer.ts";
 import type { Metrics } from "../metrics.ts";
-import { LiveNode, type NodeFault, type NodeLink, type Offer } from "./live-node.ts";
+import { CapacityIndex, type NodeQuery } from "./capacity-index.ts";
+import { SUSPECT_AFTER } from "./limits.ts";
+import { LiveNode, type NodeFault } from "./live-node.ts";
+import type { NodeLink } from "./node-link.ts";
 import { NodeRecords } from "./node-records.ts";
-
-/** Missed heartbeats after which a node is suspect. */
-const SUSPECT_AFTER = 2.5;
-/** Longest pause after wrong results and failures. */
-const MAX_PAUSE_MS = 300_000;
-/** Random nodes that are looked at before all of them are. */
-const PROBES = 6;
+import type { Offer } from "./offer.ts";
 
 export interface FleetComponents {
-  readonly store: Store;
+  readonly store: Pick<NodeStore, "joinNode" | "saveNode" | "saveLastSeen" | "saveStandings" | "standing" | "nodes">;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, "nodes">;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -33,13 +31,12 @@ export interface FleetInit {
   readonly maxNodes: number;
 }
 
-/** Who listens: the scheduler. */
 export interface FleetListener {
-  /** The node has room for work. */
+  /** A node may be given more work than before. */
   onCapacity(): void;
   /** A session began; `running` are the assignments that the node says it still has. */
   onJoined(node: LiveNode, running: readonly Hex[]): void;
-  /** The grace is over; its leases are lost. */
+  /** The grace of a node without a sign of life is over; its leases are lost. */
   onOffline(node: LiveNode): void;
 }
 
@@ -51,13 +48,12 @@ export class Fleet {
   readonly #components: FleetComponents;
   readonly #init: FleetInit;
   readonly #nodes = new Map<Hex, LiveNode>();
-  /** Nodes with room; a list for random choice, kept without holes. */
-  readonly #roomy: LiveNode[] = [];
+  readonly #index = new CapacityIndex();
   readonly #records: NodeRecords;
+  readonly #flush = new Coalescer(() => this.#flushRecords());
   #listener: FleetListener | undefined;
   #stopSweep: (() => void) | undefined;
   #sweptAt = 0;
-  #flushing: Promise<void> | undefined;
 
   constructor(components: FleetComponents, init: FleetInit) {
     this.#components = components;
@@ -75,19 +71,16 @@ export class Fleet {
   async stop(): Promise<void> {
     this.#stopSweep?.();
     this.#stopSweep = undefined;
-    await this.#flush();
+    await this.#flush.request();
   }
 
-  /** Makes room for a node whose lease was taken over; it has the lease time to come here. */
-  expect(offer: Offer, standing: Pick<Standing, "valid" | "faults"> | null): LiveNode {
+  /** Keeps a node in mind whose lease was taken over; it has the lease time to come here. */
+  expect(offer: Offer, earned: Pick<Standing, "cap" | "valid" | "faults"> | null): LiveNode {
     const known = this.#nodes.get(offer.nodeId);
     if (known) return known;
-    const node = new LiveNode(offer.nodeId, offer);
-    node.valid = standing?.valid ?? 0;
-    node.faults = standing?.faults ?? 0;
-    node.heardAt = this.#components.clock.monotonic();
-    node.lastSeen = this.#components.clock.now();
-    this.#nodes.set(offer.nodeId, node);
+    const node = this.#add(offer);
+    node.restore(earned);
+    this.#hear(node);
     return node;
   }
 
@@ -97,7 +90,7 @@ export class Fleet {
    */
   async recover(): Promise<void> {
     const { store } = this.#components;
-    for await (const nodes of this.#records.left("online")) {
+    for await (const nodes of this.#records.listPrevious("online")) {
       await Promise.all(nodes.map((node) => store.saveNode({ ...node, status: "suspect" })));
     }
   }
@@ -110,20 +103,8 @@ export class Fleet {
       throw new ComputeError("RATE_LIMITED", `this coordinator serves ${this.#init.maxNodes} nodes already`);
     }
     const standing = await this.#records.standing(offer.nodeId, offer.wallet);
-    let node = this.#nodes.get(offer.nodeId);
-    if (!node) {
-      node = new LiveNode(offer.nodeId, offer);
-      this.#nodes.set(offer.nodeId, node);
-    }
-    const older = node.link;
-    node.offer = offer;
-    node.cap = Math.min(standing?.cap ?? 1, 2 * offer.slots);
-    node.valid = standing?.valid ?? 0;
-    node.faults = standing?.faults ?? 0;
-    node.draining = false;
-    node.welcomed = false;
-    node.unknown = new Set();
-    node.link = link;
+    const node = this.#nodes.get(offer.nodeId) ?? this.#add(offer);
+    const older = node.connect(offer, link, standing);
     older?.close(new ComputeError("SESSION_REPLACED"));
     this.heard(node);
     this.#show(node, "online");
@@ -139,94 +120,49 @@ export class Fleet {
     return node;
   }
 
-  /** Tells the scheduler of a session that was welcomed. */
+  /** Tells the listener of a session that was welcomed. */
   announce(node: LiveNode): void {
     this.#listener?.onJoined(node, node.offer.runningAssignmentIds);
-    node.welcomed = true;
-    this.refresh(node);
+    node.welcome();
   }
 
   /** The stream of `link` ended; leases hold for the lease time. */
   leave(node: LiveNode, link: NodeLink): void {
     if (node.link !== link) return;
-    node.link = null;
-    this.refresh(node);
+    node.disconnect();
     this.#components.logger.info({ nodeId: node.id, session: link.sessionId }, "node left");
-    // It said that it leaves and holds nothing: there is nothing to wait for.
-    if (node.draining && node.runs.size === 0) this.#drop(node);
+    // A node that said that it leaves, and holds nothing, is not waited for.
+    if (node.isDraining && node.assignments.size === 0) this.#drop(node);
     else this.#changeStatus(node, "suspect");
   }
 
   /** A frame arrived on the live session. */
   heard(node: LiveNode): void {
-    node.heardAt = this.#components.clock.monotonic();
-    node.lastSeen = this.#components.clock.now();
+    this.#hear(node);
     this.#records.seen(node);
     if (node.status === "suspect" && node.link !== null) this.#changeStatus(node, "online");
   }
 
-  /** Looks at a node's room again after anything that may have changed it. */
-  refresh(node: LiveNode): void {
-    const roomy = node.capacity > 0 && node.pausedUntil <= this.#components.clock.monotonic();
-    if (roomy && node.roomIndex < 0) {
-      node.roomIndex = this.#roomy.push(node) - 1;
-    } else if (!roomy && node.roomIndex >= 0) {
-      const last = this.#roomy.pop()!;
-      if (last !== node) {
-        this.#roomy[node.roomIndex] = last;
-        last.roomIndex = node.roomIndex;
-      }
-      node.roomIndex = -1;
-    }
-    if (roomy) this.#listener?.onCapacity();
+  /** A node with capacity for a kind that fits; see {@link NodeQuery}. */
+  find(query: NodeQuery): LiveNode | undefined {
+    return this.#index.find(query, this.#components.random);
   }
 
-  /**
-   * A node with room that fits: `preferred` when it is one, else the freer of two random ones, so that no node gets
-   * everything; one that tried before only when no other fits.
-   */
-  pick(fits: (node: LiveNode) => boolean, tried: ReadonlySet<Hex>, preferred?: LiveNode): LiveNode | undefined {
-    if (preferred && preferred.roomIndex >= 0 && !tried.has(preferred.id) && fits(preferred)) return preferred;
-    const roomy = this.#roomy;
-    let best: LiveNode | undefined;
-    for (let probe = 0, found = 0; probe < PROBES && found < 2 && roomy.length > 0; probe++) {
-      const node = roomy[Math.floor(this.#components.random() * roomy.length)]!;
-      if (tried.has(node.id) || !fits(node)) continue;
-      found++;
-      if (best === undefined || node.runs.size / node.offer.slots < best.runs.size / best.offer.slots) best = node;
-    }
-    return best ?? roomy.find((node) => !tried.has(node.id) && fits(node)) ?? roomy.find(fits);
-  }
-
-  /** Room of the whole fleet, at most `limit`. */
+  /** Assignments that the nodes may be given together, at most `limit`. */
   freeCapacity(limit: number): number {
-    let sum = 0;
-    for (const node of this.#roomy) {
-      sum += node.capacity;
-      if (sum >= limit) return limit;
-    }
-    return sum;
+    return this.#index.free(limit);
   }
 
-  /** A checked result: the cap doubles. */
+  /** A checked result. */
   credit(node: LiveNode): void {
-    node.valid++;
-    node.failedInARow = 0;
-    node.cap = Math.min(node.cap * 2, 2 * node.offer.slots);
+    node.credit();
     this.#records.earned(node);
   }
 
-  /** A fault of the node: its cap is 1 again, and after wrong results and failures it pauses, twice as long each time. */
+  /** A fault of the node. */
   blame(node: LiveNode, fault: NodeFault): void {
-    node.faults++;
-    node.cap = 1;
-    if (fault !== "lost") {
-      node.failedInARow++;
-      const pause = Math.min(MAX_PAUSE_MS, 1_000 * 2 ** Math.min(node.failedInARow, 20));
-      node.pausedUntil = this.#components.clock.monotonic() + pause;
-    }
+    node.blame(fault, this.#components.clock.monotonic());
     this.#records.earned(node);
-    this.refresh(node);
   }
 
   /** Others may have taken this coordinator for dead, and its nodes for offline: every state is stored again. */
@@ -256,15 +192,16 @@ export class Fleet {
   /** What a live node holds and may hold. */
   live(nodeId: Hex): { freeSlots: number; running: number; cap: number; load: number } | undefined {
     const node = this.#nodes.get(nodeId);
-    return node && { freeSlots: node.capacity, running: node.runs.size, cap: node.cap, load: node.load };
+    if (!node) return undefined;
+    return { freeSlots: node.capacity, running: node.assignments.size, cap: node.earned.cap, load: node.load };
   }
 
-  /** Wallets of the nodes that could be given work, for reasons of waiting. */
+  /** What the nodes with a session offer, for reasons of waiting. */
   *wallets(): Iterable<Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">> {
     for (const node of this.online()) yield node.offer;
   }
 
-  /** The offline sweep. A sweep that comes late itself (a stalled process) grants nodes the same delay. */
+  /** Finds silent nodes. A sweep that comes late itself (a stalled process) grants nodes the same delay. */
   sweep(): void {
     const { clock } = this.#components;
     const { heartbeatMs, leaseMs } = this.#init;
@@ -272,30 +209,40 @@ export class Fleet {
     const late = Math.max(0, now - this.#sweptAt - heartbeatMs / 2);
     this.#sweptAt = now;
     for (const node of this.#nodes.values()) {
-      node.heardAt = Math.min(now, node.heardAt + late);
+      node.forgive(late, now);
       const silent = now - node.heardAt;
       const grace = node.link === null ? leaseMs : SUSPECT_AFTER * heartbeatMs + leaseMs;
       if (silent > grace) this.#drop(node);
       else if (silent > SUSPECT_AFTER * heartbeatMs && node.status === "online") this.#changeStatus(node, "suspect");
-      else if (node.pausedUntil > 0 && node.pausedUntil <= now) {
-        node.pausedUntil = 0;
-        this.refresh(node);
-      }
+      else node.endPause(now);
     }
-    void this.#flush();
+    void this.#flush.request();
   }
 
-  /** It is kept in mind as long as a result of it is being judged or an end of its work written. */
+  #add(offer: Offer): LiveNode {
+    const node = new LiveNode(offer, (changed, grew) => {
+      this.#index.update(changed);
+      if (grew && changed.capacity > 0) this.#listener?.onCapacity();
+    });
+    this.#nodes.set(node.id, node);
+    return node;
+  }
+
+  #hear(node: LiveNode): void {
+    const { clock } = this.#components;
+    node.hear(clock.monotonic(), clock.now());
+  }
+
+  /** Keeps a node in mind as long as a result of it is being checked or an end of its work is being written. */
   #drop(node: LiveNode): void {
     if (node.status !== "offline") {
       node.link?.close(new ComputeError("UNAVAILABLE", "no heartbeat came; dial again"));
-      node.link = null;
-      this.refresh(node);
+      node.disconnect();
       this.#components.logger.info({ nodeId: node.id }, "node offline");
       this.#changeStatus(node, "offline");
       this.#listener?.onOffline(node);
     }
-    if (node.runs.size === 0) this.#nodes.delete(node.id);
+    if (node.assignments.size === 0) this.#nodes.delete(node.id);
   }
 
   #changeStatus(node: LiveNode, status: NodeStatus): void {
@@ -304,8 +251,7 @@ export class Fleet {
   }
 
   #show(node: LiveNode, status: NodeStatus): void {
-    node.status = status;
-    this.refresh(node);
+    node.setStatus(status);
     const { online, suspect } = this.counts();
     this.#components.metrics.nodes.set({ status: "online" }, online);
     this.#components.metrics.nodes.set({ status: "suspect" }, suspect);
@@ -319,28 +265,21 @@ export class Fleet {
     return held >= maxNodes;
   }
 
-  async #flush(): Promise<void> {
-    if (this.#flushing) await this.#flushing;
-    const flush = async () => {
-      for (const id of await this.#records.flush()) this.#yield(id);
-    };
-    this.#flushing = flush().finally(() => {
-      this.#flushing = undefined;
-    });
-    await this.#flushing;
+  async #flushRecords(): Promise<void> {
+    for (const id of await this.#records.flush()) this.#yield(id);
   }
 
   /** The node has a newer session with another coordinator. */
   #yield(nodeId: Hex): void {
     const node = this.#nodes.get(nodeId);
     const link = node?.link;
-    if (!node?.welcomed || !link) return;
+    if (!node?.isWelcomed || !link) return;
     link.close(new ComputeError("SESSION_REPLACED"));
     this.leave(node, link);
   }
 }
 
-/** Whether it takes up room: it has a session, or work to come back with. Who only passed by takes none. */
-function isHeld({ link, runs }: LiveNode): boolean {
-  return link !== null || runs.size > 0;
+/** Whether it counts towards the limit of nodes: it has a session, or work to come back with. */
+function isHeld({ link, assignments }: LiveNode): boolean {
+  return link !== null || assignments.size > 0;
 }

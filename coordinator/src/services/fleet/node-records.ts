@@ -2,21 +2,19 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
-import type { Store } from "../../ports/store.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
 import { logFailure } from "../../util/log-failure.ts";
+import { NODE_PAGE } from "./limits.ts";
 import type { LiveNode } from "./live-node.ts";
 
-/** Nodes read at once. */
-const PAGE = 500;
-
 export interface NodeRecordsComponents {
-  readonly store: Pick<Store, "saveNode" | "saveLastSeen" | "saveStandings" | "standing" | "nodes">;
+  readonly store: Pick<NodeStore, "saveNode" | "saveLastSeen" | "saveStandings" | "standing" | "nodes">;
   readonly logger: Logger;
 }
 
 /**
- * What the store knows of the nodes here: changes of state at once, times of last contact and what was earned in one
- * write every few seconds. What the store does not take is tried again.
+ * Tells the store of the nodes here: changes of state at once, times of last contact and standings in one write every few
+ * seconds. What the store refuses is written again.
  */
 export class NodeRecords {
   readonly #components: NodeRecordsComponents;
@@ -24,7 +22,7 @@ export class NodeRecords {
   readonly #seen = new Set<LiveNode>();
   /** By node and wallet. */
   readonly #standings = new Map<string, Standing>();
-  /** Their state is not stored as it is here. */
+  /** Nodes whose state is not stored as it is here. */
   readonly #changed = new Set<LiveNode>();
 
   constructor(components: NodeRecordsComponents, { self }: { readonly self: Owner }) {
@@ -32,32 +30,32 @@ export class NodeRecords {
     this.#self = self;
   }
 
-  /** A frame of it came. */
+  /** A frame of the node arrived. */
   seen(node: LiveNode): void {
     this.#seen.add(node);
   }
 
-  /** Its cap or its counts changed. */
-  earned({ id: nodeId, offer: { wallet }, cap, valid, faults }: LiveNode): void {
-    this.#standings.set(`${nodeId}/${wallet}`, { nodeId, wallet, cap, valid, faults });
+  /** The node's cap or counts changed. */
+  earned({ id: nodeId, offer: { wallet }, earned }: LiveNode): void {
+    this.#standings.set(`${nodeId}/${wallet}`, { nodeId, wallet, ...earned });
   }
 
-  /** Their state changed, or may be another in the store. */
+  /** The nodes' state changed, or may differ in the store. */
   changed(nodes: Iterable<LiveNode>): void {
     for (const node of nodes) this.#changed.add(node);
     void this.#saveChanged();
   }
 
-  /** What a pair of node and wallet has earned, what is not stored yet included. */
+  /** What a pair of node and wallet has earned, including what is not stored yet. */
   async standing(nodeId: Hex, wallet: Address): Promise<Standing | null> {
     return this.#standings.get(`${nodeId}/${wallet}`) ?? (await this.#components.store.standing(nodeId, wallet));
   }
 
-  /** What an earlier run of this coordinator left in a state, page by page. */
-  async *left(status: NodeStatus): AsyncIterable<readonly Node[]> {
+  /** Nodes that an earlier run of this coordinator left in a state, page by page. */
+  async *listPrevious(status: NodeStatus): AsyncIterable<readonly Node[]> {
     const { coordinatorId } = this.#self;
     for (let cursor: string | undefined; ; ) {
-      const query = { status, coordinatorId, limit: PAGE, ...(cursor !== undefined && { cursor }) };
+      const query = { status, coordinatorId, limit: NODE_PAGE, ...(cursor !== undefined && { cursor }) };
       const page = await this.#components.store.nodes(query);
       yield page.items;
       cursor = page.cursor;
@@ -65,7 +63,7 @@ export class NodeRecords {
     }
   }
 
-  /** Stores what is not stored yet. Returns the nodes that another coordinator holds by now. */
+  /** Stores everything that is not stored yet. Returns the nodes that another coordinator holds by now. */
   async flush(): Promise<readonly Hex[]> {
     const { store, logger } = this.#components;
     await this.#saveChanged();
@@ -74,15 +72,15 @@ export class NodeRecords {
       if (standings.length > 0) await store.saveStandings(standings.map(([, standing]) => standing));
       for (const [key, standing] of standings) if (this.#standings.get(key) === standing) this.#standings.delete(key);
     } catch (error) {
-      logFailure(logger, error, "what nodes earned was not stored; trying again");
+      logFailure(logger, error, "standings not stored; trying again");
     }
-    // One whose session is still being opened is stored by that.
-    const seen = [...this.#seen].filter(({ welcomed }) => welcomed).map(({ id, lastSeen }) => ({ id, lastSeen }));
+    // Opening a session stores its node.
+    const seen = [...this.#seen].filter(({ isWelcomed }) => isWelcomed).map(({ id, lastSeen }) => ({ id, lastSeen }));
     this.#seen.clear();
     try {
       return seen.length > 0 ? await store.saveLastSeen(this.#self, seen) : [];
     } catch (error) {
-      logFailure(logger, error, "when nodes were heard last was not stored");
+      logFailure(logger, error, "times of last contact not stored");
       return [];
     }
   }
@@ -93,7 +91,7 @@ export class NodeRecords {
     this.#changed.clear();
     const save = async (node: LiveNode) => {
       try {
-        // Where the node has gone to another coordinator, that one tells how it is.
+        // Refused when the node has gone to another coordinator, which stores its state.
         await store.saveNode(node.toNode(this.#self));
       } catch (error) {
         this.#changed.add(node);

@@ -2,7 +2,6 @@ import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import {
   addressBytes,
   fromHex,
-  type Hex,
   merkleRoot,
   resultMessage,
   resultsMessage,
@@ -20,7 +19,7 @@ import { assign, type Task } from "../../domain/task.ts";
 import type { Checker } from "../../kinds/index.ts";
 import { matmul } from "../../kinds/matmul/kind.ts";
 import { newId } from "../../util/ids.ts";
-import type { ActiveAssignment } from "../fleet/live-node.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import { WorkerCheckPool } from "./check-pool.ts";
 import { type ResultClaim, ResultIntake } from "./intake.ts";
 import { UploadBudget } from "./uploads.ts";
@@ -55,7 +54,7 @@ async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker
   leases.advance(run, 0);
 
   const claim = (output: Uint8Array = product(run)): ResultClaim => ({
-    assignmentId: fromHex(run.assignment.id),
+    assignmentId: fromHex(run.id),
     taskId: fromHex(task.id),
     specDigest: sha256(run.task.spec),
     outputDigest: sha256(output),
@@ -68,7 +67,7 @@ async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker
   };
   const stored = async () => {
     const { assignments } = (await store.task(task.id)) as Task;
-    return assignments[run.assignment.id]!;
+    return assignments[run.id]!;
   };
   return { clock, store, leases, fleet, intake, link, run, claim, send, stored, metrics };
 }
@@ -77,12 +76,12 @@ function rawKey(): Buffer {
   return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
-function product({ assignment, task }: ActiveAssignment): Uint8Array {
-  const [assignmentId, taskId, nodeId] = [assignment.id, task.id, assignment.nodeId].map((id: Hex) => fromHex(id));
+function product({ id, nodeId, task }: ActiveAssignment): Uint8Array {
+  const [assignmentId, taskId, node] = [id, task.id, nodeId].map(fromHex);
   const seed = matmulSeed({
     assignmentId: assignmentId!,
     taskId: taskId!,
-    nodeId: nodeId!,
+    nodeId: node!,
     specDigest: sha256(task.spec),
   });
   return computeProduct({ seed, n: 64, k: 2 })!;
@@ -102,7 +101,7 @@ test("a right result that the store does not take before the end gets no verdict
   await clock.run(10_000, 500);
   await settle();
   expect(link.verdicts).toEqual([]);
-  expect(await stored()).toMatchObject({ id: run.assignment.id, state: "live" });
+  expect(await stored()).toMatchObject({ id: run.id, state: "live" });
 });
 
 test("a check that failed by itself is made once more", async () => {
@@ -119,7 +118,7 @@ test("a result whose check fails again goes to another node, and its own is not 
   await send([claim()]);
   await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
   expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
-  expect(run.node.faults).toBe(0);
+  expect(run.node.earned.faults).toBe(0);
 });
 
 test("what a node said of its attempt is told to it and becomes no label of the metrics", async () => {
@@ -133,14 +132,14 @@ test("what a node said of its attempt is told to it and becomes no label of the 
 });
 
 test("gives no verdict on a result of a kind that this coordinator does not know, and keeps the session", async () => {
-  const { store, link, run, claim, send } = await anIntake();
+  const { clock, store, link, run, claim, send } = await anIntake();
   const { task } = run;
   const id = newId();
-  const { nodeId, wallet, assignedAt } = run.assignment;
+  const { nodeId, wallet } = run;
   const spec = TaskSpec.encode({ ...TaskSpec.decode(task.spec), kind: undefined }).finish();
   const queued: Task = { ...task, id: newId(), kind: "wasm", spec, version: 1, state: "queued", assignments: {} };
   const owner: Owner = { coordinatorId: "newer", incarnation: "0x07" };
-  const running = assign(queued, { id, nodeId, wallet, assignedAt }, owner);
+  const running = assign(queued, { id, nodeId, wallet, assignedAt: clock.now() }, owner);
   await store.insertTask(running);
   const output = Buffer.alloc(1);
   await send([{ ...claim(output), assignmentId: fromHex(id), taskId: fromHex(queued.id), specDigest: sha256(spec) }]);
@@ -162,7 +161,7 @@ test("a refusal is said once it is stored", async () => {
   await settle();
   expect(link.verdicts).toMatchObject([{ outcome: "REJECTED", reason: "WRONG_LENGTH" }]);
   expect(await stored()).toMatchObject({ state: "rejected" });
-  expect(leases.run(run.assignment.id, run.node)).toBeUndefined();
+  expect(leases.find(run.id, run.node)).toBeUndefined();
 });
 
 test("a wrong result whose attempt was being ended hears what was stored", async () => {
@@ -180,7 +179,7 @@ test("a wrong result whose attempt was being ended hears what was stored", async
 test("a lease whose output drips is taken back, however regular the drops", async () => {
   const { clock, leases, fleet, run, stored } = await anIntake();
   const budget = new UploadBudget({ clock }, { maxBytes: 2 ** 24 });
-  run.upload = await budget.open(2 ** 24, new AbortController().signal);
+  run.receive((await budget.open(2 ** 24, new AbortController().signal))!);
   for (let second = 0; second < 63; second++) {
     run.upload?.add(BigInt(second), Buffer.alloc(1));
     leases.advance(run, 0);

@@ -14,15 +14,7 @@ import {
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import type { SignatureProof } from "../../domain/receipt.ts";
-import {
-  type Checker,
-  type CheckPool,
-  type CoordinatorKind,
-  type CoordinatorKinds,
-  type Judgement,
-  type KnownSpec,
-  specOf,
-} from "../../kinds/index.ts";
+import { type Checker, type CheckPool, type CoordinatorKinds, type Judgement, specOf } from "../../kinds/index.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { TaskStore } from "../../ports/tasks.ts";
@@ -31,7 +23,8 @@ import { retry } from "../../util/retry.ts";
 import { sleep } from "../../util/sleep.ts";
 import { verifySignature } from "../../util/verify-signature.ts";
 import type { Leases } from "../dispatch/leases.ts";
-import type { ActiveAssignment, LiveNode } from "../fleet/live-node.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
+import type { LiveNode } from "../fleet/live-node.ts";
 import type { Metrics } from "../metrics.ts";
 import { INLINE_OUTPUT_BYTES, MAX_JUDGING, MAX_RESULTS, STORE_RETRY_MS } from "./limits.ts";
 import { makeReceipt } from "./receipt.ts";
@@ -63,7 +56,6 @@ export interface ResultClaim {
 /** A result of a live assignment, on its way to a verdict. */
 interface Candidate {
   readonly run: ActiveAssignment;
-  readonly known: KnownSpec<CoordinatorKind>;
   readonly claim: ResultClaim;
   readonly proof: SignatureProof;
   readonly output: Uint8Array;
@@ -140,17 +132,15 @@ export class ResultIntake {
   }
 
   async #take(node: LiveNode, claim: ResultClaim, proof: SignatureProof): Promise<void> {
-    const { leases, kinds, clock, metrics } = this.#components;
+    const { leases, clock, metrics } = this.#components;
     const assignmentId = toHex(claim.assignmentId);
-    const run = leases.run(assignmentId, node);
+    const run = leases.find(assignmentId, node);
     if (!run) return this.#answerUnfollowed(node, assignmentId, toHex(claim.taskId));
     // A second copy, sent after a lost stream while the first is being checked; the first is answered.
     if (run.phase === "checking") return;
-    const known = specOf(run.task, kinds);
-    if (!known) return;
     const started = clock.monotonic();
-    leases.markChecking(run);
-    const verdict = await this.#decide({ run, known, claim, proof, output: run.upload?.bytes ?? claim.output });
+    run.toChecking();
+    const verdict = await this.#decide({ run, claim, proof, output: run.upload?.bytes ?? claim.output });
     metrics.checkSeconds.observe((clock.monotonic() - started) / 1_000);
     if (verdict) this.#answer(node, verdict);
     else this.#sendElsewhere(node);
@@ -181,17 +171,17 @@ export class ResultIntake {
   }
 
   /** Throws when the check itself failed, twice. */
-  async #check({ run, known, claim, output }: Candidate): Promise<Judgement> {
-    const { node, assignment, task } = run;
+  async #check({ run, claim, output }: Candidate): Promise<Judgement> {
+    const { node, task, work } = run;
     const specDigest = sha256(task.spec);
     if (!equal(claim.specDigest, specDigest) || !equal(claim.taskId, fromHex(task.id))) {
       return { outcome: "rejected", reason: "WRONG_SPEC" };
     }
-    if (assignment.wallet !== node.offer.wallet) return { outcome: "rejected", reason: "WRONG_WALLET" };
+    if (run.wallet !== node.offer.wallet) return { outcome: "rejected", reason: "WRONG_WALLET" };
     const { assignmentId, taskId, outputDigest } = claim;
-    const { spec } = known;
+    const { spec } = work;
     const checked = { assignmentId, taskId, nodeId: fromHex(node.id), specDigest, spec, output, outputDigest };
-    const checker = this.#checkers.get(known.kind.name)!;
+    const checker = this.#checkers.get(work.kind.name)!;
     return checker.judge(checked).catch((error: unknown) => {
       this.#components.logger.warn({ err: error, taskId: task.id }, "the check itself failed; checking once more");
       return checker.judge(checked);
@@ -201,24 +191,23 @@ export class ResultIntake {
   /** Ends the attempt without a receipt. Where another end came first, its verdict is the answer. */
   async #end(run: ActiveAssignment, outcome: "REJECTED" | "LATE", reason: string): Promise<ResultVerdict | undefined> {
     const { leases } = this.#components;
-    const { assignment } = run;
     const ended =
       outcome === "REJECTED"
         ? await leases.end(run, "rejected", reason, "rejected")
         : await leases.end(run, "lost", reason);
-    return ended ? { assignmentId: assignment.id, outcome, reason, units: 0n } : this.#readVerdict(run);
+    return ended ? { assignmentId: run.id, outcome, reason, units: 0n } : this.#readVerdict(run);
   }
 
   /** Stores the accepted result, however long the store is away; throws when the intake stops before it did. */
-  #accept({ run, known, claim, proof, output }: Candidate, units: bigint): Promise<ResultVerdict> {
+  #accept({ run, claim, proof, output }: Candidate, units: bigint): Promise<ResultVerdict> {
     const { leases, blobs, clock, logger, metrics, accepted } = this.#components;
-    const { task, assignment } = run;
+    const { task, work } = run;
     const { specDigest, outputDigest } = claim;
     const acceptedAt = clock.now();
     const receipt = makeReceipt({
       task,
-      assignment,
-      kind: known.kind,
+      assignment: run,
+      kind: work.kind,
       specDigest,
       outputDigest,
       proof,
@@ -231,7 +220,7 @@ export class ResultIntake {
       await leases.complete(run, receipt, isInline ? output : undefined);
       metrics.units.inc(Number(units));
       accepted();
-      return { assignmentId: assignment.id, outcome: "ACCEPTED", reason: "", units };
+      return { assignmentId: run.id, outcome: "ACCEPTED", reason: "", units };
     };
     const attempt = async (): Promise<ResultVerdict> => {
       for (;;) {
@@ -255,8 +244,8 @@ export class ResultIntake {
     });
   }
 
-  async #readVerdict({ task, assignment, node }: ActiveAssignment): Promise<ResultVerdict | undefined> {
-    return storedVerdict(await this.#components.store.task(task.id), assignment.id, node.id);
+  async #readVerdict({ id, task, node }: ActiveAssignment): Promise<ResultVerdict | undefined> {
+    return storedVerdict(await this.#components.store.task(task.id), id, node.id);
   }
 
   #answer(node: LiveNode, verdict: ResultVerdict): void {

@@ -6,7 +6,7 @@ import type { CoordinatorKind } from "../../kinds/index.ts";
 /** What a receipt of an accepted result is made of. */
 export interface AcceptedResult {
   readonly task: Task;
-  readonly assignment: Assignment;
+  readonly assignment: Pick<Assignment, "id" | "nodeId" | "wallet">;
   readonly kind: CoordinatorKind;
   /** SHA-256 of the task's spec, as the node signed it. */
   readonly specDigest: Uint8Array;

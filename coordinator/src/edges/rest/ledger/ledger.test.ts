@@ -37,7 +37,7 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   for (let i = 0; i < count; i++) {
     rest.clock.advance(1);
     const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 + (i % 3) })).json() as { id: Hex };
-    const node = nodes.find(({ runs }) => [...runs.values()].some(({ task }) => task.id === id))!;
+    const node = nodes.find(({ assignments }) => [...assignments.values()].some(({ task }) => task.id === id))!;
     receipts.push(await rest.complete(node, id, randomBytes(64 * 64)));
   }
   return receipts;

@@ -144,7 +144,7 @@ test("a task is cancelled at one coordinator while it runs at another", async ()
   const response = await post(second, `/api/tasks/${id}/cancel`, cookie);
   expect([response.statusCode, response.json().state]).toEqual([200, "cancelling"]);
   // By the nudge alone: the clock stands still.
-  await expect.poll(() => cancelled, SOON).toEqual([run.assignment.id]);
+  await expect.poll(() => cancelled, SOON).toEqual([run.id]);
   await first.leases.end(run, "cancelled", "CANCELLED");
   expect((await taskAt(second, id, cookie)).state).toBe("cancelled");
 });
