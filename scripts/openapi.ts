@@ -41,11 +41,11 @@ function renderErrors(): string {
   );
   return `# Error codes
 
-Made by \`node scripts/openapi.ts\` from \`coordinator/src/domain/errors.ts\`; change it there.
+\`node scripts/openapi.ts\` makes this page from \`coordinator/src/domain/errors.ts\`; change it there.
 
-Over REST every error is a problem document (RFC 9457) with the code as \`code\`, the status below, what went wrong this
-time as \`detail\`, and the request's id as \`instance\`, under which the coordinator's log has more. On the node stream the
-code stands in the metadata \`proof-of-compute-error\` of the closing status ([protocol.md](protocol.md)).
+Over REST every error is a problem document (RFC 9457): \`code\` is the code, \`status\` the status below, \`detail\` what went
+wrong this time, and \`instance\` the request's id, under which the coordinator's log has more. On the node stream the code
+stands in the metadata \`proof-of-compute-error\` of the closing status ([protocol.md](protocol.md)).
 
 | code | HTTP status | what it means and what to do |
 | --- | --- | --- |

@@ -20,14 +20,18 @@ export const SETTINGS = [
     flag: "--coordinator <host:port>",
     env: "COORDINATOR",
     default: "127.0.0.1:50051",
-    description: "coordinator to dial; repeat it, or separate by commas, for more than one of the same network",
+    description: "coordinator to dial; repeat the option, or separate by commas, for several of one network",
   },
   { flag: "--insecure", env: "DAEMON_INSECURE", description: "dial without TLS beyond this machine too" },
-  { flag: "--tls-ca <file>", env: "TLS_CA", description: "PEM file of the authority of the coordinator's certificate" },
+  {
+    flag: "--tls-ca <file>",
+    env: "TLS_CA",
+    description: "PEM file of the authority that signed the coordinator's certificate",
+  },
   {
     flag: "--audience <host:port>",
     env: "AUDIENCE",
-    description: "name that the coordinator goes by, when a proxy renames it",
+    description: "name of the coordinator, when a proxy hides it",
   },
   {
     flag: "--authorization <file>",
@@ -38,7 +42,7 @@ export const SETTINGS = [
   {
     flag: "--measure",
     env: "DAEMON_MEASURE",
-    description: "measure this machine's speed again, which the first start does (2 s)",
+    description: "measure this machine's speed again, as the first start does (2 s)",
   },
   {
     flag: "--data-dir <folder>",

@@ -19,17 +19,17 @@ export function renderConfiguration(): string {
   });
   return `# Configuration
 
-Made by \`node scripts/openapi.ts\` from \`coordinator/src/settings/table.ts\` and \`daemon/src/config.ts\`; change it there.
+\`node scripts/openapi.ts\` makes this page from \`coordinator/src/settings/table.ts\` and \`daemon/src/config.ts\`; change it there.
 
 A flag wins over the environment, and the environment over the coordinator's \`.env\`. An empty variable is an unset one.
-Durations are written as \`500ms\`, \`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or
-\`xdc…\`. Secrets are read from the environment or from a file with mode 0600, never from a flag, because anybody on the machine
-can list those.
+Write durations as \`500ms\`, \`30s\`, \`5m\`, \`1h\` or \`7d\`, addresses as \`host:port\`, wallets and contracts as \`0x…\` or
+\`xdc…\`. Secrets come from the environment or from a file with mode 0600, never from a flag, because anybody on the machine can
+list the flags of a process.
 
 ## Coordinator: \`npm run coordinator -- [flags]\`
 
-Exit codes: 0 stopped as asked, 1 a fault, 2 settings that do not work, 3 something that it needs is taken or away (a port,
-the data folder, the chain).
+Exit codes: 0 stopped as asked, 1 an internal error, 2 invalid settings, 3 something it needs is in use or unavailable (a
+port, the data folder, the chain).
 
 | variable | flag | default | meaning |
 | --- | --- | --- | --- |

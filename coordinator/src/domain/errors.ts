@@ -1,34 +1,35 @@
 /** Every error that crosses an edge, with what a reader should do. REST and gRPC statuses are assigned by the edges. */
 export const ERRORS = {
   INVALID_REQUEST: "The request does not fit its schema; `detail` names the field.",
-  INVALID_ADDRESS: "Not an address: 40 hex digits after 0x or xdc, with a right EIP-55 checksum if mixed case.",
-  NOT_FOUND: "There is no such thing here; check the identifier.",
+  INVALID_ADDRESS:
+    "Not an address: it needs 40 hex digits after 0x or xdc, and a valid EIP-55 checksum if it is mixed case.",
+  NOT_FOUND: "Nothing has this identifier here; check it.",
   UNAUTHENTICATED: "Sign in with your wallet first.",
   FORBIDDEN: "This belongs to another wallet; sign in with that one.",
-  SIGN_IN_REFUSED: "The signed message is not the one that was asked for, or it is out of date; sign in again.",
+  SIGN_IN_REFUSED: "The signed message does not match the request, or it has expired; sign in again.",
   CROSS_SITE: "A request from another site was refused; use the hub's own origin.",
-  IDEMPOTENCY_MISMATCH: "The same Idempotency-Key came with another body before; use a new key.",
+  IDEMPOTENCY_MISMATCH: "An earlier request used the same Idempotency-Key with another body; use a new key.",
   CONFLICT: "The state changed in the meantime; read it again.",
-  NOT_CANCELLABLE: "The task has ended already.",
-  NO_RESULT: "The task has no result, or it is kept no longer.",
+  NOT_CANCELLABLE: "The task has already ended.",
+  NO_RESULT: "The task has no result, or its result has expired.",
   TOO_LARGE: "The body is larger than the limit.",
   UNSUPPORTED_MEDIA_TYPE: "The body must be JSON, with content-type application/json.",
-  RATE_LIMITED: "Too many requests; wait as Retry-After says.",
-  QUEUE_FULL: "Too many tasks wait; submit again later.",
-  DRAINING: "The coordinator shuts down; try again in a moment or another one.",
-  UNAVAILABLE: "Something that this needs (store or chain) is away; try again later.",
-  INTERNAL: "A fault of ours; the log of the coordinator has it under the request id.",
-  BAD_SIGNATURE: "The signature does not fit the key and the bytes that docs/reference/protocol.md gives.",
+  RATE_LIMITED: "Too many requests; wait as long as Retry-After says.",
+  QUEUE_FULL: "Too many tasks are waiting; submit again later.",
+  DRAINING: "The coordinator is shutting down; try again in a moment, or use another coordinator.",
+  UNAVAILABLE: "The store or the chain is unavailable; try again later.",
+  INTERNAL: "An internal error; the coordinator's log has it under the request id.",
+  BAD_SIGNATURE: "The signature does not match the key and the bytes that docs/reference/protocol.md defines.",
   AUDIENCE_REFUSED:
     "The node dialled a name that is not this coordinator's; set GRPC_AUDIENCES here or --audience there.",
-  PROTOCOL_VIOLATION: "The peer broke the protocol; `detail` says which rule.",
-  HELLO_TIMEOUT: "No Hello came in time.",
-  SESSION_REPLACED: "A newer session of the same node took over; one key must not run in two places.",
+  PROTOCOL_VIOLATION: "The peer broke the protocol; `detail` names the rule.",
+  HELLO_TIMEOUT: "The node sent no Hello in time.",
+  SESSION_REPLACED: "A newer session of the same node replaced this one; run each key in one place only.",
   AUTHORIZATION_REFUSED:
-    "The NodeAuthorization is missing, expired, or not of this wallet; let the wallet sign a new one.",
+    "The NodeAuthorization is missing, expired, or from another wallet; let the wallet sign a new one.",
   STORE_BOUND_ELSEWHERE: "The store belongs to another chain or contract; use another DATA_DIR or database.",
   SETTLEMENT_STOPPED:
-    "The chain contradicts the store; nothing is sent until that is put right and the coordinator restarts.",
+    "The chain contradicts the store; settlement sends nothing until somebody resolves this and restarts the coordinator.",
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

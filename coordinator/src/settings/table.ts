@@ -53,7 +53,7 @@ export const SETTINGS = {
       .regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, dots, hyphens or underscores")
       .optional(),
     undefined,
-    "Name of this coordinator; no two on one MongoDB have the same. Default: coordinator-1, with MongoDB host name and port.",
+    "Name of this coordinator, unique on one MongoDB. Default: coordinator-1, with MongoDB host name and port.",
   ),
   PEER_ADDRESS: setting(
     url.optional(),
@@ -96,15 +96,19 @@ export const SETTINGS = {
     "false",
     "Let a store that belongs to another chain or contract be used with this one, while it holds no task.",
   ),
-  BATCH_MAX_RECEIPTS: setting(count(1, 50_000), "50000", "A batch closes with so many receipts."),
+  BATCH_MAX_RECEIPTS: setting(count(1, 50_000), "50000", "Receipts after which a batch closes."),
   BATCH_MAX_PROVIDERS: setting(
     count(1, 500),
     "500",
-    "A batch closes with so many wallets; 500 fit XDC's transaction limit.",
+    "Wallets after which a batch closes; 500 fit XDC's transaction limit.",
   ),
-  BATCH_MAX_WAIT: setting(duration, "30s", "A batch closes when its oldest receipt is so old."),
-  BATCH_RESEND_AFTER: setting(duration, "60s", "A batch that is not included by then is sent again with a higher fee."),
-  CHAIN_POLL_INTERVAL: setting(duration, "2s", "How often settlement looks at the chain."),
+  BATCH_MAX_WAIT: setting(duration, "30s", "Age of the oldest receipt at which a batch closes."),
+  BATCH_RESEND_AFTER: setting(
+    duration,
+    "60s",
+    "Wait before a batch that no block includes is sent again with a higher fee.",
+  ),
+  CHAIN_POLL_INTERVAL: setting(duration, "2s", "How often settlement reads the chain."),
   GRPC_AUDIENCES: setting(
     list(listener.transform(hostPort)).optional(),
     undefined,
@@ -128,30 +132,34 @@ export const SETTINGS = {
     "false",
     "Whose X-Forwarded-* headers are believed: true (one proxy in front), how many in a row, or their addresses (CIDR too, comma-separated).",
   ),
-  HEARTBEAT_INTERVAL: setting(duration, "5s", "How often nodes report. 2.5 missed: suspect."),
+  HEARTBEAT_INTERVAL: setting(
+    duration,
+    "5s",
+    "How often nodes report. A node that is silent for 2.5 intervals is suspect.",
+  ),
   LEASE_TIME: setting(duration, "30s", "How long a silent node keeps its assignments."),
   DRAIN_TIMEOUT: setting(
     duration,
     "10s",
-    "How long SIGTERM waits for results in flight. A daemon reads the same variable.",
+    "How long the coordinator waits after SIGTERM for results in flight. A daemon reads the same variable.",
   ),
   RECONNECT_SPREAD: setting(
     duration,
     "1s",
-    "Least time over which nodes spread their reconnects; 1 ms a node is added.",
+    "Minimum time over which nodes spread their reconnects; each node adds 1 ms.",
   ),
   MAX_NODES: setting(count(1, 100_000), "20000", "Sessions at once; more are refused."),
-  MAX_ATTEMPTS: setting(count(1, 100), "3", "A task fails for good once so many nodes failed at it."),
+  MAX_ATTEMPTS: setting(count(1, 100), "3", "Nodes that have to fail a task before it fails for good."),
   TASK_DEADLINE: setting(duration, "1h", "Deadline of a task whose request names none."),
   RESULT_RETENTION: setting(
     duration,
     "7d",
-    "How long results are kept; then only their digest, and the work is checked by computing it again.",
+    "How long results are kept. Afterwards only their digest remains, and a check computes the work again.",
   ),
   TASK_RETENTION: setting(
     duration,
     "30d",
-    "How long ended tasks are kept, RESULT_RETENTION at least. Receipts and batches are kept for ever.",
+    "How long ended tasks are kept, at least RESULT_RETENTION. Receipts and batches are kept forever.",
   ),
   MAX_QUEUED_TASKS: setting(count(1, 10_000_000), "100000", "Tasks that may wait; more are refused with QUEUE_FULL."),
   MAX_QUEUED_PER_REQUESTER: setting(
@@ -177,12 +185,8 @@ export const SETTINGS = {
     "Bearer token for /metrics beyond loopback.",
     true,
   ),
-  LOG_LEVEL: setting(
-    z.enum(["trace", "debug", "info", "warn", "error", "fatal"]),
-    "info",
-    "Least level that is logged.",
-  ),
-  LOG: setting(z.enum(["auto", "pretty", "json"]), "auto", "Form of the log; auto: pretty on a terminal, else json."),
+  LOG_LEVEL: setting(z.enum(["trace", "debug", "info", "warn", "error", "fatal"]), "info", "Minimum log level."),
+  LOG: setting(z.enum(["auto", "pretty", "json"]), "auto", "Format of the log; auto: pretty on a terminal, else json."),
 } as const satisfies Record<string, Setting<z.ZodType>>;
 
 export type SettingName = keyof typeof SETTINGS;
