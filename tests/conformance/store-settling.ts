@@ -1,5 +1,6 @@
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import type { TaskKindName } from "@proof-of-compute/proto";
 import { expect, test } from "vitest";
 import { aBatch, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
@@ -48,6 +49,22 @@ export function describeSettling(make: MakeStore): void {
     expect(await store.unbatchedReceipts(100)).toEqual(oldestFirst.slice(4));
     expect(await store.unbatched()).toEqual({ count: 6, oldestAcceptedAt: 95 });
     expect((await store.totals()).unbatched).toEqual({ count: 6, oldestAcceptedAt: 95 });
+  });
+
+  test("gives those of some kinds alone, whatever kind the others name", async () => {
+    const { store } = await make();
+    const newer = "made-up" as TaskKindName;
+    const kinds = [newer, "matmul", "echo", newer, "matmul"] as const;
+    const receipts = await accepted(store, kinds.length, (n) => ({ kind: kinds[n]!, acceptedAt: n }));
+    const of = (...wanted: TaskKindName[]) => receipts.filter(({ kind }) => wanted.includes(kind));
+    expect(await store.unbatchedReceipts(9, ["matmul", "echo"])).toEqual(of("matmul", "echo"));
+    expect(await store.unbatchedReceipts(1, ["matmul", "echo"])).toEqual(of("matmul").slice(0, 1));
+    expect(await store.unbatchedReceipts(9, [newer])).toEqual(of(newer));
+    expect(await store.unbatchedReceipts(9, ["wasm"])).toEqual([]);
+    expect(await store.unbatchedReceipts(9)).toEqual(receipts);
+    await store.insertBatch(aBatch(1, of("matmul")));
+    expect(await store.unbatchedReceipts(9, ["matmul", "echo"])).toEqual(of("echo"));
+    expect(await store.unbatched()).toEqual({ count: 3, oldestAcceptedAt: 0 });
   });
 
   test("closes batches in order and stamps their receipts", async () => {

@@ -54,7 +54,7 @@ test("batches are smaller where gas is dear, and settlement says so", async () =
   await it.expectExactlyOnce();
   const sizes = (await it.store.batches({ limit: 100 })).items.map(({ credits }) => credits.length);
   expect(Math.max(...sizes)).toBeLessThan(40);
-  expect(it.warnings[0]).toMatchObject({ msg: "a batch of so many wallets is too large", wallets: 40 });
+  expect(it.warnings[0]).toMatchObject({ msg: "batch too large for the chain, trying a smaller one", wallets: 40 });
 
   // A batch that was closed before does not change: it waits until its gas can be paid.
   rules.minGasPrice = USUAL;

@@ -244,7 +244,7 @@ describe("settlement before finality", () => {
       const moves = it.changes.filter((change) => change.startsWith(`${id} `)).map((change) => change.slice(2));
       expect(moves).toEqual(["closed", "included", "closed", "included", "recorded"]);
     }
-    expect(it.warnings.map(({ msg }) => msg)).toContain("the chain took a batch back; it will be sent again");
+    expect(it.warnings.map(({ msg }) => msg)).toContain("batch dropped by a reorg; sending it again");
   });
 
   test("an RPC that cannot tell what is final holds back no batch", async () => {

@@ -1,4 +1,12 @@
-import { type Address, ASSURANCES, type Hex, type ReceiptLeaf, TASK_KINDS } from "@proof-of-compute/proto";
+import {
+  type Address,
+  ASSURANCES,
+  type Hex,
+  type ReceiptLeaf,
+  TASK_KINDS,
+  type TaskKindName,
+} from "@proof-of-compute/proto";
+import { ComputeError } from "./errors.ts";
 import type { Receipt } from "./receipt.ts";
 
 /**
@@ -36,8 +44,14 @@ export interface Batch {
   readonly block?: number;
 }
 
-/** A receipt as it stands in the leaf. */
+/** Kinds that have a number in the leaf. A receipt that a newer coordinator made may name another. */
+export const LEAF_KINDS = Object.keys(TASK_KINDS) as readonly TaskKindName[];
+
+/** A receipt as it stands in the leaf. Throws UNAVAILABLE for a kind without a number: a newer version knows it. */
 export function leafOf(receipt: Receipt): ReceiptLeaf {
+  if (!LEAF_KINDS.includes(receipt.kind)) {
+    throw new ComputeError("UNAVAILABLE", `this version does not know tasks of kind ${receipt.kind}; a newer one does`);
+  }
   return {
     receiptId: receipt.receiptId,
     taskId: receipt.taskId,

@@ -1,4 +1,4 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { Receipt } from "../domain/receipt.ts";
 import type { Page, PageQuery } from "./pages.ts";
 
@@ -15,9 +15,12 @@ export interface ReceiptStore {
   receipts(
     query: PageQuery & { readonly provider?: Address; readonly batchId?: number; readonly quarantined?: true },
   ): Promise<Page<Receipt>>;
-  /** Receipts that no batch carries, those in quarantine left out, oldest first: by acceptedAt, then id. */
-  unbatchedReceipts(limit: number): Promise<Receipt[]>;
-  /** How many those are. Cheap. */
+  /**
+   * Receipts that no batch carries, those in quarantine left out, oldest first: by acceptedAt, then id. With `kinds`,
+   * only receipts of these.
+   */
+  unbatchedReceipts(limit: number, kinds?: readonly TaskKindName[]): Promise<Receipt[]>;
+  /** How many those of every kind are. Cheap. */
   unbatched(): Promise<Unbatched>;
   /** Receipts accepted before `before` whose result was not forgotten, oldest first: by acceptedAt, then id. */
   receiptsWithResult(before: number, limit: number): Promise<Receipt[]>;

@@ -1,4 +1,4 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
@@ -215,8 +215,9 @@ export class MemoryStore extends MemoryPeers implements Store {
     return pageOf(found, query, (receipt) => [0, receipt.receiptId]);
   }
 
-  async unbatchedReceipts(limit: number): Promise<Receipt[]> {
-    return this.#receiptsBy("acceptedAt", isFree).slice(0, limit);
+  async unbatchedReceipts(limit: number, kinds?: readonly TaskKindName[]): Promise<Receipt[]> {
+    const isWanted = (receipt: Receipt) => isFree(receipt) && (kinds === undefined || kinds.includes(receipt.kind));
+    return this.#receiptsBy("acceptedAt", isWanted).slice(0, limit);
   }
 
   async unbatched(): Promise<Unbatched> {

@@ -1,4 +1,4 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import type { Receipt } from "../../domain/receipt.ts";
 import type { Page, PageQuery } from "../../ports/pages.ts";
@@ -61,8 +61,9 @@ export class Receipts {
     );
   }
 
-  async free(limit: number): Promise<Receipt[]> {
-    return limit === 0 ? [] : this.#find({ free: true }, OLDEST_FIRST, limit);
+  async free(limit: number, kinds?: readonly TaskKindName[]): Promise<Receipt[]> {
+    const filter: Filter = { free: true, ...(kinds && { kind: { $in: [...kinds] } }) };
+    return limit === 0 ? [] : this.#find(filter, OLDEST_FIRST, limit);
   }
 
   async withResult(before: number, limit: number): Promise<Receipt[]> {

@@ -122,11 +122,11 @@ export class MongoStore implements Store {
 
   receipt: Store["receipt"] = (id) => this.#call(() => this.#receipts.get(id));
   receipts: Store["receipts"] = (query) => this.#call(() => this.#receipts.list(query));
-  unbatchedReceipts: Store["unbatchedReceipts"] = (limit) =>
+  unbatchedReceipts: Store["unbatchedReceipts"] = (limit, kinds) =>
     this.#call(async () => {
       await this.#copies.sweep();
       await this.#ledger.finish();
-      return this.#receipts.free(limit);
+      return this.#receipts.free(limit, kinds);
     });
   unbatched: Store["unbatched"] = () =>
     this.#call(async () => {

@@ -72,7 +72,7 @@ export function operationsOn(database: DatabaseSync) {
     standing: ((nodeId, wallet) => nodes.standing(nodeId, wallet)) as Same<"standing">,
     receipt: (id: Query<"receipt">) => receipts.get(id),
     receipts: (query: Query<"receipts">) => receipts.list(query),
-    unbatchedReceipts: (limit: number) => receipts.unbatched(limit),
+    unbatchedReceipts: (...query: Parameters<Store["unbatchedReceipts"]>) => receipts.unbatched(...query),
     unbatched: (() => meta.unbatched()) as Same<"unbatched">,
     receiptsWithResult: (before: number, limit: number) => receipts.withResult(before, limit),
     batch: ((id) => batches.get(id)) as Same<"batch">,

@@ -46,6 +46,7 @@ export class Receipts {
   readonly #insertDocument: StatementSync;
   readonly #byId: StatementSync;
   readonly #unbatched: StatementSync;
+  readonly #unbatchedOfKinds: StatementSync;
   readonly #stamp: StatementSync;
   readonly #unstamp: StatementSync;
   readonly #quarantine: StatementSync;
@@ -62,6 +63,10 @@ export class Receipts {
     this.#insertDocument = database.prepare("INSERT INTO receipt_documents VALUES (?, ?)");
     this.#byId = database.prepare(`${SELECT} WHERE _id = ?`);
     this.#unbatched = database.prepare(`${SELECT} WHERE ${IS_FREE} ORDER BY accepted_at, _id LIMIT ?`);
+    this.#unbatchedOfKinds = database.prepare(
+      `${SELECT} WHERE ${IS_FREE} AND document ->> '$.kind' IN (SELECT value FROM json_each(?))
+       ORDER BY accepted_at, _id LIMIT ?`,
+    );
     this.#stamp = database.prepare(
       `UPDATE receipts SET batch_id = ?
        WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?)) AND ${IS_FREE}`,
@@ -106,8 +111,9 @@ export class Receipts {
     );
   }
 
-  unbatched(limit: number): StoredReceipt[] {
-    return this.#unbatched.all(limit) as unknown as StoredReceipt[];
+  unbatched(limit: number, kinds?: readonly string[]): StoredReceipt[] {
+    const rows = kinds ? this.#unbatchedOfKinds.all(JSON.stringify(kinds), limit) : this.#unbatched.all(limit);
+    return rows as unknown as StoredReceipt[];
   }
 
   withResult(before: number, limit: number): StoredReceipt[] {

@@ -97,8 +97,8 @@ export class SqliteStore implements Store {
 
   receipt: Store["receipt"] = async (id) => optional(await this.#call("receipt", id), readReceipt);
   receipts: Store["receipts"] = async (query) => pageOf(await this.#call("receipts", query), readReceipt);
-  unbatchedReceipts: Store["unbatchedReceipts"] = async (limit) =>
-    (await this.#call("unbatchedReceipts", limit)).map(readReceipt);
+  unbatchedReceipts: Store["unbatchedReceipts"] = async (limit, kinds) =>
+    (await this.#call("unbatchedReceipts", limit, kinds)).map(readReceipt);
   unbatched: Store["unbatched"] = () => this.#call("unbatched");
   receiptsWithResult: Store["receiptsWithResult"] = async (before, limit) =>
     (await this.#call("receiptsWithResult", before, limit)).map(readReceipt);

@@ -1,4 +1,6 @@
+import type { BatchStore } from "../../ports/batches.ts";
 import type { Chain } from "../../ports/chain.ts";
+import type { ClusterStore } from "../../ports/cluster.ts";
 import type { Store } from "../../ports/store.ts";
 
 /** The chain whose state is gone when it stops: a store of it may be bound to one of its contracts after the other. */
@@ -9,9 +11,14 @@ export interface BindInit {
   readonly rebind?: boolean;
 }
 
+/** What binding reads and writes. */
+export type BindableStore = Pick<ClusterStore, "bind" | "boundTo"> &
+  Pick<BatchStore, "batches"> &
+  Pick<Store, "totals">;
+
 /** Binds the store to the contract that it settles on. Rejects with STORE_BOUND_ELSEWHERE. */
 export async function bindStore(
-  { store, chain }: { readonly store: Store; readonly chain: Pick<Chain, "chainId" | "contract"> },
+  { store, chain }: { readonly store: BindableStore; readonly chain: Pick<Chain, "chainId" | "contract"> },
   init: BindInit,
 ): Promise<void> {
   const { chainId, contract } = chain;

@@ -1,8 +1,6 @@
 import type { Batch } from "../../domain/batch.ts";
-import type { Store } from "../../ports/store.ts";
-
-/** Batches read at a time. */
-const PAGE = 100;
+import type { BatchStore } from "../../ports/batches.ts";
+import { BATCH_PAGE } from "./limits.ts";
 
 /** Where the store stands towards the chain. */
 export interface ChainProgress {
@@ -14,7 +12,7 @@ export interface ChainProgress {
 }
 
 /** Reads it; `next` is the id that the chain expects next, infinite where the store's word is enough. */
-export async function readChainProgress(store: Pick<Store, "batches">, next: number): Promise<ChainProgress> {
+export async function readChainProgress(store: Pick<BatchStore, "batches">, next: number): Promise<ChainProgress> {
   const open = new Map<number, Batch>();
   let recorded: Batch | undefined;
   let lastId = 0;
@@ -32,11 +30,11 @@ export async function readChainProgress(store: Pick<Store, "batches">, next: num
 }
 
 async function* newestFirst(
-  store: Pick<Store, "batches">,
+  store: Pick<BatchStore, "batches">,
   which: { readonly unrecorded?: true },
 ): AsyncIterable<Batch> {
   for (let cursor: string | undefined; ; ) {
-    const page = await store.batches({ ...which, limit: PAGE, ...(cursor !== undefined && { cursor }) });
+    const page = await store.batches({ ...which, limit: BATCH_PAGE, ...(cursor !== undefined && { cursor }) });
     yield* page.items;
     cursor = page.cursor;
     if (cursor === undefined) return;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { isSameOwner, type Owner } from "../../domain/owner.ts";
-import type { Store } from "../../ports/store.ts";
+import type { ClusterStore } from "../../ports/cluster.ts";
 
 const LOCK = "settlement";
 
@@ -12,7 +12,7 @@ export interface SettlementPeers {
 
 /** What it takes to agree on a leader. */
 export interface SettlementLockComponents {
-  readonly store: Store;
+  readonly store: Pick<ClusterStore, "lockHolder" | "takeLock" | "releaseLock">;
   readonly peers: SettlementPeers;
   readonly logger: Logger;
 }
@@ -37,7 +37,7 @@ export class SettlementLock {
       if (holder && peers.isAlive(holder)) return holder;
       // Whoever is quicker holds it now, and is asked about next.
       if (!(await store.takeLock(LOCK, peers.self, holder))) continue;
-      logger.info({ from: holder?.coordinatorId }, "settlement is led from here");
+      logger.info({ from: holder?.coordinatorId }, "leading settlement from now on");
       return null;
     }
   }
@@ -47,6 +47,6 @@ export class SettlementLock {
     const { store, peers, logger } = this.#components;
     await store
       .releaseLock(LOCK, peers.self)
-      .catch((error: unknown) => logger.debug({ err: error }, "the lock of settlement was not given back"));
+      .catch((error: unknown) => logger.debug({ err: error }, "settlement lock not released"));
   }
 }

@@ -3,41 +3,42 @@ import type { Logger } from "pino";
 import type { Batch, BatchState } from "../../domain/batch.ts";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Owner } from "../../domain/owner.ts";
-import { type BlockTag, ContractRefusal, type SentTransaction } from "../../ports/chain.ts";
+import type { BatchStore } from "../../ports/batches.ts";
+import { type BlockTag, type Chain, ContractRefusal, type SentTransaction } from "../../ports/chain.ts";
 import { abortable } from "../../util/abortable.ts";
+import { sleep } from "../../util/sleep.ts";
 import { BatchCloser, type CloserComponents, type CloserInit } from "./batch-closer.ts";
-import { type BindInit, bindStore } from "./bind.ts";
+import { type BindableStore, type BindInit, bindStore } from "./bind.ts";
 import { type ChainProgress, readChainProgress } from "./chain-progress.ts";
-import { SettlementLock, type SettlementPeers } from "./lock.ts";
+import {
+  FAILURES_OF_A_LEADER,
+  IDENTIFY_MS,
+  IDLE_POLLS,
+  LATE_AFTER,
+  LOW_BALANCE_BATCHES,
+  MAX_PAUSE_MS,
+} from "./limits.ts";
+import { SettlementLock, type SettlementLockComponents } from "./lock.ts";
 import type { SettlementState, SettlementStatus } from "./status.ts";
 
-/** Failures in a row lengthen the pause up to this, in milliseconds. */
-const MAX_PAUSE_MS = 30_000;
-/** Polls between looks at the chain while nothing waits; a receipt ends that at once. */
-const IDLE_POLLS = 10;
-/** How often the recorder's role and balance are read at least, in milliseconds; also after each batch. */
-const IDENTIFY_MS = 60_000;
-/** Batches that the recorder must be able to pay for, below which the log warns. */
-const LOW_BALANCE_BATCHES = 10n;
-/** Failures in a row after which another coordinator may try: the RPC may be away from here alone. */
-const FAILURES_OF_A_LEADER = 5;
-/** Times `resendMs` after which a batch that is not recorded is somebody's concern. */
-const LATE_AFTER = 2;
-
 /** What settlement works on. */
-export interface SettlementComponents extends CloserComponents {
-  readonly peers: SettlementPeers;
+export interface SettlementComponents extends CloserComponents, SettlementLockComponents {
+  readonly store: CloserComponents["store"] &
+    SettlementLockComponents["store"] &
+    BindableStore &
+    Pick<BatchStore, "updateBatch">;
+  readonly chain: Chain;
 }
 
 /** When batches close, and how often the chain is looked at. */
 export interface SettlementInit extends CloserInit, BindInit {
   /** Milliseconds between looks at the chain while something is on its way. */
   readonly pollMs: number;
-  /** A transaction that is not included after so many milliseconds is replaced. */
+  /** Milliseconds after which a transaction that is not included is replaced. */
   readonly resendMs: number;
 }
 
-/** Nothing goes on until the contract's owner or whoever runs the coordinator does something, and then it does by itself. */
+/** Settlement waits until the contract's owner or the operator acts, and then continues. */
 class NotRecorder extends Error {
   override readonly name = "NotRecorder";
 
@@ -60,12 +61,13 @@ export class Settlement {
   #status: SettlementStatus;
   #abort = new AbortController();
   #loop: Promise<void> | undefined;
-  #wake: (() => void) | undefined;
+  /** Ends the pause of an idle settlement. */
+  #idle: AbortController | undefined;
   /** The one transaction on its way. */
   #inFlight: { readonly batchId: number; readonly sent: SentTransaction; readonly at: number } | undefined;
   #identifiedAt = Number.NEGATIVE_INFINITY;
-  /** What somebody should do soon although settlement runs. */
-  #warning: string | undefined;
+  /** Set while the recorder's balance is low. */
+  #balanceWarning: string | undefined;
   /** The oldest batch that is not recorded, and since when it is that, on the monotonic clock. */
   #oldest: { readonly id: number; readonly since: number } | undefined;
 
@@ -100,7 +102,7 @@ export class Settlement {
 
   /** A receipt came in: an idle settlement looks after it. Cheap. */
   nudge(): void {
-    this.#wake?.();
+    this.#idle?.abort();
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -143,7 +145,7 @@ export class Settlement {
       // Neither keeps the other: an RPC that cannot tell what is final, and a batch that cannot go out.
       await this.#finalize(view, next, signal);
     }
-    this.#set("running", this.#lateness(view) ?? this.#warning);
+    this.#set("running", this.#lateness(view) ?? this.#balanceWarning ?? this.#kindWarning());
     if (progress) return 0;
     const { pollMs } = this.#init;
     if (this.#status.openBatches > 0 || dueIn === 0) return pollMs;
@@ -176,7 +178,7 @@ export class Settlement {
       if (!included && batch.state !== "closed") {
         // Unless it is another chain that the RPC serves now.
         await this.#identify(signal, 0);
-        this.#log.warn({ batchId: batch.id, was: batch.state }, "the chain took a batch back; it will be sent again");
+        this.#log.warn({ batchId: batch.id, was: batch.state }, "batch dropped by a reorg; sending it again");
         if (this.#inFlight?.batchId === batch.id) this.#inFlight = undefined;
         state = "closed";
       }
@@ -197,7 +199,7 @@ export class Settlement {
       const sent = await abortable(chain.send(batch, before?.sent), signal);
       this.#inFlight = { batchId: batch.id, sent, at: clock.monotonic() };
       this.#identifiedAt = Number.NEGATIVE_INFINITY;
-      this.#log.info({ batchId: batch.id, transaction: sent.hash, again: before !== undefined }, "sent a batch");
+      this.#log.info({ batchId: batch.id, transaction: sent.hash, again: before !== undefined }, "batch sent");
       await store.updateBatch(batch.id, { state: "closed", transaction: sent.hash }, "closed");
       if (!(await this.#holds(batch, "latest", signal))) break;
       progress = true;
@@ -233,7 +235,7 @@ export class Settlement {
     const recording = await abortable(Promise.resolve(found), signal);
     const change = { state, ...recording };
     if (!(await store.updateBatch(batch.id, change, batch.state))) return false;
-    this.#log.info({ batchId: batch.id, ...change }, "a batch moved on");
+    this.#log.info({ batchId: batch.id, ...change }, "batch state changed");
     this.#components.onChange?.({ ...batch, ...change });
     return true;
   }
@@ -248,6 +250,12 @@ export class Settlement {
       : `a block holds batch ${first.id}, but none that is final: finality lags behind`;
   }
 
+  /** What to tell people of receipts that this version cannot batch. */
+  #kindWarning(): string | undefined {
+    if (!this.#closer.hasUnknownKinds) return undefined;
+    return "receipts of a kind that this version does not know wait for a newer coordinator to record them";
+  }
+
   /** Reads chain id, role and balance, unless that was done less than `maxAgeMs` ago. */
   async #identify(signal: AbortSignal, maxAgeMs = IDENTIFY_MS): Promise<void> {
     const { chain, clock } = this.#components;
@@ -257,23 +265,18 @@ export class Settlement {
     this.#update({ recorder, recorderBalance: balance });
     if (!isRecorder) throw new NotRecorder(recorder);
     const poor = balance < LOW_BALANCE_BATCHES * (this.#inFlight?.sent.maxCost ?? 0n);
-    this.#warning = poor
+    this.#balanceWarning = poor
       ? `${recorder} can pay for fewer than ${LOW_BALANCE_BATCHES} more batches: send it coins`
       : undefined;
   }
 
-  #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        cancel();
-        signal.removeEventListener("abort", end);
-        this.#wake = undefined;
-        resolve();
-      };
-      const cancel = this.#components.clock.after(ms, end);
-      signal.addEventListener("abort", end, { once: true });
-      if (ms > this.#init.pollMs && this.#status.state === "running") this.#wake = end;
-    });
+  /** Pauses; a receipt ends the pause of an idle settlement. */
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    const isIdle = ms > this.#init.pollMs && this.#status.state === "running";
+    this.#idle = isIdle ? new AbortController() : undefined;
+    const wake = this.#idle ? AbortSignal.any([signal, this.#idle.signal]) : signal;
+    await sleep(this.#components.clock, ms, wake);
+    this.#idle = undefined;
   }
 
   async #fail(error: unknown, signal: AbortSignal): Promise<void> {
@@ -298,17 +301,17 @@ export class Settlement {
     this.#status = { ...this.#status, ...change };
   }
 
-  /** Says once what changed. */
+  /** Sets the state and its reason, and logs each change once. */
   #set(state: SettlementState, reason?: string, error?: unknown): void {
     const before = this.#status;
     if (before.state === state && before.reason === reason) return;
     this.#update({ state, reason });
-    if (state === "standby") this.#log.info({ reason }, "settlement stands by");
-    else if (state === "running" && reason === undefined) this.#log.info("settlement runs");
-    else if (state === "running") this.#log.warn({ reason }, "settlement runs, but not for long");
-    else if (state === "stopped") this.#log.error({ reason }, "settlement stopped: somebody has to look");
-    else if (error instanceof ComputeError) this.#log.warn({ reason }, "settlement waits");
-    else this.#log.error({ reason, err: error }, "settlement waits");
+    if (state === "standby") this.#log.info({ reason }, "settlement on standby");
+    else if (state === "running" && reason === undefined) this.#log.info("settlement running");
+    else if (state === "running") this.#log.warn({ reason }, "settlement running with a warning");
+    else if (state === "stopped") this.#log.error({ reason }, "settlement stopped: an operator has to act");
+    else if (error instanceof ComputeError) this.#log.warn({ reason }, "settlement waiting");
+    else this.#log.error({ reason, err: error }, "settlement waiting");
   }
 }
 
