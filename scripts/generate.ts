@@ -1,5 +1,5 @@
 // `npm run proto`: lints the proto files and makes everything under proto/gen: the stubs, the descriptors for server
-// reflection and the WebAssembly kernels. Does nothing when its inputs are as they were; `--force` makes all anew.
+// reflection and the WebAssembly kernels. Does nothing when its inputs have not changed; `--force` makes everything again.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { glob, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -14,16 +14,13 @@ const ROOT = path.resolve(import.meta.dirname, "..");
 const GEN = path.join(ROOT, "proto/gen");
 const STAMP = path.join(GEN, ".inputs");
 
-/** What AssemblyScript compiles, each to a module of its own, and the features that it needs beyond the first WebAssembly. */
-const KERNELS = [
-  { name: "matmul", features: ["simd"] },
-  { name: "keccak", features: [] },
-];
+/** Sources in AssemblyScript, each compiled to a module of its own. */
+const KERNELS = path.join(ROOT, "proto/kernel");
 
 /** Tools whose version decides what is generated. */
 const TOOLS = ["@bufbuild/buf", "ts-proto", "assemblyscript"];
 
-/** A digest of all that decides the output: the sources, the settings, this script and the tools' versions. */
+/** A digest of everything that decides the output: the sources, the settings, this script and the tools' versions. */
 async function digestOfInputs(): Promise<string> {
   const files = ["buf.yaml", "buf.gen.yaml", "scripts/generate.ts"];
   for await (const file of glob("proto/{proofofcompute,grpc,kernel}/**/*.{proto,ts}", { cwd: ROOT })) files.push(file);
@@ -42,20 +39,25 @@ async function buf(...args: string[]): Promise<void> {
   await run(process.execPath, [require.resolve("@bufbuild/buf/bin/buf"), ...args], { cwd: ROOT, env });
 }
 
-/** Embeds a kernel in a module, so that it loads alike in Node, in its worker threads and in browsers. */
-async function compileKernel({ name, features }: (typeof KERNELS)[number]): Promise<void> {
+/**
+ * Compiles a kernel and embeds it in a module, so that it loads alike in Node, in its worker threads and in browsers. A line
+ * `// asc: --enable simd` in the source adds options of the compiler.
+ */
+async function compileKernel(file: string): Promise<void> {
   const asc = await import("assemblyscript/asc");
   const output = new Map<string, string | Uint8Array>();
-  const source = `proto/kernel/${name}.ts`;
-  const flags = ["--runtime", "stub", "-O3", "--noAssert", "--use", "abort="];
-  for (const feature of features) flags.push("--enable", feature);
+  const source = path.join("proto/kernel", file);
+  const options = /^\/\/ asc: (.+)$/m.exec(await readFile(path.join(ROOT, source), "utf8"))?.[1]?.split(" ") ?? [];
+  const flags = ["--runtime", "stub", "-O3", "--noAssert", "--use", "abort=", ...options];
   const { error, stderr } = await asc.main([source, "--baseDir", ROOT, "--outFile", "kernel.wasm", ...flags], {
     writeFile: (name, contents) => void output.set(path.basename(name), contents),
   });
   if (error) throw new Error(`${source} does not compile:\n${stderr.toString()}`, { cause: error });
   const base64 = Buffer.from(output.get("kernel.wasm")!).toString("base64");
   const module = `// Made from ${source} by scripts/generate.ts.\nexport const WASM =\n  "${base64}";\n`;
-  await writeFile(path.join(GEN, `${name}.kernel.ts`), module);
+  const target = path.join(GEN, "kernel", file);
+  await mkdir(path.dirname(target), { recursive: true });
+  await writeFile(target, module);
 }
 
 async function main(): Promise<void> {
@@ -67,9 +69,9 @@ async function main(): Promise<void> {
   await buf("lint");
   await buf("generate");
   await buf("build", "--exclude-source-info", "-o", path.join(GEN, "descriptors.binpb"));
-  for (const kernel of KERNELS) await compileKernel(kernel);
+  for await (const file of glob("**/*.ts", { cwd: KERNELS })) await compileKernel(file);
   await writeFile(STAMP, digest);
-  console.log("proto/gen is made anew: stubs, descriptors, kernels.");
+  console.log("made proto/gen: stubs, descriptors, kernels");
 }
 
 await main().catch((error: Error & { stdout?: string; stderr?: string }) => {

@@ -1,5 +1,5 @@
 import { createCipheriv, createHash, createSecretKey, hash } from "node:crypto";
-import { WASM } from "../gen/keccak.kernel.ts";
+import { WASM } from "../gen/kernel/keccak.ts";
 
 const BLOCK = 16;
 /** Plain text of zeros, whose encryption is the keystream itself; larger requests go through it in pieces. */

@@ -131,7 +131,7 @@ describe("matmul kernel", () => {
 describe("matmul without WebAssembly SIMD", () => {
   it("computes, checks, reports and stops the same", async () => {
     // An engine without SIMD refuses the kernel as this engine refuses what is none.
-    vi.doMock("../../../gen/matmul.kernel.ts", () => ({ WASM: "" }));
+    vi.doMock("../../../gen/kernel/kinds/matmul.ts", () => ({ WASM: "" }));
     vi.resetModules();
     try {
       const plain = await import("./kernel.ts");
@@ -157,7 +157,7 @@ describe("matmul without WebAssembly SIMD", () => {
       expect(heard.at(-1)).toBe(1);
       expect(plain.computeProduct(job, (fraction) => fraction < 0.5)).toBeNull();
     } finally {
-      vi.doUnmock("../../../gen/matmul.kernel.ts");
+      vi.doUnmock("../../../gen/kernel/kinds/matmul.ts");
     }
   });
 });

@@ -1,5 +1,5 @@
 import { openKeystream, sha256 } from "#crypto";
-import { WASM } from "../../../gen/matmul.kernel.ts";
+import { WASM } from "../../../gen/kernel/kinds/matmul.ts";
 import { equal, type Hex, toHex } from "../../bytes.ts";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
@@ -9,7 +9,7 @@ export function kernelDigest(): Hex {
   return toHex(sha256(new TextEncoder().encode(WASM)));
 }
 
-/** What kernel/matmul.ts exports; all arguments are addresses and counts. */
+/** What kernel/kinds/matmul.ts exports; all arguments are addresses and counts. */
 interface Kernel {
   readonly memory: WebAssembly.Memory;
   inRange(bytes: number, length: number): number;

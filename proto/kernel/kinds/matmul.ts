@@ -1,5 +1,5 @@
 // The SIMD kernel of matmul tasks, in AssemblyScript (not TypeScript: outside of tsconfig.json); scripts/generate.ts
-// compiles it. It owns no memory: src/kernel.ts lays the buffers out and passes their addresses.
+// compiles it. It owns no memory: src/kinds/matmul/kernel.ts lays the buffers out and passes their addresses.
 //
 // Elements come and go as bytes, row-major. Between, they are 16-bit, in the order in which i32x4.dot_i16x8_s wants
 // them: it multiplies eight pairs and adds them two by two, so two neighbours along the depth (the summed index) stand
@@ -7,7 +7,9 @@
 // - left operand: tiles of 4 rows; in a tile, for every two columns, those two elements of each row (16 bytes).
 // - right operand: panels of 16 columns; in a panel, for every two rows, those two elements of each column (64 bytes).
 // Sums need no reduction on the way: 250^2 * 4096 < 2^28. They are stored in one place and reduced in another, because
-// V8 makes 256-bit operations (src/kernel.ts asks for it) only of what ends in stores next to each other.
+// V8 makes 256-bit operations (src/kinds/matmul/kernel.ts asks for it) only of what ends in stores next to each other.
+
+// asc: --enable simd
 
 const TILE_ROWS: usize = 4;
 const PANEL_COLUMNS: usize = 16;
