@@ -12,15 +12,15 @@ import {
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { keccak256, keystream, sha256 } from "#crypto";
-import { parseAddress } from "../address.ts";
-import { concat, fromHex, type Hex, toHex } from "../bytes.ts";
-import { recompute } from "../kinds/index.ts";
-import { computeProduct } from "../kinds/matmul/kernel.ts";
-import { FIELD, matmulSeed, matrixKey } from "../kinds/matmul/matmul.ts";
-import { merkleRoot } from "../merkle.ts";
-import { receiptLeaf, receiptTree, verifyReceiptProof } from "../receipt.ts";
-import { resultMessage, resultsMessage } from "../transcript.ts";
-import { leafFields, type Sources, verdictOf, verifyReceipt, writeReceipt } from "./receipt.ts";
+import { parseAddress } from "../../address.ts";
+import { concat, fromHex, type Hex, toHex } from "../../bytes.ts";
+import { merkleRoot } from "../../merkle.ts";
+import { receiptLeaf, receiptTree, verifyReceiptProof } from "../../receipt.ts";
+import { resultMessage, resultsMessage } from "../../transcript.ts";
+import { leafFields, type Sources, verdictOf, verifyReceipt, writeReceipt } from "../../verify/receipt.ts";
+import { recompute } from "../index.ts";
+import { computeProduct } from "./kernel.ts";
+import { FIELD, matmulSeed, matrixKey } from "./matmul.ts";
 
 // Everybody but the chain may lie here: each attack is as consistent as its attacker can make it, and names the link at
 // which it shows. Where the coordinator itself attacks, the contract holds the root that it chose.
