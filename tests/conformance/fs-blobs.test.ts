@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FsBlobs } from "@proof-of-compute/coordinator/adapters/fs-blobs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeFilesOlder } from "../support/blobs.ts";
 import { describeBlobs, digestOf } from "./blobs.ts";
 
 let root: string;
@@ -15,7 +16,13 @@ const newDirectory = async () => join(await mkdtemp(join(root, "test-")), "blobs
 
 describeBlobs("FsBlobs", async () => {
   const directory = await newDirectory();
-  return { blobs: new FsBlobs({}, { directory }), reopen: async () => new FsBlobs({}, { directory }) };
+  const blobs = new FsBlobs({}, { directory });
+  // A folder belongs to one coordinator, so what runs at once runs in one adapter.
+  return {
+    blobs,
+    reopen: async () => new FsBlobs({}, { directory }),
+    makeOlder: (ms) => makeFilesOlder(directory, ms),
+  };
 });
 
 const bytes = Buffer.from("a result of some length");

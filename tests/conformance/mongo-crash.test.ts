@@ -5,10 +5,9 @@ import type { Hex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { sharedMongo } from "../support/mongo.ts";
+import { deathsIn, MortalConnection } from "../support/mortal-connection.ts";
 import { aBatch, aVerifiedTask } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
-
-type Connection = Pick<MongoConnection, "start" | "stop" | "trip" | "inSession">;
 
 const logger = pino({ level: "silent" });
 /** Nothing happens by itself, so that the n-th round trip is the same one in each run. */
@@ -48,34 +47,6 @@ const WORK: Record<string, (store: Store) => Promise<unknown>> = {
 
 async function workThrough(store: Store): Promise<void> {
   for (const step of Object.values(WORK)) await step(store);
-}
-
-/** The connection of a process that dies at one of its round trips, before or after that had its effect. */
-class MortalConnection implements Connection {
-  readonly died = Promise.withResolvers<void>();
-  trips = 0;
-  readonly #connection: MongoConnection;
-  readonly #diesAt: number;
-  readonly #afterEffect: boolean;
-
-  constructor(connection: MongoConnection, diesAt: number, afterEffect: boolean) {
-    this.#connection = connection;
-    this.#diesAt = diesAt;
-    this.#afterEffect = afterEffect;
-  }
-
-  start = () => this.#connection.start();
-  stop = () => this.#connection.stop();
-  inSession: Connection["inSession"] = (run) => this.#connection.inSession(run);
-  trip: Connection["trip"] = async (run) => {
-    const trip = this.trips++;
-    if (trip < this.#diesAt) return this.#connection.trip(run);
-    if (trip === this.#diesAt) {
-      if (this.#afterEffect) await this.#connection.trip(run);
-      this.died.resolve();
-    }
-    return new Promise(() => undefined);
-  };
 }
 
 async function connect(uri: string): Promise<MongoConnection> {
@@ -141,21 +112,20 @@ describe(`a coordinator killed between round trips to ${server.description}`, as
     expect(trips).toBeGreaterThan(30);
   });
 
-  const deaths = Array.from({ length: trips }, (_, n) => [
-    { trip: n, afterEffect: false },
-    { trip: n, afterEffect: true },
-  ]).flat();
-  test.each(deaths)(`loses and doubles no receipt: trip $trip of ${trips}, done: $afterEffect`, async (death) => {
-    const uri = server.uri();
-    const connection = await connect(uri);
-    onTestFinished(() => connection.stop());
-    const mortal = new MortalConnection(connection, death.trip, death.afterEffect);
-    const doomed = new MongoStore({ connection: mortal, logger, clock });
-    const worked = doomed.start().then(() => workThrough(doomed));
-    await Promise.race([mortal.died.promise, worked]);
-    const heir = new MongoStore({ connection: await connect(uri), logger, clock });
-    onTestFinished(() => heir.stop());
-    await recover(heir);
-    await checkLedger(heir);
-  });
+  test.each(deathsIn(trips))(
+    `loses and doubles no receipt: trip $trip of ${trips}, done: $afterEffect`,
+    async (death) => {
+      const uri = server.uri();
+      const connection = await connect(uri);
+      onTestFinished(() => connection.stop());
+      const mortal = new MortalConnection(connection, death.trip, death.afterEffect);
+      const doomed = new MongoStore({ connection: mortal, logger, clock });
+      const worked = doomed.start().then(() => workThrough(doomed));
+      await Promise.race([mortal.died.promise, worked]);
+      const heir = new MongoStore({ connection: await connect(uri), logger, clock });
+      onTestFinished(() => heir.stop());
+      await recover(heir);
+      await checkLedger(heir);
+    },
+  );
 });

@@ -3,6 +3,7 @@ import { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/co
 import { MongoStore } from "@proof-of-compute/coordinator/adapters/mongo/store";
 import { pino } from "pino";
 import { afterAll, onTestFinished } from "vitest";
+import { makeDocumentsOlder } from "../support/blobs.ts";
 import { sharedMongo } from "../support/mongo.ts";
 import { describeBlobs } from "./blobs.ts";
 import { describeStore } from "./store.ts";
@@ -42,7 +43,12 @@ describeBlobs(`MongoBlobs on ${server.description}`, async () => {
     const connection = connect(uri);
     await connection.start();
     onTestFinished(() => connection.stop());
-    return new MongoBlobs({ connection });
+    return connection;
   };
-  return { blobs: await open(), reopen: open };
+  const connection = await open();
+  return {
+    blobs: new MongoBlobs({ connection }),
+    reopen: async () => new MongoBlobs({ connection: await open() }),
+    makeOlder: (ms) => makeDocumentsOlder(connection, ms),
+  };
 });

@@ -1,4 +1,7 @@
+import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { accept, assign, cancel, endAssignment, type Task } from "@proof-of-compute/coordinator/domain/task";
+import type { Store } from "@proof-of-compute/coordinator/ports/store";
+import type { Hex } from "@proof-of-compute/proto";
 import { expect, test } from "vitest";
 import { ALICE, aReceipt, assigned, aTask, aVerifiedTask, BOB, CAROL, HERE, hexOf } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
@@ -129,6 +132,48 @@ export function describeTasks(make: MakeStore): void {
       expect(await reader.receipt(made[1]!.receiptId)).toEqual(made[1]);
       expect((await reader.totals()).receipts).toBe(4);
     }
+  });
+
+  test("keeps the output of a later task that took the id of a pruned one", async () => {
+    const { store } = await make();
+    const { queued, running, receipt, verified } = aVerifiedTask(1);
+    await store.insertTask(queued);
+    await store.saveTask(running);
+    await store.saveTask(verified, { receipt, output: Uint8Array.of(1) });
+    await store.forgetResults([receipt]);
+    await store.pruneTasks(verified.endedAt! + 1, 1);
+    const again = assigned(queued, hexOf(77));
+    const later = aReceipt(again, hexOf(77));
+    await store.insertTask(queued);
+    await store.saveTask(again);
+    await store.saveTask(accept(again, later), { receipt: later, output: Uint8Array.of(2) });
+    // Another coordinator listed the first receipt before, and forgets it now.
+    await store.forgetResults([receipt]);
+    expect(await store.output(queued.id)).toEqual(Uint8Array.of(2));
+    await store.forgetResults([receipt, later]);
+    expect(await store.output(queued.id)).toBeNull();
+  });
+
+  test("names the digests that receipts refer to whose results are kept as blobs", async () => {
+    const { store, reopen } = await make();
+    const digests = [51, 52, 53].map((n) => hexOf(n, 32)) as [Hex, Hex, Hex];
+    const made: Receipt[] = [];
+    for (const [n, resultDigest] of [digests[0], digests[0], digests[1]].entries()) {
+      const { queued, running, receipt, verified } = aVerifiedTask(n, { resultDigest });
+      await store.insertTask(queued);
+      await store.saveTask(running);
+      await store.saveTask(verified, { receipt });
+      made.push(receipt);
+    }
+    const referred = async (reader: Store) => (await reader.referredDigests(digests)).toSorted();
+    expect(await referred(store)).toEqual([digests[0], digests[1]].toSorted());
+    expect(await store.referredDigests([])).toEqual([]);
+    expect(await store.referredDigests([digests[2]])).toEqual([]);
+    await store.forgetResults(made.slice(0, 1));
+    await store.pruneTasks(Number.MAX_SAFE_INTEGER, 9);
+    expect(await referred(store)).toEqual([digests[0], digests[1]].toSorted());
+    await store.forgetResults(made.slice(1, 2));
+    for (const read of [async () => store, reopen]) expect(await referred(await read())).toEqual([digests[1]]);
   });
 
   test("lists tasks newest first, of a requester and in some states", async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MemoryBlobs } from "@proof-of-compute/coordinator/adapters/memory/blobs";
 import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";
 import { openCluster } from "@proof-of-compute/coordinator/compose/cluster";
 import { openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
@@ -13,7 +14,6 @@ import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/do
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents, RestInit } from "@proof-of-compute/coordinator/edges/rest/components";
-import type { Blobs } from "@proof-of-compute/coordinator/ports/blobs";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import type { SettlementStatus } from "@proof-of-compute/coordinator/services/settlement/status";
@@ -56,7 +56,7 @@ export async function startRest(change: RestChange = {}) {
   await store.start();
   const base = createBase({ logger, clock, closeMs: 10_000 });
   const { events } = base;
-  const blobs = new Map<Hex, Uint8Array>();
+  const blobs = new MemoryBlobs({ clock });
   const self = { coordinatorId: change.beside ? "second" : "first", incarnation: toHex(randomBytes(16)) };
   const cluster = await openCluster(base, { store }, { self, address: "http://127.0.0.1:0", leaseMs: LEASE_MS });
   const { peers, link, peerSecret } = cluster;
@@ -66,15 +66,9 @@ export async function startRest(change: RestChange = {}) {
   const { fleet, leases, takeover, scheduler } = dispatch;
   let status: SettlementStatus = { state: "running", openBatches: 0 };
   const settlement = { status: () => status };
-  const blobPort: Blobs = {
-    put: async (digest, bytes) => void blobs.set(digest, bytes),
-    get: async (digest) => blobs.get(digest) ?? null,
-    has: async (digest) => blobs.has(digest),
-    delete: async (digest) => void blobs.delete(digest),
-  };
   const proving = openProofs(base, { store });
   const { proofs } = proving;
-  const parts = { store, blobs: blobPort, cluster, dispatch, settlement, proofs };
+  const parts = { store, blobs, cluster, dispatch, settlement, proofs };
   const components = restComponents(base, parts);
   const app = await createRest(
     { ...components, ...change.components },
@@ -186,7 +180,7 @@ export async function startRest(change: RestChange = {}) {
       proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
     };
     await leases.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
-    if (output.length > 64 * 64) blobs.set(receipt.resultDigest, output);
+    if (output.length > 64 * 64) await blobs.put(receipt.resultDigest, output);
     return receipt;
   }
 
@@ -220,7 +214,7 @@ export async function startRest(change: RestChange = {}) {
     peers,
     link,
     peerSecret,
-    blobs: blobPort,
+    blobs,
     logger,
     clock,
     fleet,

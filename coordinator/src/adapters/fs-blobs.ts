@@ -1,9 +1,15 @@
-import { hash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import type { BigIntStats } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../domain/errors.ts";
-import type { Blobs } from "../ports/blobs.ts";
+import type { Blobs, StoredBlob } from "../ports/blobs.ts";
+import { checkDigest, digestOf } from "./blob-digests.ts";
+
+/** The folder and the file that a digest names, without `0x`. */
+const FOLDER = /^[0-9a-f]{2}$/;
+const FILE = /^[0-9a-f]{62}$/;
 
 /**
  * Blobs as files `ab/cdef…` named by their digest, for the owner's eyes only. A blob is written beside and renamed into
@@ -13,6 +19,8 @@ export class FsBlobs implements Blobs {
   readonly #directory: string;
   readonly #incoming: string;
   #emptied: Promise<void> | undefined;
+  /** Paths that a put or a deletion is changing: the last of those changes. */
+  readonly #changes = new Map<string, Promise<unknown>>();
 
   /** `directory` is made when absent. */
   constructor(_components: object, { directory }: { directory: string }) {
@@ -48,24 +56,60 @@ export class FsBlobs implements Blobs {
   async has(sha256: Hex): Promise<boolean> {
     const path = this.#pathOf(sha256);
     try {
-      return (await stat(path)).isFile();
+      return (await statIfThere(path))?.isFile() ?? false;
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return false;
       throw new ComputeError("UNAVAILABLE", "the blob could not be looked up", { cause });
     }
   }
 
-  async delete(sha256: Hex): Promise<void> {
+  async find(sha256s: readonly Hex[]): Promise<StoredBlob[]> {
+    const paths = sha256s.map((sha256) => ({ sha256, path: this.#pathOf(sha256) }));
+    const found: StoredBlob[] = [];
+    try {
+      for (const { sha256, path } of paths) {
+        const stats = await statIfThere(path);
+        if (stats?.isFile()) found.push(storedBlob(sha256, stats));
+      }
+    } catch (cause) {
+      throw new ComputeError("UNAVAILABLE", "the blobs could not be looked up", { cause });
+    }
+    return found;
+  }
+
+  async list({ after, limit }: { readonly after?: Hex; readonly limit: number }): Promise<StoredBlob[]> {
+    if (after !== undefined) checkDigest(after);
+    const start = after ?? "0x";
+    const found: Hex[] = [];
+    try {
+      for (const folder of await namesIn(this.#directory, FOLDER)) {
+        if (found.length >= limit) break;
+        if (folder < start.slice(2, 4)) continue;
+        for (const file of await namesIn(join(this.#directory, folder), FILE)) {
+          if (`0x${folder}${file}` > start) found.push(`0x${folder}${file}`);
+        }
+      }
+    } catch (cause) {
+      throw new ComputeError("UNAVAILABLE", "the blobs could not be listed", { cause });
+    }
+    return this.find(found.slice(0, limit));
+  }
+
+  async delete({ sha256, putId }: Pick<StoredBlob, "sha256" | "putId">): Promise<boolean> {
     const path = this.#pathOf(sha256);
     try {
-      await rm(path, { force: true });
+      return await this.#alone(path, async () => {
+        const stats = await statIfThere(path);
+        if (!stats || storedBlob(sha256, stats).putId !== putId) return false;
+        await rm(path);
+        return true;
+      });
     } catch (cause) {
       throw new ComputeError("UNAVAILABLE", "the blob could not be deleted", { cause });
     }
   }
 
   #pathOf(sha256: Hex): string {
-    if (!/^0x[0-9a-f]{64}$/.test(sha256)) throw new ComputeError("INVALID_REQUEST", "not a SHA-256 digest");
+    checkDigest(sha256);
     return join(this.#directory, sha256.slice(2, 4), sha256.slice(4));
   }
 
@@ -82,12 +126,23 @@ export class FsBlobs implements Blobs {
         await file.close();
       }
       const made = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await rename(temporary, path);
+      await this.#alone(path, () => rename(temporary, path));
       await syncFolder(dirname(path));
       if (made !== undefined) await syncFolder(this.#directory);
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
+    }
+  }
+
+  /** Runs after every earlier change of that path and before every later one. */
+  async #alone<T>(path: string, run: () => Promise<T>): Promise<T> {
+    const change = Promise.resolve(this.#changes.get(path)).then(run, run);
+    this.#changes.set(path, change);
+    try {
+      return await change;
+    } finally {
+      if (this.#changes.get(path) === change) this.#changes.delete(path);
     }
   }
 
@@ -103,8 +158,28 @@ export class FsBlobs implements Blobs {
   }
 }
 
-function digestOf(bytes: Uint8Array): Hex {
-  return `0x${hash("sha256", bytes, "hex")}`;
+/** Each put makes a new file, so its inode and time name the put. */
+function storedBlob(sha256: Hex, { ino, mtimeNs, mtimeMs }: BigIntStats): StoredBlob {
+  return { sha256, putId: `${ino}.${mtimeNs}`, ageMs: Date.now() - Number(mtimeMs) };
+}
+
+async function statIfThere(path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await stat(path, { bigint: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Names of that form in a folder, sorted; none when there is no such folder. */
+async function namesIn(folder: string, form: RegExp): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => form.test(name)).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** Makes new names in a folder durable. Windows knows no such call: there NTFS journals them. */

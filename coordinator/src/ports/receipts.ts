@@ -24,8 +24,16 @@ export interface ReceiptStore {
   unbatched(): Promise<Unbatched>;
   /** Receipts accepted before `before` whose result was not forgotten, oldest first: by acceptedAt, then id. */
   receiptsWithResult(before: number, limit: number): Promise<Receipt[]>;
-  /** Forgets the results of these receipts, their {@link output} included; the receipts stay. Safe to repeat. */
+  /**
+   * Forgets the results of these receipts, and their outputs in the store; the receipts stay. Safe to repeat: a later task
+   * that took the id of a pruned one keeps its output.
+   */
   forgetResults(receipts: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void>;
+  /**
+   * Those of the digests whose blob has to stay: a receipt of which the result was not forgotten has it. Results that are
+   * stored with their task may be left out, since they are no blobs. Sees every receipt whose save resolved, anywhere.
+   */
+  referredDigests(digests: readonly Hex[]): Promise<Hex[]>;
   /** Puts every receipt that no batch carries and that was accepted before `before` into quarantine; returns how many. */
   quarantineReceipts(before: number): Promise<number>;
   /** Takes receipts out of quarantine: a batch may carry them. */

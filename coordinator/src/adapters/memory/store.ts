@@ -234,8 +234,14 @@ export class MemoryStore extends MemoryPeers implements Store {
     this.check();
     for (const { receiptId, taskId } of receipts) {
       this.#forgotten.add(receiptId);
-      this.#outputs.delete(taskId);
+      if (this.#tasks.get(taskId)?.assignments[receiptId]) this.#outputs.delete(taskId);
     }
+  }
+
+  async referredDigests(digests: readonly Hex[]): Promise<Hex[]> {
+    const isReferring = ({ resultDigest, receiptId }: Receipt) =>
+      digests.includes(resultDigest) && !this.#forgotten.has(receiptId);
+    return [...new Set(this.#receiptsBy(0, isReferring).map(({ resultDigest }) => resultDigest))];
   }
 
   async quarantineReceipts(before: number): Promise<number> {

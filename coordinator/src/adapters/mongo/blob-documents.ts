@@ -2,7 +2,18 @@ import type { Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import { MIXED, schemaOf } from "./schema.ts";
 
-export interface BlobDocument {
+/** The last put of a blob. Earlier versions noted none. */
+interface Put {
+  /** Drawn for each put. */
+  readonly put_id?: string;
+  /** By the server's clock. */
+  readonly put_at?: Date;
+}
+
+/** Name of the index of ages. */
+export const AGES = "ages";
+
+export interface BlobDocument extends Put {
   /** The SHA-256 of a small blob, or the GridFS id of a large one while it comes in. */
   readonly _id: Hex | string;
   readonly bytes?: mongoose.mongo.Binary;
@@ -15,6 +26,19 @@ export interface BlobDocument {
 export const blobSchema = schemaOf<BlobDocument>({
   _id: String,
   bytes: MIXED,
+  put_id: String,
+  put_at: Date,
   incoming_at: Number,
   abandoned: Boolean,
-}).index({ incoming_at: 1 }, { name: "incoming", sparse: true });
+})
+  .index({ incoming_at: 1 }, { name: "incoming", sparse: true })
+  // Covers what is asked of many blobs at once: the documents hold up to a megabyte each.
+  .index({ _id: 1, put_id: 1, put_at: 1 }, { name: AGES });
+
+/** A large blob as GridFS describes it. */
+export interface FileDocument {
+  readonly _id: mongoose.mongo.ObjectId;
+  /** Its SHA-256. */
+  readonly filename: Hex;
+  readonly metadata?: Put;
+}

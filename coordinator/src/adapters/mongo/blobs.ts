@@ -1,12 +1,14 @@
-import { hash } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Hex } from "@proof-of-compute/proto";
 import mongoose from "mongoose";
 import { ComputeError } from "../../domain/errors.ts";
-import type { Blobs } from "../../ports/blobs.ts";
+import type { Blobs, StoredBlob } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { checkDigest, digestOf } from "../blob-digests.ts";
 import { systemClock } from "../system-clock.ts";
+import { AGES } from "./blob-documents.ts";
 import type { MongoConnection } from "./connection.ts";
 import { upsert } from "./errors.ts";
 
@@ -19,10 +21,25 @@ export interface MongoBlobsComponents {
 const LARGEST_DOCUMENT = 1 << 20;
 /** An upload that took longer is dead: its coordinator was killed, or gives up when it comes back. */
 const LONGEST_UPLOAD_MS = 3_600_000;
+/** `putId` of a blob that an earlier version put. */
+const UNNOTED = "unnoted";
+const ABSENT = { $exists: false } as const;
+/** Every digest, and none of the notes. */
+const DIGESTS = { $gte: "0x", $lt: "0y" } as const;
+
+/** Where a blob is, as an aggregation reads it: a document of `blobs` or a file of GridFS. */
+interface Seen {
+  readonly _id: Hex | mongoose.mongo.ObjectId;
+  readonly sha256: Hex;
+  readonly put_id?: string;
+  /** Milliseconds, by the server's clock; null where no put was noted. */
+  readonly age: number | bigint | null;
+}
 
 /**
- * Blobs by their digest, small ones as documents, large ones in GridFS. A file shows only when all of it is there; what a
- * killed coordinator left of one is known by the note that it made before, and goes an hour later.
+ * Blobs by their digest, small ones as documents, large ones in GridFS. A file shows only once all its chunks are stored.
+ * A note stands for each upload and deletion of a file while it is under way: by a note older than an hour the chunks that
+ * a killed coordinator left are found and deleted.
  */
 export class MongoBlobs implements Blobs {
   readonly #connection: Pick<MongoConnection, "trip">;
@@ -38,9 +55,11 @@ export class MongoBlobs implements Blobs {
   async put(sha256: Hex, bytes: Uint8Array): Promise<void> {
     checkDigest(sha256);
     if (digestOf(bytes) !== sha256) throw new ComputeError("INVALID_REQUEST", "the bytes do not fit their digest");
-    if (bytes.length <= LARGEST_DOCUMENT) return this.#insert(sha256, bytes);
-    await this.#sweep();
-    if (await this.#isUndamaged(sha256)) return;
+    if (bytes.length <= LARGEST_DOCUMENT) return this.#upsert(sha256, bytes);
+    await this.#endLateUploads();
+    const stored = await this.#undamagedFile(sha256);
+    // Perhaps it is being deleted: a file that is renewed stays.
+    if (stored && (await this.#renew(stored))) return;
     await this.#upload(sha256, bytes);
   }
 
@@ -48,7 +67,9 @@ export class MongoBlobs implements Blobs {
   async get(sha256: Hex): Promise<Uint8Array | null> {
     checkDigest(sha256);
     const document = await this.#connection.trip(({ blobs }) => blobs.findOne({ _id: sha256 }));
-    const found = document?.bytes ? [Uint8Array.from(document.bytes.value())] : await this.#download(sha256);
+    const found = document?.bytes
+      ? [Uint8Array.from(document.bytes.value())]
+      : (await this.#download(sha256)).map(({ bytes }) => bytes);
     if (found.length === 0) return null;
     const whole = found.find((bytes) => digestOf(bytes) === sha256);
     if (!whole) throw new ComputeError("UNAVAILABLE", `the blob ${sha256} is damaged in the database`);
@@ -63,17 +84,41 @@ export class MongoBlobs implements Blobs {
     return document !== null || (await this.#filesOf(sha256)).length > 0;
   }
 
-  async delete(sha256: Hex): Promise<void> {
-    checkDigest(sha256);
-    await this.#connection.trip(({ blobs }) => blobs.deleteOne({ _id: sha256 }));
-    for (const id of await this.#filesOf(sha256)) await this.#deleteFile(id);
+  async find(sha256s: readonly Hex[]): Promise<StoredBlob[]> {
+    for (const sha256 of sha256s) checkDigest(sha256);
+    const of = { $in: sha256s };
+    return [...(await this.#documents(of)), ...(await this.#files(of))].map(toStoredBlob);
   }
 
-  async #insert(sha256: Hex, bytes: Uint8Array): Promise<void> {
-    const document = { bytes: new mongoose.mongo.Binary(bytes) };
-    await upsert(() =>
-      this.#connection.trip(({ blobs }) => blobs.replaceOne({ _id: sha256 }, document, { upsert: true })),
+  async list({ after, limit }: { readonly after?: Hex; readonly limit: number }): Promise<StoredBlob[]> {
+    if (after !== undefined) checkDigest(after);
+    if (limit === 0) return [];
+    await this.#endLateUploads();
+    const range = { ...DIGESTS, ...(after !== undefined && { $gt: after }) };
+    const found = [...(await this.#documents(range, limit)), ...(await this.#files(range, limit))]
+      .sort((a, b) => (a.sha256 < b.sha256 ? -1 : 1))
+      .slice(0, limit);
+    await this.#note(found.filter(({ put_id }) => put_id === undefined));
+    return found.map(toStoredBlob);
+  }
+
+  async delete({ sha256, putId }: Pick<StoredBlob, "sha256" | "putId">): Promise<boolean> {
+    checkDigest(sha256);
+    const [put, file] = putId.split(" ") as [string, string | undefined];
+    const guard = put === UNNOTED ? ABSENT : put;
+    if (file !== undefined) return this.#deleteFile(mongoose.mongo.ObjectId.createFromHexString(file), guard);
+    const { deletedCount } = await this.#connection.trip(({ blobs }) =>
+      blobs.deleteOne({ _id: sha256, put_id: guard as string }),
     );
+    return deletedCount === 1;
+  }
+
+  async #upsert(sha256: Hex, bytes: Uint8Array): Promise<void> {
+    const put = {
+      $set: { bytes: new mongoose.mongo.Binary(bytes), put_id: randomUUID() },
+      $currentDate: { put_at: true },
+    } as const;
+    await upsert(() => this.#connection.trip(({ blobs }) => blobs.updateOne({ _id: sha256 }, put, { upsert: true })));
   }
 
   async #upload(sha256: Hex, bytes: Uint8Array): Promise<void> {
@@ -83,32 +128,92 @@ export class MongoBlobs implements Blobs {
     await this.#connection.trip(({ files }) =>
       pipeline(Readable.from([bytes]), files.openUploadStreamWithId(id, sha256)),
     );
+    const renewed = await this.#renew(id);
     const note = await this.#connection.trip(({ blobs }) => blobs.findOneAndDelete({ _id }));
-    if (note && !note.abandoned) return;
-    // Somebody took us for dead. Where he is done, what he left can be looked at.
-    if (!note && (await this.#isUndamaged(sha256))) return;
-    await this.#deleteFile(id);
+    if (renewed && note && !note.abandoned) return;
+    // Another coordinator took this upload for dead. Once it is done, look at what it left.
+    if (renewed && !note && (await this.#undamagedFile(sha256))) return;
+    await this.#deleteChunks(id);
     throw new ComputeError("UNAVAILABLE", "the blob came in too slowly and was taken for abandoned; try again");
   }
 
+  /** Documents of these digests, in order. */
+  #documents(_id: object, limit?: number): Promise<Seen[]> {
+    return this.#connection.trip(({ blobs }) =>
+      blobs.aggregate<Seen>(seenBy("_id", _id, "", limit), { hint: AGES }).toArray(),
+    );
+  }
+
+  /** Files of these digests, in order. */
+  #files(filename: object, limit?: number): Promise<Seen[]> {
+    return this.#connection.trip(({ file_entries }) =>
+      file_entries.aggregate<Seen>(seenBy("filename", filename, "metadata.", limit)).toArray(),
+    );
+  }
+
+  /** Notes a put for blobs without one. */
+  async #note(unnoted: readonly Seen[]): Promise<void> {
+    const documents = unnoted.map(({ _id }) => _id).filter((_id) => typeof _id === "string");
+    const files = unnoted.map(({ _id }) => _id).filter((_id) => typeof _id !== "string");
+    if (documents.length > 0) {
+      await this.#connection.trip(({ blobs }) =>
+        blobs.updateMany(
+          { _id: { $in: documents }, put_id: ABSENT },
+          { $set: { put_id: randomUUID() }, $currentDate: { put_at: true } },
+        ),
+      );
+    }
+    if (files.length > 0) {
+      await this.#connection.trip(({ file_entries }) =>
+        file_entries.updateMany(
+          { _id: { $in: files }, "metadata.put_id": ABSENT },
+          { $set: { "metadata.put_id": randomUUID() }, $currentDate: { "metadata.put_at": true } },
+        ),
+      );
+    }
+  }
+
+  /** Makes a file new; false when it was deleted. */
+  async #renew(id: mongoose.mongo.ObjectId): Promise<boolean> {
+    const { matchedCount } = await this.#connection.trip(({ file_entries }) =>
+      file_entries.updateOne(
+        { _id: id },
+        { $set: { "metadata.put_id": randomUUID() }, $currentDate: { "metadata.put_at": true } },
+      ),
+    );
+    return matchedCount === 1;
+  }
+
   /** Every file of that digest; coordinators that were given the same bytes at once made one each. */
-  async #download(sha256: Hex): Promise<Uint8Array[]> {
-    const found: Uint8Array[] = [];
+  async #download(sha256: Hex): Promise<{ readonly id: mongoose.mongo.ObjectId; readonly bytes: Uint8Array }[]> {
+    const found: { id: mongoose.mongo.ObjectId; bytes: Uint8Array }[] = [];
     for (const id of await this.#filesOf(sha256)) {
-      const bytes = await this.#connection.trip(async ({ files }) => {
-        const parts: Buffer[] = [];
-        for await (const part of files.openDownloadStream(id)) parts.push(part);
-        return Buffer.concat(parts);
-      });
-      found.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+      const bytes = await this.#read(id);
+      if (!bytes) continue;
+      found.push({ id, bytes: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) });
       if (digestOf(bytes) === sha256) break;
     }
     return found;
   }
 
-  async #isUndamaged(sha256: Hex): Promise<boolean> {
+  /** Undefined when it is being deleted. */
+  async #read(id: mongoose.mongo.ObjectId): Promise<Buffer | undefined> {
+    try {
+      return await this.#connection.trip(async ({ files }) => {
+        const parts: Buffer[] = [];
+        for await (const part of files.openDownloadStream(id)) parts.push(part);
+        return Buffer.concat(parts);
+      });
+    } catch (error) {
+      const isStored = await this.#connection.trip(({ files }) => files.find({ _id: id }).hasNext());
+      if (isStored) throw error;
+      return undefined;
+    }
+  }
+
+  async #undamagedFile(sha256: Hex): Promise<mongoose.mongo.ObjectId | undefined> {
     const found = await this.#download(sha256);
-    return found.some((bytes) => digestOf(bytes) === sha256);
+    return found.find(({ bytes }) => digestOf(bytes) === sha256)?.id;
   }
 
   async #filesOf(sha256: Hex): Promise<mongoose.mongo.ObjectId[]> {
@@ -116,19 +221,27 @@ export class MongoBlobs implements Blobs {
     return found.map(({ _id }) => _id);
   }
 
-  /** Another coordinator may be quicker. */
-  async #deleteFile(id: mongoose.mongo.ObjectId): Promise<void> {
-    await this.#connection.trip(async ({ files }) => {
-      try {
-        await files.delete(id);
-      } catch (error) {
-        if (!/^File not found/.test((error as Error).message)) throw error;
-      }
-    });
+  /** False when it was put again, or another coordinator deleted it. */
+  async #deleteFile(id: mongoose.mongo.ObjectId, put: string | typeof ABSENT): Promise<boolean> {
+    const _id = id.toHexString();
+    const note = { $setOnInsert: { incoming_at: this.#clock.now() } };
+    await upsert(() => this.#connection.trip(({ blobs }) => blobs.updateOne({ _id }, note, { upsert: true })));
+    const { deletedCount } = await this.#connection.trip(({ file_entries }) =>
+      file_entries.deleteOne({ _id: id, "metadata.put_id": put as string }),
+    );
+    if (deletedCount === 1) await this.#deleteChunks(id);
+    await this.#connection.trip(({ blobs }) => blobs.deleteOne({ _id }));
+    return deletedCount === 1;
   }
 
-  /** Drops what killed coordinators left half-written. */
-  async #sweep(): Promise<void> {
+  /** Deletes a file that nobody may rely on, whole or not; another coordinator may be quicker. */
+  async #deleteChunks(id: mongoose.mongo.ObjectId): Promise<void> {
+    await this.#connection.trip(({ file_entries }) => file_entries.deleteOne({ _id: id }));
+    await this.#connection.trip(({ file_chunks }) => file_chunks.deleteMany({ files_id: id }));
+  }
+
+  /** Deletes the chunks of uploads and deletions that killed coordinators left half-done. Looks once an hour. */
+  async #endLateUploads(): Promise<void> {
     const now = this.#clock.now();
     if (now - this.#sweptAt < LONGEST_UPLOAD_MS) return;
     const late = await this.#connection.trip(({ blobs }) =>
@@ -147,16 +260,26 @@ export class MongoBlobs implements Blobs {
         blobs.updateOne({ _id: note }, { $set: { abandoned: true } }),
       );
       if (matchedCount === 0) return;
-      await this.#deleteFile(id);
+      await this.#deleteChunks(id);
     }
     await this.#connection.trip(({ blobs }) => blobs.deleteOne({ _id: note }));
   }
 }
 
-function digestOf(bytes: Uint8Array): Hex {
-  return `0x${hash("sha256", bytes, "hex")}`;
+/** What is read of blobs: never their bytes. */
+function seenBy(name: "_id" | "filename", digests: object, put: "" | "metadata.", limit?: number) {
+  return [
+    { $match: { [name]: digests } },
+    { $sort: { [name]: 1 } },
+    ...(limit === undefined ? [] : [{ $limit: limit }]),
+    { $project: { sha256: `$${name}`, put_id: `$${put}put_id`, age: { $subtract: ["$$NOW", `$${put}put_at`] } } },
+  ];
 }
 
-function checkDigest(sha256: Hex): void {
-  if (!/^0x[0-9a-f]{64}$/.test(sha256)) throw new ComputeError("INVALID_REQUEST", "not a SHA-256 digest");
+function toStoredBlob({ _id, sha256, put_id: put = UNNOTED, age }: Seen): StoredBlob {
+  return {
+    sha256,
+    putId: typeof _id === "string" ? put : `${put} ${_id.toHexString()}`,
+    ...(age !== null && { ageMs: Number(age) }),
+  };
 }

@@ -1,6 +1,6 @@
 import mongoose from "mongoose";
 import { type BatchDocument, batchSchema } from "./batch-documents.ts";
-import { type BlobDocument, blobSchema } from "./blob-documents.ts";
+import { type BlobDocument, blobSchema, type FileDocument } from "./blob-documents.ts";
 import { type NodeDocument, nodeSchema, type StandingDocument, standingSchema } from "./node-documents.ts";
 import {
   type CoordinatorDocument,
@@ -26,6 +26,9 @@ export interface Collections {
   readonly blobs: mongoose.mongo.Collection<BlobDocument>;
   /** GridFS, for what is larger than a document of `blobs` should be. */
   readonly files: mongoose.mongo.GridFSBucket;
+  /** The collections of that. */
+  readonly file_entries: mongoose.mongo.Collection<FileDocument>;
+  readonly file_chunks: mongoose.mongo.Collection<{ readonly files_id: mongoose.mongo.ObjectId }>;
 }
 
 const SCHEMAS = {
@@ -59,5 +62,7 @@ export function collectionsOf(models: Models, connection: mongoose.Connection): 
   return {
     ...Object.fromEntries(collections),
     files: new mongoose.mongo.GridFSBucket(database, { bucketName: "blobs" }),
+    file_entries: database.collection("blobs.files"),
+    file_chunks: database.collection("blobs.chunks"),
   };
 }

@@ -55,7 +55,8 @@ export const receiptSchema = schemaOf<ReceiptDocument>({
   .index(
     { has_result: 1, accepted_at: 1, _id: 1 },
     { name: "with_result", partialFilterExpression: { has_result: true } },
-  );
+  )
+  .index({ has_result: 1, result_digest: 1 }, { name: "referring", partialFilterExpression: { has_result: true } });
 
 export function contentOf(receipt: Receipt): ReceiptContent {
   return {

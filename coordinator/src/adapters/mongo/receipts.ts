@@ -135,15 +135,35 @@ export class Receipts {
   /** The outputs go first: a receipt that still says it has its result comes again. */
   async forgetResults(forgotten: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void> {
     for (const chunk of chunksOf(forgotten, IDS_AT_ONCE)) {
-      const taskIds = chunk.map(({ taskId }) => taskId);
+      // A task that has no such assignment is a later one of the same id, and keeps its output.
+      const outputs = chunk.map(({ taskId, receiptId }) => ({
+        updateOne: {
+          filter: { _id: taskId, [`assignments.${receiptId}`]: { $exists: true } },
+          update: { $unset: { output: "" as const } },
+        },
+      }));
       const receiptIds = chunk.map(({ receiptId }) => receiptId);
-      await this.#connection.trip(({ tasks }) =>
-        tasks.updateMany({ _id: { $in: taskIds } }, { $unset: { output: "" } }),
-      );
+      await this.#connection.trip(({ tasks }) => tasks.bulkWrite(outputs, { ordered: false }));
       await this.#connection.trip(({ receipts }) =>
         receipts.updateMany({ _id: { $in: receiptIds } }, { $unset: { has_result: "" } }),
       );
     }
+  }
+
+  async referredDigests(digests: readonly Hex[]): Promise<Hex[]> {
+    const referred = new Set<Hex>();
+    for (const chunk of chunksOf(digests, IDS_AT_ONCE)) {
+      const found = await this.#connection.trip(({ receipts }) =>
+        receipts
+          .aggregate<{ _id: Hex }>([
+            { $match: { has_result: true, result_digest: { $in: chunk } } },
+            { $group: { _id: "$result_digest" } },
+          ])
+          .toArray(),
+      );
+      for (const { _id } of found) referred.add(_id);
+    }
+    return [...referred];
   }
 
   async quarantine(before: number): Promise<number> {

@@ -136,6 +136,11 @@ export class MongoStore implements Store {
   receiptsWithResult: Store["receiptsWithResult"] = (before, limit) =>
     this.#call(() => this.#receipts.withResult(before, limit));
   forgetResults: Store["forgetResults"] = (receipts) => this.#callLedger(() => this.#receipts.forgetResults(receipts));
+  referredDigests: Store["referredDigests"] = (digests) =>
+    this.#call(async () => {
+      await this.#copies.sweep();
+      return this.#receipts.referredDigests(digests);
+    });
   /** Holds up the saving of tasks: which receipts it finds must not depend on chance. */
   quarantineReceipts: Store["quarantineReceipts"] = (before) =>
     this.#call(() =>

@@ -36,7 +36,7 @@ export function operationsOn(database: DatabaseSync) {
     },
     pruneTasks: ((before, limit) => tasks.prune(before, limit)) as Same<"pruneTasks">,
     forgetResults: ((forgotten) => {
-      tasks.dropOutputs(forgotten.map(({ taskId }) => taskId));
+      tasks.dropOutputs(forgotten);
       receipts.forgetResults(forgotten.map(({ receiptId }) => receiptId));
     }) as Same<"forgetResults">,
     quarantineReceipts: ((before) => receipts.quarantine(before)) as Same<"quarantineReceipts">,
@@ -75,6 +75,7 @@ export function operationsOn(database: DatabaseSync) {
     unbatchedReceipts: (...query: Parameters<Store["unbatchedReceipts"]>) => receipts.unbatched(...query),
     unbatched: (() => meta.unbatched()) as Same<"unbatched">,
     receiptsWithResult: (before: number, limit: number) => receipts.withResult(before, limit),
+    referredDigests: ((digests) => receipts.referredDigests(digests)) as Same<"referredDigests">,
     batch: ((id) => batches.get(id)) as Same<"batch">,
     batches: ((query) => batches.list(query)) as Same<"batches">,
     totals: (() => meta.totals()) as Same<"totals">,

@@ -10,6 +10,8 @@ import { type Condition, ListQuery } from "./statements.ts";
 export interface WrittenReceipt extends Pick<Receipt, "receiptId" | "provider" | "acceptedAt" | "units"> {
   /** The rest of it. */
   readonly document: string;
+  /** Of a result that is a blob, not an output beside its task. */
+  readonly blobDigest: Hex | null;
 }
 
 /** A row of the table. */
@@ -22,9 +24,13 @@ export interface StoredReceipt {
   readonly document: string;
 }
 
-export function writeReceipt({ units, batchId: _, quarantined: __, ...rest }: Receipt): WrittenReceipt {
-  const { receiptId, provider, acceptedAt } = rest;
-  return { receiptId, provider, acceptedAt, units, document: JSON.stringify(rest) };
+export function writeReceipt(
+  { units, batchId: _, quarantined: __, ...rest }: Receipt,
+  output: Uint8Array | undefined,
+): WrittenReceipt {
+  const { receiptId, provider, acceptedAt, resultDigest } = rest;
+  const blobDigest = output ? null : resultDigest;
+  return { receiptId, provider, acceptedAt, units, document: JSON.stringify(rest), blobDigest };
 }
 
 export function readReceipt({ units, batch_id: batchId, quarantined, document }: StoredReceipt): Receipt {
@@ -53,11 +59,12 @@ export class Receipts {
   readonly #release: StatementSync;
   readonly #withResult: StatementSync;
   readonly #forgetResults: StatementSync;
+  readonly #referred: StatementSync;
   readonly #list: ListQuery<StoredReceipt>;
 
   constructor(database: DatabaseSync) {
     this.#insert = database.prepare(
-      `INSERT INTO receipts (_id, provider, accepted_at, units) VALUES (?, ?, ?, ?)
+      `INSERT INTO receipts (_id, provider, accepted_at, units, blob_digest) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT (_id) DO NOTHING`,
     );
     this.#insertDocument = database.prepare("INSERT INTO receipt_documents VALUES (?, ?)");
@@ -82,12 +89,17 @@ export class Receipts {
     this.#forgetResults = database.prepare(
       "UPDATE receipts SET has_result = 0 WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
     );
+    this.#referred = database.prepare(
+      `SELECT value FROM json_each(?) WHERE EXISTS (
+         SELECT 1 FROM receipts WHERE blob_digest = unhex(substr(value, 3)) AND has_result = 1
+       )`,
+    );
     this.#list = new ListQuery(database, SELECT, "_id");
   }
 
   /** Adds a receipt; the same one twice is one. */
-  insert({ receiptId, provider, acceptedAt, units, document }: WrittenReceipt): void {
-    const added = this.#insert.run(toBlob(receiptId), provider, acceptedAt, units);
+  insert({ receiptId, provider, acceptedAt, units, document, blobDigest }: WrittenReceipt): void {
+    const added = this.#insert.run(toBlob(receiptId), provider, acceptedAt, units, blobDigest && toBlob(blobDigest));
     if (added.changes === 1) this.#insertDocument.run(added.lastInsertRowid, document);
   }
 
@@ -122,6 +134,11 @@ export class Receipts {
 
   forgetResults(ids: readonly Hex[]): void {
     this.#forgetResults.run(JSON.stringify(ids));
+  }
+
+  referredDigests(digests: readonly Hex[]): Hex[] {
+    const rows = this.#referred.all(JSON.stringify(digests)) as { value: Hex }[];
+    return rows.map(({ value }) => value);
   }
 
   /** Returns how many were free and accepted before. */

@@ -179,4 +179,16 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE INDEX batches_unrecorded ON batches (_id) WHERE state <> 'recorded';
   `,
+  // The digest of a result that is a blob. Small outputs stand beside their tasks; an index over their random digests would
+  // cost every result a page.
+  `
+  ALTER TABLE receipts ADD COLUMN blob_digest BLOB;
+  UPDATE receipts SET blob_digest = (
+    SELECT unhex(substr(document ->> 'resultDigest', 3)) FROM receipt_documents
+    WHERE receipt_documents.number = receipts.number AND NOT EXISTS (
+      SELECT 1 FROM outputs WHERE _id = unhex(substr(document ->> 'taskId', 3))
+    )
+  ) WHERE has_result = 1;
+  CREATE INDEX receipts_by_blob ON receipts (blob_digest) WHERE blob_digest IS NOT NULL AND has_result = 1;
+  `,
 ];

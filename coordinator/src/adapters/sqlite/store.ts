@@ -66,7 +66,7 @@ export class SqliteStore implements Store {
     this.#call(
       "saveTask",
       writeTask(task),
-      made?.receipt && writeReceipt(made.receipt),
+      made?.receipt && writeReceipt(made.receipt, made.output),
       made?.output && textOf(made.output),
     );
   task: Store["task"] = async (id) => optional(await this.#call("task", id), readTask);
@@ -108,6 +108,7 @@ export class SqliteStore implements Store {
       receipts.map(({ receiptId, taskId }) => ({ receiptId, taskId })),
     );
 
+  referredDigests: Store["referredDigests"] = (digests) => this.#call("referredDigests", digests);
   quarantineReceipts: Store["quarantineReceipts"] = (before) => this.#call("quarantineReceipts", before);
   releaseReceipts: Store["releaseReceipts"] = (ids) => this.#call("releaseReceipts", ids);
 

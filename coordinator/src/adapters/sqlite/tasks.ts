@@ -72,7 +72,10 @@ export class Tasks {
     );
     this.#output = database.prepare("SELECT output FROM outputs WHERE _id = ?");
     this.#dropOutputs = database.prepare(
-      "DELETE FROM outputs WHERE _id IN (SELECT unhex(substr(value, 3)) FROM json_each(?))",
+      `DELETE FROM outputs WHERE _id IN (
+         SELECT tasks._id FROM json_each(?) JOIN tasks ON tasks._id = unhex(substr(value ->> 'taskId', 3))
+         WHERE json_type(document, '$.assignments."' || (value ->> 'receiptId') || '"') IS NOT NULL
+       )`,
     );
     this.#prune = database.prepare(
       "DELETE FROM tasks WHERE rowid IN (SELECT rowid FROM tasks WHERE ended_at < ? ORDER BY ended_at LIMIT ?)",
@@ -195,8 +198,9 @@ export class Tasks {
     return row?.output ?? null;
   }
 
-  dropOutputs(ids: readonly Hex[]): void {
-    this.#dropOutputs.run(JSON.stringify(ids));
+  /** A task that has no such assignment is a later one of the same id, and keeps its output. */
+  dropOutputs(receipts: readonly { readonly receiptId: Hex; readonly taskId: Hex }[]): void {
+    this.#dropOutputs.run(JSON.stringify(receipts));
   }
 }
 

@@ -14,10 +14,12 @@ import { TaskSpec } from "@proof-of-compute/proto/task";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { MemoryBlobs } from "../../adapters/memory/blobs.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { assign, type Task } from "../../domain/task.ts";
 import type { Checker } from "../../kinds/index.ts";
 import { matmul } from "../../kinds/matmul/kind.ts";
+import { YOUNG_BLOB_MS } from "../../ports/blobs.ts";
 import { newId } from "../../util/ids.ts";
 import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import { WorkerCheckPool } from "./check-pool.ts";
@@ -36,24 +38,24 @@ beforeAll(() => {
 afterAll(() => pool.stop());
 
 /** An intake on the real services, and a node that runs one task. */
-async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker.judge(claim)) {
+async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker.judge(claim), n = 64) {
   const { store, all } = await aNetwork("test");
   const [coordinator] = all as [TestCoordinator];
   const { clock, components, leases, fleet } = coordinator;
   const { metrics } = components;
-  const blobs = { put: async () => {}, get: async () => null, has: async () => false, delete: async () => {} };
+  const blobs = new MemoryBlobs(components);
   const accepted = () => {};
   const kinds = new KindRegistry([{ ...matmul, createChecker: () => ({ judge }) }]);
   const intake = new ResultIntake({ ...components, leases, kinds, pool, blobs, accepted });
   const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()) }));
-  const task = await coordinator.submit(ALICE, 64);
+  const task = await coordinator.submit(ALICE, n);
   const run = await vi.waitFor(() => {
     expect(leases.ofTask(task.id)?.phase).toBe("sent");
     return leases.ofTask(task.id)!;
   });
   leases.advance(run, 0);
 
-  const claim = (output: Uint8Array = product(run)): ResultClaim => ({
+  const claim = (output: Uint8Array = product(run, n)): ResultClaim => ({
     assignmentId: fromHex(run.id),
     taskId: fromHex(task.id),
     specDigest: sha256(run.task.spec),
@@ -69,14 +71,14 @@ async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker
     const { assignments } = (await store.task(task.id)) as Task;
     return assignments[run.id]!;
   };
-  return { clock, store, leases, fleet, intake, link, run, claim, send, stored, metrics };
+  return { clock, store, blobs, leases, fleet, intake, link, run, claim, send, stored, metrics };
 }
 
 function rawKey(): Buffer {
   return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
-function product({ id, nodeId, task }: ActiveAssignment): Uint8Array {
+function product({ id, nodeId, task }: ActiveAssignment, n: number): Uint8Array {
   const [assignmentId, taskId, node] = [id, task.id, nodeId].map(fromHex);
   const seed = matmulSeed({
     assignmentId: assignmentId!,
@@ -84,7 +86,7 @@ function product({ id, nodeId, task }: ActiveAssignment): Uint8Array {
     nodeId: node!,
     specDigest: sha256(task.spec),
   });
-  return computeProduct({ seed, n: 64, k: 2 })!;
+  return computeProduct({ seed, n, k: 2 })!;
 }
 
 test("a right result that the store does not take before the end gets no verdict, and its lease stays", async () => {
@@ -102,6 +104,26 @@ test("a right result that the store does not take before the end gets no verdict
   await settle();
   expect(link.verdicts).toEqual([]);
   expect(await stored()).toMatchObject({ id: run.id, state: "live" });
+});
+
+test.each([
+  ["once", 0],
+  ["again when its receipt took so long that the blob may be old", YOUNG_BLOB_MS],
+])("puts the blob of a large result %s", async (_, pausedMs) => {
+  const { clock, store, blobs, link, claim, send } = await anIntake(undefined, 512);
+  const put = vi.spyOn(blobs, "put");
+  const { saveTask } = store;
+  store.saveTask = (...args) => {
+    // As when this process is stopped here and continued.
+    clock.jump(pausedMs);
+    return saveTask.apply(store, args);
+  };
+  const result = claim();
+  await send([result]);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]), PATIENCE);
+  expect(put).toHaveBeenCalledTimes(pausedMs > 0 ? 2 : 1);
+  const [stored] = await blobs.find([toHex(result.outputDigest)]);
+  expect(stored!.ageMs).toBeLessThan(1_000);
 });
 
 test("a check that failed by itself is made once more", async () => {

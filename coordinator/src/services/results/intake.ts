@@ -15,7 +15,7 @@ import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import type { SignatureProof } from "../../domain/receipt.ts";
 import { type Checker, type CheckPool, type CoordinatorKinds, type Judgement, specOf } from "../../kinds/index.ts";
-import type { Blobs } from "../../ports/blobs.ts";
+import { type Blobs, YOUNG_BLOB_MS } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { TaskStore } from "../../ports/tasks.ts";
 import { logFailure } from "../../util/log-failure.ts";
@@ -216,8 +216,11 @@ export class ResultIntake {
     });
     const isInline = output.length <= INLINE_OUTPUT_BYTES;
     const store = async (): Promise<ResultVerdict> => {
+      const startedAt = clock.now();
       if (!isInline) await blobs.put(receipt.resultDigest, output);
       await leases.complete(run, receipt, isInline ? output : undefined);
+      // This process was suspended. Another coordinator may have seen an old blob without a receipt.
+      if (!isInline && clock.now() - startedAt > YOUNG_BLOB_MS / 2) await blobs.put(receipt.resultDigest, output);
       metrics.units.inc(Number(units));
       accepted();
       return { assignmentId: run.id, outcome: "ACCEPTED", reason: "", units };

@@ -164,7 +164,7 @@ test("an export shows each receipt as soon as it is written", async () => {
     const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
     await rest.complete(node, id, randomBytes(64 * 64));
   }
-  const { has } = rest.blobs;
+  const has = rest.blobs.has.bind(rest.blobs);
   const { promise, resolve } = Promise.withResolvers<void>();
   let asked = 0;
   rest.blobs.has = async (digest) => {
