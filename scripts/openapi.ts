@@ -7,6 +7,7 @@ import { ERRORS, type ErrorCode } from "@proof-of-compute/coordinator/domain/err
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents } from "@proof-of-compute/coordinator/edges/rest/components";
 import { STATUS } from "@proof-of-compute/coordinator/edges/rest/problems";
+import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import { receiptSchema } from "@proof-of-compute/proto/verify";
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from "openapi-typescript";
 import { pino } from "pino";
@@ -17,7 +18,8 @@ const ROOT = path.resolve(import.meta.dirname, "..");
 /** The OpenAPI document of the facade. Its routes are declared, never called, so what they would use can be missing. */
 async function describe(): Promise<OpenAPI3> {
   const manifest = await readFile(path.join(ROOT, "coordinator/package.json"), "utf8");
-  const components = { logger: pino({ level: "silent" }), clock: systemClock } as unknown as RestComponents;
+  const logger = pino({ level: "silent" });
+  const components = { kinds: KINDS, logger, clock: systemClock } as unknown as RestComponents;
   const app = await createRest(components, {
     address: { host: "127.0.0.1", port: 3000 },
     trustProxy: 0,

@@ -57,9 +57,9 @@ async function coordinate(): Promise<void> {
   );
   const receipt = watchReceipts(coordinator);
   const requester = addressFromBytes(randomBytes(20));
-  const spec = { kind: "matmul", ...TASK } as const;
+  const work = { kind: "matmul", spec: { ...TASK } } as const;
   const dispatch = async () => {
-    const { task } = await coordinator.scheduler.submit({ requester, spec, deadlineMs: DEADLINE_MS });
+    const { task } = await coordinator.scheduler.submit({ requester, ...work, deadlineMs: DEADLINE_MS });
     await receipt(task.id);
   };
   const { contender: nodes } = await Contender.start(new URL(import.meta.url), [

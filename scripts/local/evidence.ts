@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { ConfigView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
+import type { DispatchRequest, TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
+import { type CoordinatorKind, KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { Hex } from "@proof-of-compute/proto";
 import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
@@ -9,9 +11,6 @@ import { LocalError } from "./children.ts";
 import type { ChainFacts, LocalNetwork, Say } from "./network.ts";
 import { Requester } from "./requester.ts";
 import { untilRestored } from "./restored.ts";
-
-/** What the showcase asks for: about a second of work for one core. */
-const SHOWCASE = { n: 1024, k: 5 };
 
 const number = new Intl.NumberFormat("en");
 
@@ -48,15 +47,16 @@ export async function showTask(
   { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
   signal: AbortSignal,
 ): Promise<void> {
-  const { n, k } = SHOWCASE;
   const user = new Requester(network.origin);
   await user.signIn(network.requester, signal);
+  const { kind, parameters, request } = showcase(await user.config(signal));
   const started = performance.now();
-  const dispatched = await user.dispatch(SHOWCASE, randomUUID(), signal);
+  const dispatched = await user.dispatch(request, randomUUID(), signal);
+  const worth = dispatched.units ?? dispatched.maxUnits;
   say(
     "task",
     dispatched.id,
-    `product of ${k} matrices of ${n} x ${n} over F_251, worth ${number.format(BigInt(dispatched.units))} units,`,
+    `${kind.protocol.title(kind.toSpec(parameters))}, worth ${number.format(BigInt(worth!))} units,`,
     `asked for by ${network.requester.address}`,
   );
   const told = new Set<string>();
@@ -74,7 +74,7 @@ export async function showTask(
     }
     if (task.receiptId) {
       const receiptId = task.receiptId;
-      once("verified", () => say("verified", ...verdict(task, receiptId, seconds(started))));
+      once("verified", () => say("verified", ...verdict(kind, receiptId, seconds(started))));
     }
     if (task.batch) {
       const { id } = task.batch;
@@ -83,19 +83,36 @@ export async function showTask(
     if (task.state === "failed" || task.state === "cancelled") {
       throw new LocalError(`the task ${task.state}: ${task.error?.detail ?? "no reason given"}`);
     }
-    if (task.state === "recorded") await showRecorded({ chain, network, say, user }, task, seconds(started), signal);
+    if (task.state === "recorded") {
+      await showRecorded({ chain, network, say, user }, { kind, task, time: seconds(started) }, signal);
+    }
   }
 }
 
-function verdict(task: TaskView, receiptId: Hex, time: string): string[] {
-  const bound = task.check ? `, error at most ${task.check.errorBound}` : "";
-  return [`after ${time}: Freivalds' check of the whole product${bound}`, `receipt ${receiptId}`];
+/** The first kind's default preset: a task that is large enough to be felt. */
+function showcase({ kinds: [first] }: ConfigView): {
+  kind: CoordinatorKind;
+  parameters: unknown;
+  request: DispatchRequest;
+} {
+  const kind = first && KINDS.get(first.kind);
+  const parameters = kind && first.presets.find((preset) => preset.default)?.[kind.name];
+  if (!kind || parameters === undefined)
+    throw new LocalError("the coordinator offers no kind of task that is known here");
+  return { kind, parameters, request: { kind: kind.name, [kind.name]: parameters } };
+}
+
+function verdict({ protocol }: CoordinatorKind, receiptId: Hex, time: string): string[] {
+  return [
+    `after ${time}: the coordinator checked the result`,
+    ...protocol.links.map(({ about }) => about),
+    `receipt ${receiptId}`,
+  ];
 }
 
 async function showRecorded(
   { chain, network, say, user }: { chain: ChainFacts; network: LocalNetwork; say: Say; user: Requester },
-  task: TaskView,
-  time: string,
+  { kind, task, time }: { kind: CoordinatorKind; task: TaskView; time: string },
   signal: AbortSignal,
 ): Promise<void> {
   const text = await user.receipt(task.receiptId!, signal);
@@ -114,10 +131,9 @@ async function showRecorded(
     const open = links.filter(({ status }) => status !== "ok").map(({ name, detail }) => `${name}: ${detail}`);
     throw new LocalError(`the receipt does not stand up to an independent check (${open.join("; ")})`);
   }
-  say(
-    "re-checked",
-    `all ${links.length} links of the receipt, the product from public facts and the root on the chain`,
-  );
+  const own = new Set(kind.protocol.links.map(({ name }) => name));
+  const found = links.filter(({ name }) => own.has(name)).map(({ detail }) => detail);
+  say("re-checked", `all ${links.length} links of the receipt, from public facts to the root on the chain`, ...found);
 
   const units: bigint = await chain.contract.getFunction("computeUnits")(network.provider.address);
   say("computeUnits", `${number.format(units)}, read from the contract for ${network.provider.address}`);

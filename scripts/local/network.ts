@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { NodeView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { NodeView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
 import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
 import {
   type Address,

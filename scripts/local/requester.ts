@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BatchSummary, ConfigView, NodeView, TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { BatchSummary } from "@proof-of-compute/coordinator/edges/rest/ledger/schemas";
+import type { ConfigView, NodeView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
+import type { DispatchRequest, TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
 import { LocalError } from "./children.ts";
@@ -62,8 +64,7 @@ export class Requester {
   }
 
   /** Asks for a task; repeating the call with the same key gives the same task. */
-  dispatch(request: { n: number; k: number }, idempotencyKey: string, signal: AbortSignal): Promise<TaskView> {
-    const body = { kind: "matmul", ...request };
+  dispatch(body: DispatchRequest, idempotencyKey: string, signal: AbortSignal): Promise<TaskView> {
     const headers = { "idempotency-key": idempotencyKey };
     return this.#client.json(this.#origin, "POST", "/api/node/dispatch-task", { signal, body, headers });
   }

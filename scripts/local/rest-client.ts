@@ -1,4 +1,5 @@
-import type { ConfigView, Problem } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { ConfigView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
+import type { Problem } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Wallet } from "ethers";
 import { SiweMessage } from "siwe";
 import { LocalError } from "./children.ts";

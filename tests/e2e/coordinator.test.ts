@@ -76,7 +76,7 @@ async function workInFlight() {
   await node.open();
   const requester = new Requester(`http://${httpAddress}`);
   await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
-  const task = await requester.dispatch({ n: 64, k: 2 }, randomUUID(), signal);
+  const task = await requester.dispatch({ kind: "matmul", matmul: { n: 64, k: 2 } }, randomUUID(), signal);
   const assignment = await node.assignment();
   const beat = setInterval(() => node.heartbeat([assignment.assignmentId]), 250);
   onTestFinished(() => {

@@ -192,8 +192,8 @@ describe("a client that has none of our files", () => {
     const { next, nodeId } = await connect();
     expect(await next("welcome")).toMatchObject({ heartbeat_interval_ms: 200, inline_output_bytes: 65_536 });
     const requester = "0x5FbDB2315678afecb367f032d93F642f64180aa3" as const;
-    const spec = { kind: "matmul", n: 64, k: 2 } as const;
-    const { task } = await coordinator.scheduler.submit({ requester, spec, deadlineMs: 60_000 });
+    const work = { kind: "matmul", spec: { n: 64, k: 2 } } as const;
+    const { task } = await coordinator.scheduler.submit({ requester, ...work, deadlineMs: 60_000 });
     const { assignments } = await next("assignments");
     expect(`0x${assignments[0]!.task_id.toString("hex")}`).toBe(task.id);
     const taken = Object.values((await coordinator.store.task(task.id))!.assignments);
@@ -234,7 +234,7 @@ describe("the health service", () => {
     const { stream, next, ended } = await connect();
     await next("welcome");
     const requester = "0x5FbDB2315678afecb367f032d93F642f64180aa3" as const;
-    await coordinator.scheduler.submit({ requester, spec: { kind: "matmul", n: 64, k: 2 }, deadlineMs: 60_000 });
+    await coordinator.scheduler.submit({ requester, kind: "matmul", spec: { n: 64, k: 2 }, deadlineMs: 60_000 });
     const { assignments } = await next("assignments");
     const { assignment_id } = assignments[0]!;
     stream.write({ progress: { assignment_id, fraction: 0 } });

@@ -73,8 +73,8 @@ function sendLarge(scripted: ScriptedNode, assignment: Assignment): Result {
 }
 
 async function submit(n = 64, k = 2): Promise<Task> {
-  const spec = { kind: "matmul", n, k } as const;
-  return (await coordinator.scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 60_000 })).task;
+  const work = { kind: "matmul", spec: { n, k } } as const;
+  return (await coordinator.scheduler.submit({ requester: REQUESTER, ...work, deadlineMs: 60_000 })).task;
 }
 
 async function stored(id: Task["id"]): Promise<Task> {
@@ -448,8 +448,8 @@ describe("assignments", () => {
   it("end with their deadline", async () => {
     await start();
     const scripted = await node().open();
-    const spec = { kind: "matmul", n: 64, k: 2 } as const;
-    const { task } = await coordinator.scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 500 });
+    const work = { kind: "matmul", spec: { n: 64, k: 2 } } as const;
+    const { task } = await coordinator.scheduler.submit({ requester: REQUESTER, ...work, deadlineMs: 500 });
     const { assignmentId } = await scripted.assignment();
     keepAlive(scripted, () => [assignmentId]);
     expect((await scripted.next("cancel")).reason).toBe(2);

@@ -69,8 +69,8 @@ afterAll(async () => {
 beforeEach(({ skip }) => skip(missing !== undefined, missing));
 
 async function submit(n: number, k: number): Promise<Hex> {
-  const spec = { kind: "matmul", n, k } as const;
-  return (await coordinator.scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 120_000 })).task.id;
+  const work = { kind: "matmul", spec: { n, k } } as const;
+  return (await coordinator.scheduler.submit({ requester: REQUESTER, ...work, deadlineMs: 120_000 })).task.id;
 }
 
 async function stored(id: Hex): Promise<Task> {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import { type Address, type Hex, toXdcAddress } from "@proof-of-compute/proto";
 import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
@@ -36,8 +36,8 @@ it("a node of an xdc wallet is online, does a dispatched task, and its total is 
   const requester = new Requester(network.origin);
   await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
   const key = randomUUID();
-  const { id } = await requester.dispatch({ n: 128, k: 3 }, key, signal);
-  expect((await requester.dispatch({ n: 128, k: 3 }, key, signal)).id).toBe(id);
+  const { id } = await requester.dispatch({ kind: "matmul", matmul: { n: 128, k: 3 } }, key, signal);
+  expect((await requester.dispatch({ kind: "matmul", matmul: { n: 128, k: 3 } }, key, signal)).id).toBe(id);
   let last: TaskView | undefined;
   for await (const task of requester.follow(id as Hex, signal)) last = task;
   const units = matmulUnits(128, 3);

@@ -193,7 +193,7 @@ describe("npm start on MongoDB", () => {
     const signal = AbortSignal.timeout(TIMEOUT.timeout);
     const requester = new Requester(`http://127.0.0.1:${ports[0]! + 1}`);
     await requester.signIn(Wallet.createRandom() as unknown as Wallet, signal);
-    const { id } = await requester.dispatch({ n: 256, k: 2 }, "after-the-kill", signal);
+    const { id } = await requester.dispatch({ kind: "matmul", matmul: { n: 256, k: 2 } }, "after-the-kill", signal);
     const states = await Array.fromAsync(requester.follow(id, signal), ({ state }) => state);
     expect(states.at(-1)).toBe("recorded");
     await expect.poll(network.output, TIMEOUT).toContain("local-1 is back");

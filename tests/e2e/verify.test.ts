@@ -39,7 +39,9 @@ beforeAll(async () => {
   await requester.signIn(new Wallet(Wallet.createRandom().privateKey), signal);
   network.startDaemon("--wallet-address", provider, "--coordinator", network.grpcAddress);
   const tasks = await Promise.all(
-    Array.from({ length: TASKS }, (_, i) => requester.dispatch({ n: 256, k: 2 + i }, `task-${i}`, signal)),
+    Array.from({ length: TASKS }, (_, i) =>
+      requester.dispatch({ kind: "matmul", matmul: { n: 256, k: 2 + i } }, `task-${i}`, signal),
+    ),
   );
   for (const { id } of tasks) {
     for await (const task of requester.follow(id, signal))

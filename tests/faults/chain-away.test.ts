@@ -37,8 +37,8 @@ it("starts while the chain is away, takes results, and records them once it is b
   const node = await new ScriptedNode({ address: coordinator.grpcAddress, wallet: PROVIDER }).open();
   onTestFinished(() => node.drop());
   expect(node.welcome).toMatchObject({ chainId: 31337n });
-  const spec = { kind: "matmul", n: 64, k: 3 } as const;
-  const { task } = await coordinator.scheduler.submit({ requester: REQUESTER, spec, deadlineMs: 60_000 });
+  const work = { kind: "matmul", spec: { n: 64, k: 3 } } as const;
+  const { task } = await coordinator.scheduler.submit({ requester: REQUESTER, ...work, deadlineMs: 60_000 });
   const assignment = await node.assignment();
   expect(toHex(assignment.taskId)).toBe(task.id);
   node.sendResults([node.result(assignment, node.solve(assignment))]);

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import { type Hex, parseAddress } from "@proof-of-compute/proto";
 import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
@@ -75,7 +75,9 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
     for (let i = 0; !done.signal.aborted; i++) {
       const [n, k] = [64 * (1 + Math.floor(random() * 8)), 2 + Math.floor(random() * 3)];
       const key = `${SEED}-${lane}-${i}`;
-      const task = await persist(() => signedIn(() => requester.dispatch({ n, k }, key, limit())));
+      const task = await persist(() =>
+        signedIn(() => requester.dispatch({ kind: "matmul", matmul: { n, k } }, key, limit())),
+      );
       const id = task.id as Hex;
       const read = () => persist(() => signedIn(() => requester.task(id, limit())));
       submitted.set(id, { units: matmulUnits(n, k), read });

@@ -14,7 +14,7 @@ const HEARTBEAT_MS = 500;
 const AWAY_MS = Number(process.env.TEST_STORE_AWAY_MS ?? 4 * LEASE_MS);
 const PATIENCE = { timeout: 60_000, interval: 100 };
 
-const request = { requester: REQUESTER, spec: { kind: "matmul", n: 64, k: 3 }, deadlineMs: 3_600_000 } as const;
+const request = { requester: REQUESTER, kind: "matmul", spec: { n: 64, k: 3 }, deadlineMs: 3_600_000 } as const;
 
 it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by itself when it is back", async (context) => {
   const mongo = await mongoOrSkip(context);

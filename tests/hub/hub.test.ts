@@ -344,7 +344,7 @@ describe("a task", () => {
       "under 1 s",
       "about 8 s",
     ]);
-    api.on("GET /api/network", () => ({ body: network({ unitsPerSecond: null }) }));
+    api.on("GET /api/network", () => ({ body: network({ unitsPerSecond: {} }) }));
     await page.reload();
     await page.getByText("16,384 units", { exact: true }).waitFor();
     expect(await page.getByText("about 8 s").count()).toBe(0);
@@ -356,7 +356,7 @@ describe("a task", () => {
     await button("Request compute task").click();
     await taskState("queued").waitFor();
     await page.getByText("No online node serves kind matmul.").waitFor();
-    expect(requests[0]?.body).toEqual({ kind: "matmul", n: 1024, k: 5 });
+    expect(requests[0]?.body).toEqual({ kind: "matmul", matmul: { n: 1024, k: 5 } });
 
     become(views.running);
     await taskState("running").waitFor();

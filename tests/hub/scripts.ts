@@ -10,8 +10,7 @@ export const OTHER_WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 const preset = (name: string, n: number, k: number, isDefault = false) => ({
   name,
-  n,
-  k,
+  matmul: { n, k },
   units: String((k - 1) * (n / 64) ** 3),
   default: isDefault,
 });
@@ -30,13 +29,12 @@ export function config(url: string, change: Record<string, unknown> = {}) {
     kinds: [
       {
         kind: "matmul",
-        n: { min: 64, max: 4096, step: 64 },
-        k: { min: 2, max: 64 },
+        matmul: { n: { min: 64, max: 4096, step: 64 }, k: { min: 2, max: 64 } },
         presets: [
-          preset("small", 256, 3),
+          preset("small", 256, 4),
           preset("showcase", 1024, 5, true),
-          preset("large", 2048, 5),
-          preset("huge", 4096, 9),
+          preset("large", 2048, 9),
+          preset("huge", 4096, 17),
         ],
       },
     ],
@@ -54,7 +52,7 @@ export const settlement = {
 export function network(change: Record<string, unknown> = {}) {
   return {
     nodes: { online: 3, suspect: 1 },
-    unitsPerSecond: 250_000,
+    unitsPerSecond: { matmul: 250_000 },
     queue: { queued: 2, running: 3 },
     tasks: { queued: 2, running: 3, cancelling: 0, verified: 1284, failed: 4, cancelled: 9 },
     receipts: 1284,
@@ -73,6 +71,7 @@ export function node(fill: string, wallet: string, change: Record<string, unknow
     lastSeen: Date.now() - 1_000,
     kinds: ["matmul"],
     slots: 8,
+    offers: [{ kind: "matmul", slots: 8, unitsPerSecond: 250_000 }],
     version: "0.1.0",
     confirmed: true,
     hardware: { cpuModel: "AMD EPYC", cpuCores: 8, memoryBytes: 16e9, platform: "linux-x64" },
@@ -85,8 +84,7 @@ export function task(requester: string, change: Record<string, unknown> = {}) {
   return {
     id: hex(16, "0199c4a1b2"),
     kind: "matmul",
-    n: 1024,
-    k: 5,
+    matmul: { n: 1024, k: 5 },
     state: "queued",
     requester,
     units: "16384",
@@ -123,7 +121,7 @@ export function stages(requester: string) {
     resultDigest: hex(32, "77d0"),
     receiptId: ASSIGNMENT,
     verifiedAt: now - 900,
-    check: { method: "freivalds", errorBound: "2^-112" },
+    matmul: { n: 1024, k: 5, check: { method: "freivalds", errorBound: "2^-112" } },
   };
   const carried = { id: 13, transaction: hex(32, "c0ffee12"), block: 4711 };
   return {

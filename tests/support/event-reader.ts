@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { RestApp } from "@proof-of-compute/coordinator/edges/rest/context";
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 
 /** Reads an event stream as a browser does. */

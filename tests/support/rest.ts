@@ -14,16 +14,18 @@ import { type Batch, buildBatch, leafOf } from "@proof-of-compute/coordinator/do
 import type { Receipt } from "@proof-of-compute/coordinator/domain/receipt";
 import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
 import type { RestComponents, RestInit } from "@proof-of-compute/coordinator/edges/rest/components";
+import { type CoordinatorKinds, KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { INLINE_OUTPUT_BYTES } from "@proof-of-compute/coordinator/services/results/limits";
+import { makeReceipt } from "@proof-of-compute/coordinator/services/results/receipt";
 import type { SettlementStatus } from "@proof-of-compute/coordinator/services/settlement/status";
 import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
-import { addressFromBytes, type Hex, parseAddress, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
-import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
-import { type MatmulSpec, TaskSpec } from "@proof-of-compute/proto/task";
+import { addressFromBytes, fromHex, type Hex, parseAddress, receiptTree, sha256, toHex } from "@proof-of-compute/proto";
 import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
 import { SiweMessage } from "siwe";
+import { echo, echoRequest } from "./echo/coordinator.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** Where the tests' site is. */
@@ -42,6 +44,8 @@ const SETTINGS = {
 export interface RestChange {
   readonly components?: Partial<RestComponents>;
   readonly init?: Partial<RestInit>;
+  /** The kinds that this coordinator knows; those of this version and echo when absent. */
+  readonly kinds?: CoordinatorKinds;
   /** Another coordinator of the same network: same store, same clock. */
   readonly beside?: { readonly store: Store; readonly clock: ManualClock };
 }
@@ -54,8 +58,8 @@ export async function startRest(change: RestChange = {}) {
   const clock = change.beside?.clock ?? new ManualClock();
   const store: Store = change.beside?.store ?? new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
   await store.start();
-  const base = createBase({ logger, clock, closeMs: 10_000 });
-  const { events } = base;
+  const base = createBase({ logger, clock, kinds: change.kinds ?? KINDS.with(echo), closeMs: 10_000 });
+  const { events, kinds } = base;
   const blobs = new MemoryBlobs({ clock });
   const self = { coordinatorId: change.beside ? "second" : "first", incarnation: toHex(randomBytes(16)) };
   const cluster = await openCluster(base, { store }, { self, address: "http://127.0.0.1:0", leaseMs: LEASE_MS });
@@ -115,7 +119,7 @@ export async function startRest(change: RestChange = {}) {
   const sendSignIn = (body: object, cookie: string) =>
     app.inject({ method: "POST", url: "/api/auth/sign-in", payload: body, headers: { cookie, origin: ORIGIN } });
 
-  const sendTask = (cookie: string, body: object = {}, headers: Record<string, string> = {}) =>
+  const sendTask = (cookie: string, body: object = echoRequest(), headers: Record<string, string> = {}) =>
     app.inject({
       method: "POST",
       url: "/api/node/dispatch-task",
@@ -138,7 +142,7 @@ export async function startRest(change: RestChange = {}) {
         nodeId: toHex(randomBytes(32)),
         wallet,
         version: "0.1.0",
-        kinds: ["matmul"],
+        kinds: kinds.names,
         slots: 2,
         ...(unitsPerSecond !== undefined && { unitsPerSecond }),
         hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
@@ -159,28 +163,25 @@ export async function startRest(change: RestChange = {}) {
     return run;
   }
 
-  /** Completes a task as the intake does after a right result; `output` is what the node computed. */
-  async function complete(node: LiveNode, taskId: Hex, output: Uint8Array): Promise<Receipt> {
+  /** Completes a task as the intake does after a right result; `output` is that of the task when absent. */
+  async function complete(node: LiveNode, taskId: Hex, output?: Uint8Array): Promise<Receipt> {
     const run = runOf(node, taskId);
-    const { kind } = TaskSpec.decode(run.task.spec);
-    const { n, k } = kind!.value as MatmulSpec;
-    const receipt: Receipt = {
-      receiptId: run.id,
-      taskId,
-      nodeId: node.id,
-      provider: node.offer.wallet,
-      requester: run.task.requester,
-      kind: "matmul",
-      assurance: "proven",
-      specDigest: toHex(sha256(run.task.spec)),
-      spec: toHex(run.task.spec),
-      resultDigest: toHex(sha256(output)),
-      units: matmulUnits(n, k),
-      acceptedAt: clock.now(),
+    const { kind, spec } = run.work;
+    const specDigest = sha256(run.task.spec);
+    const [assignmentId, nodeId] = [fromHex(run.id), fromHex(node.id)];
+    const result =
+      output ?? kind.protocol.recompute!({ assignmentId, taskId: fromHex(taskId), nodeId, specDigest, spec })!;
+    const receipt = makeReceipt({
+      assignment: run,
+      specDigest,
+      outputDigest: sha256(result),
       proof: { signature: toHex(randomBytes(64)), index: 0, size: 1, path: [] },
-    };
-    await leases.complete(run, receipt, output.length > 64 * 64 ? undefined : output);
-    if (output.length > 64 * 64) await blobs.put(receipt.resultDigest, output);
+      units: kind.protocol.units(spec, result),
+      acceptedAt: clock.now(),
+    });
+    const isInline = result.length <= INLINE_OUTPUT_BYTES;
+    await leases.complete(run, receipt, isInline ? result : undefined);
+    if (!isInline) await blobs.put(receipt.resultDigest, result);
     return receipt;
   }
 

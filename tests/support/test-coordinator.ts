@@ -112,8 +112,8 @@ export class TestCoordinator {
   }
 
   async submit(requester: Address, n = 512): Promise<Task> {
-    const spec = { kind: "matmul", n, k: 2 } as const;
-    const { task } = await this.scheduler.submit({ requester, spec, deadlineMs: 3_600_000 });
+    const work = { kind: "matmul", spec: { n, k: 2 } } as const;
+    const { task } = await this.scheduler.submit({ requester, ...work, deadlineMs: 3_600_000 });
     await settle();
     return task;
   }

@@ -82,6 +82,11 @@ export function liveAssignment(task: Task): Assignment | undefined {
   return undefined;
 }
 
+/** The receipt of a verified task. */
+export function acceptedReceipt(task: Task): Receipt | undefined {
+  return Object.values(task.assignments).find(({ receipt }) => receipt !== undefined)?.receipt;
+}
+
 /** Whether nothing can happen to the task any more. */
 export function isFinal(task: Task): boolean {
   return TRANSITIONS[task.state].length === 0;

@@ -1,4 +1,5 @@
 import { api, call, type Task, type TaskState } from "#lib/api/client.ts";
+import { grouped } from "#lib/format.ts";
 
 /** How a state is shown. */
 export interface StateLook {
@@ -50,6 +51,17 @@ export function isCancellable(task: Task): boolean {
 /** The dimensions of a matmul task, as people write them. */
 export function dimensions({ n, k }: { readonly n: number; readonly k: number }): string {
   return `${k} factors of ${n} × ${n}`;
+}
+
+/** What a task computes, in a few words; the name of its kind when this page does not know the kind. */
+export function summary(task: Task): string {
+  return task.matmul ? dimensions(task.matmul) : task.kind;
+}
+
+/** What a task is worth, or a dash while that is not known. */
+export function unitsOf({ units, maxUnits }: Task): string {
+  if (units !== undefined) return grouped(units);
+  return maxUnits === undefined ? "–" : `up to ${grouped(maxUnits)}`;
 }
 
 /** Asks the coordinator to cancel; gives the task as it stands then. */

@@ -1,4 +1,4 @@
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
 import { Refused, RestClient, type RestRequest } from "../../../scripts/local/rest-client.ts";
@@ -18,7 +18,9 @@ export class Client {
   }
 
   dispatch(origin: string, asked: Asked, key: string): Promise<TaskView> {
-    return this.#task(origin, "POST", "/api/node/dispatch-task", { body: asked, headers: { "idempotency-key": key } });
+    const { deadlineSeconds, ...matmul } = asked;
+    const body = { kind: "matmul", matmul, deadlineSeconds };
+    return this.#task(origin, "POST", "/api/node/dispatch-task", { body, headers: { "idempotency-key": key } });
   }
 
   cancel(origin: string, taskId: Hex): Promise<TaskView> {

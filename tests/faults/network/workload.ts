@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import { type Address, fromHex, type Hex, parseAddress, sha256, toHex } from "@proof-of-compute/proto";
-import { checkProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
+import { checkProduct, type MatmulSpec, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { Refused } from "../../../scripts/local/rest-client.ts";
 import { Client, isCertain } from "./client.ts";
@@ -202,7 +202,8 @@ async function persist<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-function isProduct({ id, n, k, specDigest, assignments }: TaskView, output: Uint8Array, digest: Uint8Array): boolean {
+function isProduct(task: TaskView, output: Uint8Array, digest: Uint8Array): boolean {
+  const { id, matmul, specDigest, assignments } = task;
   const accepted = assignments.find(({ state }) => state === "accepted")!;
   const seed = matmulSeed({
     assignmentId: fromHex(accepted.id as Hex),
@@ -210,7 +211,7 @@ function isProduct({ id, n, k, specDigest, assignments }: TaskView, output: Uint
     nodeId: fromHex(accepted.nodeId as Hex),
     specDigest: fromHex(specDigest as Hex),
   });
-  return checkProduct({ seed, n, k }, output, digest);
+  return checkProduct({ seed, ...(matmul as MatmulSpec) }, output, digest);
 }
 
 function outcome(error: unknown): { phase: "fail" | "unknown"; code: string } {

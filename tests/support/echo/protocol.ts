@@ -3,7 +3,7 @@ import type { Kind } from "@proof-of-compute/proto/kinds";
 import type { EchoSpec } from "@proof-of-compute/proto/task";
 
 /** Bytes that an input may have. */
-const INPUT_BYTES = { min: 1, max: 1024 } as const;
+export const INPUT_BYTES = { min: 1, max: 1024 } as const;
 
 /** The smallest kind of task: its output is its input. Only tests register it. */
 export const echo: Kind<EchoSpec> = {

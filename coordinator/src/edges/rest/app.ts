@@ -22,8 +22,10 @@ import { BatchLookup } from "./ledger/batch-lookup.ts";
 import { ReceiptFiles } from "./ledger/receipt-files.ts";
 import { ledgerRoutes } from "./ledger/routes.ts";
 import { DownloadBudget } from "./limits/download-budget.ts";
+import { NetworkNumbers } from "./network/numbers.ts";
 import { networkRoutes } from "./network/routes.ts";
 import { describeApi } from "./openapi.ts";
+import { operationsRoutes } from "./operations/routes.ts";
 import { isInternal, peerCheck, peerRoutes } from "./peers/routes.ts";
 import { PROBLEM_JSON, problem, sendProblem } from "./problems.ts";
 import { taskRoutes } from "./tasks/routes.ts";
@@ -141,6 +143,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
     sessions,
     batches,
     receiptFiles,
+    numbers: new NetworkNumbers(components),
     resultBudget: new DownloadBudget({ total: limits.resultBytes, perAddress: limits.resultBytesPerAddress }),
     exportBudget: new DownloadBudget({ total: limits.exports, perAddress: limits.exportsPerAddress }),
   };
@@ -189,6 +192,7 @@ export async function createRest(components: RestComponents, init: RestInit): Pr
   taskRoutes(app, context, streams);
   ledgerRoutes(app, context);
   networkRoutes(app, context);
+  operationsRoutes(app, context);
   authRoutes(app, context);
   peerRoutes(app, context);
   await serveHub(app, init);

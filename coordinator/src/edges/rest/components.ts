@@ -1,72 +1,47 @@
-import type { Address, Hex } from "@proof-of-compute/proto";
+import type { Address } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
-import type { Owner } from "../../domain/owner.ts";
-import type { Task } from "../../domain/task.ts";
+import type { CoordinatorKinds } from "../../kinds/index.ts";
+import type { BatchStore } from "../../ports/batches.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Nudge } from "../../ports/peers.ts";
+import type { ClusterStore } from "../../ports/cluster.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
+import type { ReceiptStore } from "../../ports/receipts.ts";
 import type { Store } from "../../ports/store.ts";
+import type { TaskStore } from "../../ports/tasks.ts";
+import type { Peers } from "../../services/cluster/peers.ts";
+import type { Scheduler } from "../../services/dispatch/scheduler.ts";
+import type { Fleet } from "../../services/fleet/fleet.ts";
+import type { Metrics } from "../../services/metrics.ts";
 import type { SettlementStatus } from "../../services/settlement/status.ts";
 import type { BatchProofs } from "../../services/settlement/trees/batch-proofs.ts";
 import type { TaskEvents } from "../../services/watch/task-events.ts";
+import type { TaskWatch } from "../../services/watch/task-watch.ts";
+
+/** What the REST facade reads of the store; it writes nothing there itself. */
+export type RestStore = Pick<TaskStore, "task" | "tasks" | "output"> &
+  Pick<NodeStore, "nodes" | "nodeCounts"> &
+  Pick<ReceiptStore, "receipt" | "receipts"> &
+  Pick<BatchStore, "batch" | "batches"> &
+  Pick<ClusterStore, "coordinators"> &
+  Pick<Store, "totals">;
 
 /** What the REST facade uses of the coordinator. */
 export interface RestComponents {
-  readonly store: Store;
-  readonly blobs: Blobs;
+  readonly kinds: CoordinatorKinds;
+  readonly store: RestStore;
+  readonly blobs: Pick<Blobs, "get" | "has">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly events: TaskEvents;
-  readonly scheduler: {
-    /**
-     * Stores a task and, when a node fits, leases it. `deadlineMs` counts from now. With an `id` that is taken nothing
-     * is written and the stored task comes back. Throws QUEUE_FULL, DRAINING, UNAVAILABLE.
-     */
-    submit(request: {
-      readonly requester: Address;
-      readonly spec: { readonly kind: "matmul"; readonly n: number; readonly k: number };
-      readonly deadlineMs: number;
-      readonly id?: Hex;
-      readonly requestDigest?: Hex;
-    }): Promise<{ readonly task: Task; readonly created: boolean }>;
-    /** Cancels, or asks the node to stop, wherever the task runs; throws NOT_CANCELLABLE when the task has ended. */
-    cancel(taskId: Hex): Promise<Task>;
-    /** Why a queued task waits, for people. */
-    waitingReason(task: Task): string | undefined;
-    /** 0 to 1 of the live assignment, if it runs here. */
-    progress(taskId: Hex): number | undefined;
-    /** A peer's word arrived. */
-    nudged(nudge: Nudge): void;
-  };
-  readonly watch: {
-    /** 0 to 1 of a watched task's live assignment, if it runs at another coordinator. */
-    progressOf(taskId: Hex): number | undefined;
-  };
-  readonly peers: {
-    /** This coordinator. */
-    readonly self: Owner;
-    /** Whether a coordinator lives; true for this one. */
-    isAlive(owner: Owner): boolean;
-  };
-  readonly presence: {
-    /** Of a node with an open session here. */
-    live(
-      nodeId: Hex,
-    ):
-      | { readonly freeSlots: number; readonly running: number; readonly cap: number; readonly load: number }
-      | undefined;
-  };
+  readonly scheduler: Pick<Scheduler, "submit" | "cancel" | "waitingReason" | "progress" | "nudged">;
+  readonly watch: Pick<TaskWatch, "progressOf">;
+  readonly peers: Pick<Peers, "self" | "isAlive">;
+  /** Nodes with an open session here. */
+  readonly presence: Pick<Fleet, "live">;
   readonly settlement: { status(): SettlementStatus };
   readonly proofs: Pick<BatchProofs, "proof">;
-  readonly metrics: {
-    render(): Promise<{ readonly contentType: string; readonly body: string }>;
-    readonly httpSeconds: {
-      observe(
-        labels: { readonly method: string; readonly route: string; readonly status: number },
-        seconds: number,
-      ): void;
-    };
-  };
+  readonly metrics: Pick<Metrics, "render"> & { readonly httpSeconds: Pick<Metrics["httpSeconds"], "observe"> };
   /** Whether the coordinator is shutting down; readiness says so. */
   readonly draining?: () => boolean;
 }

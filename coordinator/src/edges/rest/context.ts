@@ -7,9 +7,11 @@ import type { RestComponents, RestInit, RestLimits } from "./components.ts";
 import type { BatchLookup } from "./ledger/batch-lookup.ts";
 import type { ReceiptFiles } from "./ledger/receipt-files.ts";
 import type { DownloadBudget } from "./limits/download-budget.ts";
+import type { NetworkNumbers } from "./network/numbers.ts";
 import { PROBLEM_JSON } from "./problems.ts";
-import { Problem, type TaskView } from "./schemas.ts";
-import { taskView } from "./views.ts";
+import { Problem } from "./schemas.ts";
+import type { TaskView } from "./tasks/schemas.ts";
+import { taskView } from "./tasks/views.ts";
 
 /** Fastify with schemas in zod. */
 export type RestApp = FastifyInstance<
@@ -28,6 +30,7 @@ export interface RestContext {
   readonly sessions: Sessions;
   readonly batches: BatchLookup;
   readonly receiptFiles: ReceiptFiles;
+  readonly numbers: NetworkNumbers;
   /** Counts bytes. */
   readonly resultBudget: DownloadBudget;
   /** Counts answers. */
@@ -44,10 +47,10 @@ export const PROBLEMS = {
 
 /** A task as people see it, with the batch that carries its receipt. */
 export async function renderTask({ components, batches, init }: RestContext, task: Task): Promise<TaskView> {
-  const { scheduler, watch } = components;
+  const { kinds, scheduler, watch } = components;
   const live = {
     waitingReason: scheduler.waitingReason(task),
     progress: scheduler.progress(task.id) ?? watch.progressOf(task.id),
   };
-  return taskView(task, await batches.ofTask(task), live, init.network);
+  return taskView(task, await batches.ofTask(task), live, { kinds, network: init.network });
 }

@@ -24,8 +24,16 @@ const body = fc.oneof(
   fc.json(),
   fc.string(),
   fc
-    .record({ kind: fc.jsonValue(), n: fc.jsonValue(), k: fc.jsonValue() }, { requiredKeys: [] })
-    .map((v) => JSON.stringify(v)),
+    .record(
+      {
+        kind: fc.oneof(fc.jsonValue(), fc.constantFrom("matmul", "echo", "wasm")),
+        matmul: fc.oneof(fc.jsonValue(), fc.record({ n: fc.jsonValue(), k: fc.jsonValue() })),
+        echo: fc.oneof(fc.jsonValue(), fc.record({ input: fc.oneof(hex, fc.jsonValue()) })),
+        deadlineSeconds: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    )
+    .map((value) => JSON.stringify(value)),
   fc.record({ tasks: fc.array(hex), taskIds: fc.array(hex) }).map((value) => JSON.stringify(value)),
   fc.record({ message: fc.string(), signature: text }).map((value) => JSON.stringify(value)),
 );

@@ -37,7 +37,7 @@ interface Described {
 
 /**
  * Makes the document read as if it had been written by hand. Every schema is registered twice, as an input ("…Input") and
- * as an output: only those that are referred to stay, and an input without a like-named output has its plain name.
+ * as an output. Only schemas in use stay, and an input keeps its suffix only where it differs from the output in use.
  */
 const transformObject: Transform = (document) => {
   const described = jsonSchemaTransformObject(document) as Described;
@@ -51,7 +51,11 @@ const transformObject: Transform = (document) => {
     }
   };
   visit(described.paths);
-  const plain = (name: string) => (used.has(name.replace(/Input$/, "")) ? name : name.replace(/Input$/, ""));
+  const plain = (name: string) => {
+    const output = name.replace(/Input$/, "");
+    const differs = used.has(output) && JSON.stringify(schemas[output]) !== JSON.stringify(schemas[name]);
+    return differs ? name : output;
+  };
   const kept = [...used].sort().map((name) => [plain(name), schemas[name]]);
   const tidy = { ...described, components: { ...described.components, schemas: Object.fromEntries(kept) } };
   return JSON.parse(JSON.stringify(tidy), (key, value) => {

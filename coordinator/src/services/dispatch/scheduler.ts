@@ -1,4 +1,4 @@
-import { type Address, addressBytes, type Hex } from "@proof-of-compute/proto";
+import { type Address, addressBytes, type Hex, type TaskKindName } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
@@ -55,7 +55,9 @@ export interface SchedulerInit {
 /** What a requester asks for. */
 export interface TaskRequest {
   readonly requester: Address;
-  readonly spec: { readonly kind: "matmul"; readonly n: number; readonly k: number };
+  readonly kind: TaskKindName;
+  /** As the kind's `parse` returns it. */
+  readonly spec: unknown;
   /** The task's deadline, in milliseconds from now. */
   readonly deadlineMs: number;
   /** Given by an Idempotency-Key; else a new UUIDv7. */
@@ -124,7 +126,7 @@ export class Scheduler {
       id: request.id ?? newId(),
       version: 1,
       requester: request.requester,
-      kind: request.spec.kind,
+      kind: request.kind,
       spec: this.#encodeSpec(request, deadline),
       state: "queued",
       createdAt: now,
@@ -226,14 +228,15 @@ export class Scheduler {
     return depth >= maxQueuedPerRequester ? `${depth} of your tasks wait already, the most of one wallet` : undefined;
   }
 
-  #encodeSpec({ requester, spec }: TaskRequest, deadline: number): Uint8Array {
+  #encodeSpec({ requester, kind, spec }: TaskRequest, deadline: number): Uint8Array {
     const { contract } = this.#init;
+    const $case = this.#components.kinds.get(kind)!.protocol.specCase;
     return TaskSpec.encode({
       chainId: BigInt(contract?.chainId ?? 0),
       contract: contract ? addressBytes(contract.address) : new Uint8Array(),
       requester: addressBytes(requester),
       deadlineUnixMs: BigInt(deadline),
-      kind: { $case: "matmul", value: { n: spec.n, k: spec.k } },
+      kind: { $case, value: spec } as TaskSpec["kind"],
     }).finish();
   }
 

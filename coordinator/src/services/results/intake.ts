@@ -201,19 +201,9 @@ export class ResultIntake {
   /** Stores the accepted result, however long the store is away; throws when the intake stops before it did. */
   #accept({ run, claim, proof, output }: Candidate, units: bigint): Promise<ResultVerdict> {
     const { leases, blobs, clock, logger, metrics, accepted } = this.#components;
-    const { task, work } = run;
     const { specDigest, outputDigest } = claim;
     const acceptedAt = clock.now();
-    const receipt = makeReceipt({
-      task,
-      assignment: run,
-      kind: work.kind,
-      specDigest,
-      outputDigest,
-      proof,
-      units,
-      acceptedAt,
-    });
+    const receipt = makeReceipt({ assignment: run, specDigest, outputDigest, proof, units, acceptedAt });
     const isInline = output.length <= INLINE_OUTPUT_BYTES;
     const store = async (): Promise<ResultVerdict> => {
       const startedAt = clock.now();
@@ -242,7 +232,7 @@ export class ResultIntake {
     return retry(clock, this.#stopping.signal, attempt, {
       delayMs: STORE_RETRY_MS,
       onError: (error, failures) => {
-        if (failures === 1) logFailure(logger, error, "verdict not stored; trying again", { taskId: task.id });
+        if (failures === 1) logFailure(logger, error, "verdict not stored; trying again", { taskId: run.task.id });
       },
     });
   }

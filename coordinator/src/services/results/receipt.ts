@@ -1,13 +1,10 @@
 import { toHex } from "@proof-of-compute/proto";
 import type { Receipt, SignatureProof } from "../../domain/receipt.ts";
-import type { Assignment, Task } from "../../domain/task.ts";
-import type { CoordinatorKind } from "../../kinds/index.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 
 /** What a receipt of an accepted result is made of. */
 export interface AcceptedResult {
-  readonly task: Task;
-  readonly assignment: Pick<Assignment, "id" | "nodeId" | "wallet">;
-  readonly kind: CoordinatorKind;
+  readonly assignment: Pick<ActiveAssignment, "id" | "nodeId" | "wallet" | "task" | "work">;
   /** SHA-256 of the task's spec, as the node signed it. */
   readonly specDigest: Uint8Array;
   /** SHA-256 of the output, as the node signed it. */
@@ -19,22 +16,16 @@ export interface AcceptedResult {
 }
 
 /** The receipt of an accepted result; it credits the wallet that the assignment was made for. */
-export function makeReceipt({
-  task,
-  assignment,
-  kind,
-  specDigest,
-  outputDigest,
-  ...accepted
-}: AcceptedResult): Receipt {
+export function makeReceipt({ assignment, specDigest, outputDigest, ...accepted }: AcceptedResult): Receipt {
+  const { id, nodeId, wallet, task, work } = assignment;
   return {
-    receiptId: assignment.id,
+    receiptId: id,
     taskId: task.id,
-    nodeId: assignment.nodeId,
-    provider: assignment.wallet,
+    nodeId,
+    provider: wallet,
     requester: task.requester,
     kind: task.kind,
-    assurance: kind.protocol.assurance,
+    assurance: work.kind.protocol.assurance,
     specDigest: toHex(specDigest),
     spec: toHex(task.spec),
     resultDigest: toHex(outputDigest),

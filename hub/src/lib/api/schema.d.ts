@@ -226,7 +226,7 @@ export interface paths {
         };
         /**
          * The result's bytes
-         * @description For matmul n*n bytes, row-major. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         * @description In the form of its kind; see docs/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.
          */
         get: {
             parameters: {
@@ -379,7 +379,7 @@ export interface paths {
         };
         /**
          * The bytes of a receipt's result
-         * @description For matmul n*n bytes, row-major. Kept for RESULT_RETENTION, then NO_RESULT: the work can be computed again. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         * @description Kept for RESULT_RETENTION, then NO_RESULT; the receipt stays. Only kinds whose results are public have them here. Content-Digest (RFC 9530) and ETag carry their SHA-256.
          */
         get: {
             parameters: {
@@ -1338,27 +1338,32 @@ export interface components {
             signIn: {
                 chainId: number;
             };
+            /** @description Kinds of task that can be asked for */
             kinds: {
-                /** @constant */
+                /**
+                 * @description Kind of task
+                 * @constant
+                 */
                 kind: "matmul";
-                n: {
-                    min: number;
-                    max: number;
-                    step: number;
-                };
-                k: {
-                    min: number;
-                    max: number;
+                /** @description Limits of its parameters */
+                matmul: {
+                    n: {
+                        min: number;
+                        max: number;
+                        step: number;
+                    };
+                    k: {
+                        min: number;
+                        max: number;
+                    };
                 };
                 presets: {
-                    /** @enum {string} */
-                    name: "small" | "showcase" | "large" | "huge";
-                    n: number;
-                    k: number;
-                    /** @description What it is worth (compute units, decimal) */
+                    name: string;
+                    /** @description What it is worth, at most (compute units, decimal) */
                     units: string;
-                    /** @description What dispatch takes when the body says nothing */
+                    /** @description Proposed first */
                     default: boolean;
+                    matmul: components["schemas"]["MatmulParameters"];
                 }[];
             }[];
         };
@@ -1366,24 +1371,14 @@ export interface components {
         CurrentSession: {
             session: components["schemas"]["Session"] | null;
         };
-        /** @description What to compute: the product of k matrices of n x n over F_251 */
+        /** @description What to compute, by when */
         DispatchRequest: {
             /**
              * @description Kind of task
-             * @default matmul
              * @constant
              */
-            kind?: "matmul";
-            /**
-             * @description Rows and columns of the matrices
-             * @default 1024
-             */
-            n?: number;
-            /**
-             * @description Number of factors
-             * @default 5
-             */
-            k?: number;
+            kind: "matmul";
+            matmul: components["schemas"]["MatmulParameters"];
             /** @description The task ends unfinished when it is not verified by then; default: TASK_DEADLINE */
             deadlineSeconds?: number;
         };
@@ -1391,6 +1386,30 @@ export interface components {
             /** @constant */
             status: "ok";
             version: string;
+        };
+        /** @description The product of k matrices of n x n over F_251 */
+        MatmulParameters: {
+            /** @description Rows and columns of the matrices */
+            n: number;
+            /** @description Number of factors */
+            k: number;
+        };
+        /** @description A product of k matrices of n x n over F_251 */
+        MatmulTask: {
+            /** @description Rows and columns */
+            n: number;
+            /** @description Number of factors */
+            k: number;
+            /** @description How the result was checked */
+            check?: {
+                /** @constant */
+                method: "freivalds";
+                /**
+                 * @description Probability at most that a wrong result passes
+                 * @constant
+                 */
+                errorBound: "2^-112";
+            };
         };
         /** @description The whole network in numbers */
         Network: {
@@ -1400,7 +1419,10 @@ export interface components {
                 /** @description Nodes that missed heartbeats */
                 suspect: number;
             };
-            unitsPerSecond: number | null;
+            /** @description By kind: what an online node computes of one task in a second, the median of what nodes say; a kind is absent while no node says */
+            unitsPerSecond: {
+                [key: string]: number;
+            };
             queue: {
                 /** @description Tasks that wait */
                 queued: number;
@@ -1451,11 +1473,18 @@ export interface components {
             /** @description When it was last heard (ms since 1970, coordinator's clock) */
             lastSeen: number;
             /** @description Kinds of task that it runs */
-            kinds: ("matmul" | "wasm" | "inference" | "echo")[];
-            /** @description Assignments that it can run at once */
+            kinds: string[];
+            /** @description Assignments that it can run at once, of all kinds together */
             slots: number;
-            /** @description Compute units that a slot computes in a second, as the node measured itself */
-            unitsPerSecond?: number;
+            /** @description What it offers, by kind */
+            offers: {
+                /** @description Kind of task, for example matmul */
+                kind: string;
+                /** @description Assignments of this kind that it can run at once */
+                slots: number;
+                /** @description Compute units that a slot computes in a second, as the node measured itself */
+                unitsPerSecond?: number;
+            }[];
             /** @description Version of the node's software */
             version: string;
             /** @description The wallet signed that this node may earn for it */
@@ -1510,7 +1539,7 @@ export interface components {
             status: number;
             /** @description What went wrong this time */
             detail: string;
-            /** @description Stable, one of docs/reference/errors.md */
+            /** @description Stable, one of docs/errors.md */
             code: string;
             /** @description The request's id, also in x-request-id and in the coordinator's log */
             instance: string;
@@ -1533,13 +1562,10 @@ export interface components {
             provider: string;
             /** @description EVM address with EIP-55 casing */
             requester: string;
+            /** @description Kind of task, for example matmul */
+            kind: string;
             /**
-             * @description Kind of task
-             * @enum {string}
-             */
-            kind: "matmul" | "wasm" | "inference" | "echo";
-            /**
-             * @description Why the result can be believed; see docs/reference/verification.md
+             * @description Why the result can be believed; see docs/verification.md
              * @enum {string}
              */
             assurance: "proven" | "replicated" | "attested";
@@ -1683,19 +1709,13 @@ export interface components {
             /** @description EIP-191 signature of the message by the wallet's key (65 bytes) */
             signature: string;
         };
-        /** @description One requested computation */
+        /** @description One requested computation; its parameters stand under the name of its kind */
         Task: {
             /** @description Task id */
             id: string;
-            /**
-             * @description Kind of task
-             * @enum {string}
-             */
-            kind: "matmul" | "wasm" | "inference" | "echo";
-            /** @description Rows and columns */
-            n: number;
-            /** @description Number of factors */
-            k: number;
+            /** @description Kind of task, for example matmul */
+            kind: string;
+            matmul?: components["schemas"]["MatmulTask"];
             /**
              * @description queued: waits for a node; running: a node computes; cancelling: the node is told to stop; verified: the result was checked; batched: its receipt is in a batch on its way to the chain; recorded: the chain holds it, final; failed and cancelled: final
              * @enum {string}
@@ -1707,8 +1727,10 @@ export interface components {
             progress?: number;
             /** @description EVM address with EIP-55 casing */
             requester: string;
-            /** @description What its receipt is worth (compute units, decimal) */
-            units: string;
+            /** @description What its receipt is worth; absent while that is not known (compute units, decimal) */
+            units?: string;
+            /** @description What its receipt is worth at most; present while `units` is not known (compute units, decimal) */
+            maxUnits?: string;
             /** @description When it was submitted (ms since 1970, coordinator's clock) */
             createdAt: number;
             /** @description When it ends unfinished (ms since 1970, coordinator's clock) */
@@ -1725,16 +1747,6 @@ export interface components {
             receiptId?: string;
             /** @description When its result was accepted (ms since 1970, coordinator's clock) */
             verifiedAt?: number;
-            /** @description How the result was checked */
-            check?: {
-                /** @constant */
-                method: "freivalds";
-                /**
-                 * @description Probability at most that a wrong result passes
-                 * @constant
-                 */
-                errorBound: "2^-112";
-            };
             /** @description The batch that carries its receipt to the chain */
             batch?: {
                 id: number;

@@ -37,7 +37,7 @@ export class Provider {
       ]);
       this.nodes = status.nodes;
       this.#settlement = network.settlement;
-      this.unitsPerSecond = network.unitsPerSecond;
+      this.unitsPerSecond = network.unitsPerSecond.matmul ?? null;
       this.pending = pending;
       this.error = undefined;
     } catch (error) {

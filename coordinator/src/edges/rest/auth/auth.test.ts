@@ -1,4 +1,5 @@
 import { toXdcAddress } from "@proof-of-compute/proto";
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { cookies, ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { Wallet } from "ethers";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -165,7 +166,12 @@ test.each([
 ])("a POST from %s is refused", async (_name, headers) => {
   const { cookie } = await rest.signIn();
   for (const url of ["/api/node/dispatch-task", "/api/auth/sign-in", "/api/auth/sign-out"]) {
-    const response = await rest.app.inject({ method: "POST", url, headers: { cookie, ...headers }, payload: {} });
+    const response = await rest.app.inject({
+      method: "POST",
+      url,
+      headers: { cookie, ...headers },
+      payload: echoRequest(),
+    });
     expect(response.json()).toMatchObject({ status: 403, code: "CROSS_SITE" });
   }
   expect(await sessionOf(cookie)).not.toBeNull();
@@ -178,7 +184,8 @@ test.each([
   const { cookie } = await rest.signIn();
   const url = "/api/node/dispatch-task";
   expect(
-    (await rest.app.inject({ method: "POST", url, headers: { cookie, ...headers }, payload: {} })).statusCode,
+    (await rest.app.inject({ method: "POST", url, headers: { cookie, ...headers }, payload: echoRequest() }))
+      .statusCode,
   ).toBe(202);
 });
 
@@ -200,7 +207,12 @@ test.each([
     const url = "/api/auth/sign-in";
     const signedIn = await local.app.inject({ method: "POST", url, headers: { cookie }, payload: body });
     const headers = { cookie: cookies(signedIn.headers["set-cookie"]), origin };
-    const dispatched = await local.app.inject({ method: "POST", url: "/api/node/dispatch-task", headers, payload: {} });
+    const dispatched = await local.app.inject({
+      method: "POST",
+      url: "/api/node/dispatch-task",
+      headers,
+      payload: echoRequest(),
+    });
     expect(dispatched.statusCode).toBe(status);
   } finally {
     await local.stop();

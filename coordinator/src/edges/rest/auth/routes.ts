@@ -1,7 +1,7 @@
 import { toXdcAddress } from "@proof-of-compute/proto";
 import { z } from "zod";
 import { PROBLEMS, type RestApp, type RestContext } from "../context.ts";
-import { CurrentSession, NonceView, SessionView, SignInRequest } from "../schemas.ts";
+import { CurrentSession, NonceView, SessionView, SignInRequest } from "./schemas.ts";
 import type { Session } from "./sessions.ts";
 
 function sessionView({ wallet, expiresAt }: Session): SessionView {

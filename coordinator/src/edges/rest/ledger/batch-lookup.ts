@@ -1,8 +1,8 @@
-import type { Task } from "../../../domain/task.ts";
+import { acceptedReceipt, type Task } from "../../../domain/task.ts";
 import type { Clock } from "../../../ports/clock.ts";
-import type { Store } from "../../../ports/store.ts";
+import type { RestStore } from "../components.ts";
 import { ExpiringMap } from "../limits/expiring-map.ts";
-import { acceptedReceipt, type BatchProgress } from "../views.ts";
+import type { BatchProgress } from "./views.ts";
 
 /** A recorded batch changes only when a local chain is wiped under a running coordinator; then this soon shows. */
 const RECORDED_TTL_MS = 30_000;
@@ -13,11 +13,11 @@ const RECORDED_CAPACITY = 4096;
  * event streams ask for the state of the same one: they share one read, and recorded batches are remembered.
  */
 export class BatchLookup {
-  readonly #store: Pick<Store, "batch" | "receipt">;
+  readonly #store: Pick<RestStore, "batch" | "receipt">;
   readonly #recorded: ExpiringMap<BatchProgress>;
   readonly #reading = new Map<number, Promise<BatchProgress | undefined>>();
 
-  constructor({ store, clock }: { readonly store: Pick<Store, "batch" | "receipt">; readonly clock: Clock }) {
+  constructor({ store, clock }: { readonly store: Pick<RestStore, "batch" | "receipt">; readonly clock: Clock }) {
     this.#store = store;
     this.#recorded = new ExpiringMap({ clock }, { ttlMs: RECORDED_TTL_MS, capacity: RECORDED_CAPACITY });
   }

@@ -21,7 +21,7 @@ import { leafOf } from "../../../domain/batch.ts";
 import type { Receipt } from "../../../domain/receipt.ts";
 import type { LiveNode } from "../../../services/fleet/live-node.ts";
 import { Retention } from "../../../services/retention.ts";
-import type { ReceiptView } from "../schemas.ts";
+import type { ReceiptView } from "./schemas.ts";
 
 let rest: RestHarness;
 let nodes: LiveNode[];
@@ -36,7 +36,9 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   const receipts: Receipt[] = [];
   for (let i = 0; i < count; i++) {
     rest.clock.advance(1);
-    const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 + (i % 3) })).json() as { id: Hex };
+    const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 + (i % 3) } })).json() as {
+      id: Hex;
+    };
     const node = nodes.find(({ assignments }) => [...assignments.values()].some(({ task }) => task.id === id))!;
     receipts.push(await rest.complete(node, id, randomBytes(64 * 64)));
   }

@@ -7,7 +7,7 @@ import type { RestComponents, RestNetwork } from "../components.ts";
 import { isPublic, isResultKept } from "../tasks/results.ts";
 import type { BatchLookup } from "./batch-lookup.ts";
 
-interface Components extends Pick<RestComponents, "store" | "blobs" | "proofs"> {
+interface Components extends Pick<RestComponents, "kinds" | "store" | "blobs" | "proofs"> {
   readonly batches: BatchLookup;
 }
 
@@ -48,7 +48,7 @@ export class ReceiptFiles {
   async write(receipt: Receipt): Promise<string> {
     const { network, origin } = this.#init;
     const { chainId, contractAddress } = network;
-    const available = isPublic(receipt) && (await isResultKept(this.#components, receipt));
+    const available = isPublic(receipt, this.#components.kinds) && (await isResultKept(this.#components, receipt));
     const batch = await this.#batch(receipt);
     return writeReceipt({
       receipt: fieldsOf(receipt),

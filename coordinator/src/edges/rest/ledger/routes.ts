@@ -6,20 +6,19 @@ import type { Receipt } from "../../../domain/receipt.ts";
 import { receiptPages } from "../../../services/settlement/receipt-pages.ts";
 import { PROBLEMS, type RestApp, type RestContext } from "../context.ts";
 import { readWallet } from "../problems.ts";
+import { OctetStream, PageQuery } from "../schemas.ts";
+import { isPublic, sendResult } from "../tasks/results.ts";
 import {
   BatchPage,
   BatchParams,
   BatchView,
   ExportQuery,
   JsonLines,
-  OctetStream,
-  PageQuery,
   ReceiptPage,
   ReceiptParams,
   ReceiptsQuery,
-} from "../schemas.ts";
-import { isPublic, sendResult } from "../tasks/results.ts";
-import { batchSummary, batchView, receiptView } from "../views.ts";
+} from "./schemas.ts";
+import { batchSummary, batchView, receiptView } from "./views.ts";
 
 /** Any site may read what is public anyway, so that receipts can be checked by whoever shows them. */
 const PUBLIC = ["access-control-allow-origin", "*"] as const;
@@ -30,7 +29,7 @@ const WRITTEN_PAGE = 50;
 /** What was credited and why: public, so that anybody can check any unit, from any site. */
 export function ledgerRoutes(app: RestApp, context: RestContext): void {
   const { components, receiptFiles, init, limits, exportBudget } = context;
-  const { store } = components;
+  const { store, kinds } = components;
   const { network } = init;
 
   async function requireReceipt(id: Hex): Promise<Receipt> {
@@ -68,7 +67,7 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
       schema: {
         summary: "The bytes of a receipt's result",
         description:
-          "For matmul n*n bytes, row-major. Kept for RESULT_RETENTION, then NO_RESULT: the work can be computed again. " +
+          "Kept for RESULT_RETENTION, then NO_RESULT; the receipt stays. Only kinds whose results are public have them here. " +
           "Content-Digest (RFC 9530) and ETag carry their SHA-256.",
         tags: ["ledger"],
         params: ReceiptParams,
@@ -78,7 +77,9 @@ export function ledgerRoutes(app: RestApp, context: RestContext): void {
     },
     async (request, reply) => {
       const receipt = await requireReceipt(request.params.id);
-      if (!isPublic(receipt)) throw new ComputeError("FORBIDDEN", "only proven results are public");
+      if (!isPublic(receipt, kinds)) {
+        throw new ComputeError("FORBIDDEN", `results of kind ${receipt.kind} are not public here`);
+      }
       reply.header(...PUBLIC).header("cache-control", "public, no-cache");
       return sendResult(context, receipt, request, reply);
     },

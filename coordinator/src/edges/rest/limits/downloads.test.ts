@@ -20,7 +20,7 @@ async function start(limits: Partial<RestLimits>): Promise<RestHarness> {
 async function makeReceipt(rest: RestHarness, n = 64) {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  const { id } = (await rest.dispatch(cookie, { n, k: 2 })).json() as { id: Hex };
+  const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n, k: 2 } })).json() as { id: Hex };
   const receipt = await rest.complete(node, id, randomBytes(n * n));
   return { ...receipt, cookie };
 }
@@ -75,7 +75,7 @@ test("results that are being read are bounded, in all and for one address, until
 test("answers that waited behind another one of their connection give up their places with it", async () => {
   const rest = await start({ resultBytes: RESULT_BYTES, streamsPerWallet: 1 });
   const { receiptId, provider, cookie } = await makeReceipt(rest, N);
-  const { id } = (await rest.dispatch(cookie, {})).json() as { id: Hex };
+  const { id } = (await rest.dispatch(cookie)).json() as { id: Hex };
   const [result, events] = [`/api/receipts/${receiptId}/result`, `/api/tasks/${id}/events`];
   const port = await rest.listen();
   const receipts = rest.store.receipts.bind(rest.store);
@@ -161,8 +161,8 @@ test("an export shows each receipt as soon as it is written", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
   for (let i = 0; i < 2; i++) {
-    const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
-    await rest.complete(node, id, randomBytes(64 * 64));
+    const { id } = (await rest.dispatch(cookie)).json() as { id: Hex };
+    await rest.complete(node, id);
   }
   const has = rest.blobs.has.bind(rest.blobs);
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -1,3 +1,4 @@
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { ORIGIN, type RestChange, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { expect, onTestFinished, test } from "vitest";
 import { PEER_PATHS } from "../../../net/peer-messages.ts";
@@ -91,7 +92,8 @@ test("the tasks of one address count however many wallets ask for them", async (
   const dispatch = async (cookie: string, remoteAddress: string) => {
     const headers = { cookie, origin: ORIGIN };
     const url = "/api/node/dispatch-task";
-    return (await rest.app.inject({ method: "POST", url, headers, remoteAddress })).statusCode;
+    const payload = echoRequest();
+    return (await rest.app.inject({ method: "POST", url, headers, payload, remoteAddress })).statusCode;
   };
   const seen: number[] = [];
   for (const { cookie } of wallets) seen.push(await dispatch(cookie, "192.0.2.1"));

@@ -1,12 +1,13 @@
-import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toXdcAddress } from "@proof-of-compute/proto";
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../../domain/errors.ts";
 import type { Store } from "../../../ports/store.ts";
 import { VERSION } from "../../../version.ts";
+import type { NodeView } from "./schemas.ts";
 
 let rest: RestHarness;
 beforeEach(async () => {
@@ -46,9 +47,9 @@ test("nodes are listed by status, page by page", async () => {
 test("the network is told in numbers", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  const { id } = (await rest.dispatch(cookie, { n: 64, k: 3 })).json();
+  const { id } = (await rest.dispatch(cookie, echoRequest("ab"))).json();
   await rest.dispatch(cookie);
-  await rest.complete(node, id, randomBytes(64 * 64));
+  await rest.complete(node, id);
   rest.setSettlement({ state: "waiting", reason: "the RPC is away", openBatches: 1, recorderBalance: 5n * 10n ** 18n });
   await expect
     .poll(async () => {
@@ -93,29 +94,34 @@ test("however many ask for the network's numbers, the store counts at most every
   }
 });
 
-test("the network's pace is the median of what its online nodes say", async () => {
+test("the network's rate of a kind is the median of what its online nodes say", async () => {
   const pace = async () => {
     rest.clock.advance(2_000);
     return (await rest.get("/api/network")).json().unitsPerSecond;
   };
   await rest.joinNode();
-  expect(await pace()).toBeNull();
+  expect(await pace()).toEqual({});
   for (const rate of [900, 100, 200]) await rest.joinNode(undefined, rate);
-  expect(await pace()).toBe(200);
-  const rates = (await rest.get("/api/nodes"))
-    .json()
-    .items.map((node: { unitsPerSecond?: number }) => node.unitsPerSecond);
+  expect(await pace()).toEqual({ matmul: 200, echo: 200 });
+  const nodes: NodeView[] = (await rest.get("/api/nodes")).json().items;
+  const rates = nodes.map(({ offers }) => offers.find(({ kind }) => kind === "echo")!.unitsPerSecond);
   expect(rates.sort()).toEqual([100, 200, 900, undefined]);
 });
 
-test("the configuration names chain, contract and sizes", async () => {
+test("the configuration names chain, contract, and the limits and presets of each kind", async () => {
   const config = (await rest.get("/api/config")).json();
   expect(config).toMatchObject({ network: "apothem", chainId: 51, grpcAddress: "127.0.0.1:50051", localWallet: false });
-  const { presets } = config.kinds[0];
-  expect(presets.find((preset: { default: boolean }) => preset.default)).toMatchObject({
-    n: 1024,
-    k: 5,
-    units: "16384",
+  const [{ presets, ...matmul }, echo] = config.kinds;
+  expect(matmul).toEqual({
+    kind: "matmul",
+    matmul: { n: { min: 64, max: 4096, step: 64 }, k: { min: 2, max: 64 } },
+  });
+  const showcase = { name: "showcase", matmul: { n: 1024, k: 5 }, units: "16384", default: true };
+  expect(presets.find((preset: { default: boolean }) => preset.default)).toEqual(showcase);
+  expect(echo).toEqual({
+    kind: "echo",
+    echo: { bytes: { min: 1, max: 1024 } },
+    presets: [{ name: "hello", echo: { input: "0x68656c6c6f" }, units: "5", default: true }],
   });
 });
 

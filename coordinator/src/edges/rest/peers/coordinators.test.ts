@@ -1,4 +1,5 @@
 import type { Hex } from "@proof-of-compute/proto";
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { type EventReader, followTask } from "@proof-of-compute/tests/support/event-reader";
 import { cookies, ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { Wallet } from "ethers";
@@ -75,7 +76,7 @@ test("one Idempotency-Key, sent to both at once, makes one task", async () => {
   const { cookie } = await first.signIn();
   for (let round = 0; round < 20; round++) {
     const headers = { "idempotency-key": `key-${round}` };
-    const answers = await Promise.all([first, second].map((one) => one.dispatch(cookie, { n: 64, k: 2 }, headers)));
+    const answers = await Promise.all([first, second].map((one) => one.dispatch(cookie, undefined, headers)));
     expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([200, 202]);
     const [one, other] = answers.map((answer) => answer.json().id);
     expect(one).toBe(other);
@@ -89,15 +90,15 @@ test("one Idempotency-Key with two bodies is refused by the one that came second
   const { cookie } = await first.signIn();
   const headers = { "idempotency-key": "key" };
   const answers = await Promise.all([
-    first.dispatch(cookie, { n: 64, k: 2 }, headers),
-    second.dispatch(cookie, { n: 64, k: 3 }, headers),
+    first.dispatch(cookie, echoRequest("one"), headers),
+    second.dispatch(cookie, echoRequest("other"), headers),
   ]);
   expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([202, 422]);
 });
 
 test("a reader stays at one coordinator while the task runs at another", async () => {
   const { cookie } = await first.signIn();
-  const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const reader = await follow(second, id, cookie);
   await until(() => reader.last?.state === "queued");
   const node = await first.joinNode();
@@ -105,7 +106,7 @@ test("a reader stays at one coordinator while the task runs at another", async (
   first.leases.advance(first.runOf(node, id), 0.25);
   await until(() => reader.last?.progress === 0.25);
   expect((await taskAt(second, id, cookie)).progress).toBe(0.25);
-  await first.complete(node, id, new Uint8Array(64 * 64));
+  await first.complete(node, id);
   await until(() => reader.last?.state === "verified");
   // Settlement runs at the first one only.
   const { id: batchId } = await first.closeBatch();
@@ -117,7 +118,7 @@ test("a reader stays at one coordinator while the task runs at another", async (
 
 test("a reader does not notice when the coordinator that runs the task is gone", async () => {
   const { cookie } = await first.signIn();
-  const { id } = (await second.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  const { id } = (await second.dispatch(cookie)).json() as { id: Hex };
   const node = await second.joinNode();
   const reader = await follow(first, id, cookie);
   await until(() => reader.last?.state === "running");
@@ -128,14 +129,14 @@ test("a reader does not notice when the coordinator that runs the task is gone",
   await until(() => reader.last?.assignments[0]?.state === "lost", 1_000);
   const other = await first.joinNode();
   await until(() => reader.last?.state === "running");
-  await first.complete(other, id, new Uint8Array(64 * 64));
+  await first.complete(other, id);
   await until(() => reader.last?.state === "verified");
   expect(reader.last?.assignments.map(({ state }) => state)).toEqual(["lost", "accepted"]);
 });
 
 test("a task is cancelled at one coordinator while it runs at another", async () => {
   const { cookie } = await first.signIn();
-  const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const node = await first.joinNode();
   const cancelled: Hex[] = [];
   node.link!.cancel = (assignmentId) => void cancelled.push(assignmentId);
@@ -178,20 +179,19 @@ test("the network is the same from both, and each says which one answers", async
 
 test("a result computed at one coordinator is downloaded at another", async () => {
   const { cookie } = await first.signIn();
-  const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const node = await first.joinNode();
   await expect.poll(async () => (await taskAt(first, id, cookie)).state, SOON).toBe("running");
-  const output = Buffer.alloc(64 * 64, 7);
-  await first.complete(node, id, output);
-  expect((await second.get(`/api/tasks/${id}/result`, cookie)).rawPayload).toEqual(output);
+  await first.complete(node, id);
+  expect((await second.get(`/api/tasks/${id}/result`, cookie)).rawPayload).toEqual(Buffer.from("hello"));
 });
 
 test("a task that is forgotten is not found, its receipt is", async () => {
   const { cookie } = await first.signIn();
-  const { id } = (await first.dispatch(cookie, { n: 64, k: 2 })).json() as { id: Hex };
+  const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const node = await first.joinNode();
   await expect.poll(async () => (await taskAt(first, id, cookie)).state, SOON).toBe("running");
-  const { receiptId } = await first.complete(node, id, new Uint8Array(64 * 64));
+  const { receiptId } = await first.complete(node, id);
   expect(await first.store.pruneTasks(first.clock.now() + 1, 10)).toBe(1);
   const gone = (await second.get(`/api/tasks/${id}`, cookie)).json();
   expect(gone).toMatchObject({ status: 404, code: "NOT_FOUND", detail: expect.stringContaining("only its receipt") });

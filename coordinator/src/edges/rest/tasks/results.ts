@@ -2,16 +2,19 @@ import { fromHex, type Hex } from "@proof-of-compute/proto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ComputeError } from "../../../domain/errors.ts";
 import type { Receipt } from "../../../domain/receipt.ts";
-import { matmulOf } from "../../../services/dispatch/matmul-spec.ts";
+import { type CoordinatorKinds, specOf } from "../../../kinds/index.ts";
 import type { RestComponents } from "../components.ts";
 import type { RestContext } from "../context.ts";
+
+/** Bytes reserved for a result whose kind, and with it the bound of its output, is not known here. */
+const UNKNOWN_BOUND = 16 * 2 ** 20;
 
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
 
-/** Whether anybody may have a receipt's result: what proven work computes follows from public facts and is no secret. */
-export function isPublic({ assurance }: Pick<Receipt, "assurance">): boolean {
-  return assurance === "proven";
+/** Whether anybody may have a receipt's result. Of a kind that is not known here nobody may but its requester. */
+export function isPublic({ kind }: Pick<Receipt, "kind">, kinds: CoordinatorKinds): boolean {
+  return kinds.get(kind)?.resultsArePublic ?? false;
 }
 
 /** Whether the result's bytes are still there; small ones are in the store, the others blobs. */
@@ -20,22 +23,23 @@ export async function isResultKept({ store, blobs }: Kept, { taskId, resultDiges
 }
 
 /**
- * Answers with a result's bytes, or 304 to who has them. Throws NO_RESULT when they are kept no longer, and RATE_LIMITED
- * when too many bytes are being sent.
+ * Answers with a result's bytes, or 304 to a client that has them. Throws NO_RESULT when they are kept no longer, and
+ * RATE_LIMITED when too many bytes are being sent.
  */
 export async function sendResult(
-  { components: { store, blobs }, resultBudget }: Pick<RestContext, "components" | "resultBudget">,
-  { taskId, resultDigest, spec }: Result & Pick<Receipt, "spec">,
+  { components: { kinds, store, blobs }, resultBudget }: Pick<RestContext, "components" | "resultBudget">,
+  { taskId, resultDigest, kind, spec }: Result & Pick<Receipt, "kind" | "spec">,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const etag = `"${resultDigest.slice(2)}"`;
   reply.header("etag", etag);
   if (request.headers["if-none-match"] === etag) return reply.code(304).send();
-  const { n } = matmulOf(fromHex(spec));
-  resultBudget.open(reply, n * n);
+  const known = specOf({ kind, spec: fromHex(spec) }, kinds);
+  const share = resultBudget.open(reply, known?.kind.protocol.bounds(known.spec).maxOutputBytes ?? UNKNOWN_BOUND);
   const output = (await store.output(taskId)) ?? (await blobs.get(resultDigest));
   if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
+  share.shrink(output.length);
   return reply
     .header("content-digest", `sha-256=:${base64(resultDigest)}:`)
     .header("content-disposition", `attachment; filename="${taskId}.bin"`)

@@ -1,40 +1,22 @@
-import { addressBytes, type Hex, sha256, toHex } from "@proof-of-compute/proto";
-import type { FastifyRequest } from "fastify";
+import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../../../domain/errors.ts";
-import type { Task } from "../../../domain/task.ts";
+import { acceptedReceipt, type Task } from "../../../domain/task.ts";
 import type { Session } from "../auth/sessions.ts";
 import { PROBLEMS, type RestApp, type RestContext, renderTask } from "../context.ts";
-import {
-  DispatchHeaders,
-  DispatchRequest,
-  OctetStream,
-  SseStream,
-  TaskPage,
-  TaskParams,
-  TasksQuery,
-  TaskView,
-} from "../schemas.ts";
-import { acceptedReceipt } from "../views.ts";
+import { OctetStream } from "../schemas.ts";
+import { idempotency } from "./idempotency.ts";
 import { sendResult } from "./results.ts";
+import { DispatchHeaders, SseStream, TaskParams, TasksQuery, taskSchemas } from "./schemas.ts";
 import type { TaskStreams } from "./streams.ts";
 
 const SIGNED_IN = [{ session: [] }];
 
-/** The task's id and the digest of its body, so that a repeated request finds the task that the first one made. */
-function idempotency(session: Session, key: string, body: DispatchRequest): { id: Hex; requestDigest: Hex } {
-  // In a fixed order and after defaults, so that equal requests have equal texts.
-  const canonical = JSON.stringify([body.kind, body.n, body.k, body.deadlineSeconds]);
-  return {
-    id: toHex(sha256(addressBytes(session.wallet), Buffer.from(key)).subarray(0, 16)),
-    requestDigest: toHex(sha256(Buffer.from(canonical))),
-  };
-}
-
 /** Asking for work, and what became of it. A task is its requester's; receipts are everybody's. */
 export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStreams): void {
   const { components, sessions, limits, init } = context;
-  const { store, scheduler } = components;
-  // Beside the limit of the address: a route's own would take that one's place, and wallets cost nothing.
+  const { kinds, store, scheduler } = components;
+  const { DispatchRequest, TaskView, TaskPage } = taskSchemas(kinds);
+  // Per-wallet limit in addition to the per-address one. A route-level limit would replace that, and wallets are free to create.
   const countDispatch = app.createRateLimit({
     max: limits.dispatchesPerMinute,
     keyGenerator: (request) => sessions.require(request).wallet,
@@ -66,10 +48,6 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
         body: DispatchRequest,
         response: { 200: TaskView, 202: TaskView, ...PROBLEMS },
       },
-      // A request without a body asks for the showcase.
-      preValidation: async (request: FastifyRequest) => {
-        request.body ??= {};
-      },
       preHandler: async (request, reply) => {
         const counted = await countDispatch(request);
         if (counted.isAllowed || !counted.isExceeded) return;
@@ -78,18 +56,20 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
       },
     },
     async (request, reply) => {
-      const session = sessions.require(request);
-      const { kind, n, k, deadlineSeconds } = request.body;
+      const { wallet } = sessions.require(request);
+      const { deadlineSeconds } = request.body;
+      const kind = kinds.get(request.body.kind)!;
       const key = request.headers["idempotency-key"];
-      const identity = key === undefined ? undefined : idempotency(session, key, request.body);
+      const identity = key === undefined ? undefined : idempotency(wallet, key, kind, request.body);
       const { task, created } = await scheduler.submit({
-        requester: session.wallet,
-        spec: { kind, n, k },
+        requester: wallet,
+        kind: kind.name,
+        spec: kind.toSpec(request.body[kind.name]),
         deadlineMs: deadlineSeconds === undefined ? init.defaultDeadlineMs : deadlineSeconds * 1000,
         ...identity,
       });
       if (!created && task.requestDigest !== identity?.requestDigest) throw new ComputeError("IDEMPOTENCY_MISMATCH");
-      request.log.info({ taskId: task.id, requester: session.wallet, kind, n, k, created }, "task dispatched");
+      request.log.info({ taskId: task.id, requester: wallet, kind: kind.name, created }, "task dispatched");
       return reply
         .code(created ? 202 : 200)
         .header("location", `/api/tasks/${task.id}`)
@@ -154,7 +134,8 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
     {
       schema: {
         summary: "The result's bytes",
-        description: "For matmul n*n bytes, row-major. Content-Digest (RFC 9530) and ETag carry their SHA-256.",
+        description:
+          "In the form of its kind; see docs/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.",
         tags: ["tasks"],
         security: SIGNED_IN,
         params: TaskParams,

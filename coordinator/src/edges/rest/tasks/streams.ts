@@ -5,11 +5,11 @@ import type { Logger } from "pino";
 import { ComputeError } from "../../../domain/errors.ts";
 import type { Task } from "../../../domain/task.ts";
 import type { Clock } from "../../../ports/clock.ts";
-import type { Store } from "../../../ports/store.ts";
+import type { TaskStore } from "../../../ports/tasks.ts";
 import type { TaskEvents } from "../../../services/watch/task-events.ts";
 import type { Session } from "../auth/sessions.ts";
-import type { TaskView } from "../schemas.ts";
-import { isSettled } from "../views.ts";
+import type { TaskView } from "./schemas.ts";
+import { isSettled } from "./views.ts";
 
 /** A stream shows a change at most so often; in between only the newest counts. */
 const MIN_INTERVAL_MS = 200;
@@ -20,7 +20,7 @@ const RETRY_MS = 2_000;
 
 /** What streams of tasks use. */
 export interface TaskStreamsComponents {
-  readonly store: Pick<Store, "task">;
+  readonly store: Pick<TaskStore, "task">;
   readonly events: TaskEvents;
   readonly clock: Clock;
   readonly logger: Logger;

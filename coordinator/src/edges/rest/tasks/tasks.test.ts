@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type Hex, sha256, toHex } from "@proof-of-compute/proto";
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
@@ -11,15 +12,14 @@ afterEach(() => rest.stop());
 
 test("a task goes from queued to recorded, and every state shows in the same view", async () => {
   const { cookie, wallet } = await rest.signIn();
-  const dispatched = await rest.dispatch(cookie, { n: 64, k: 2 });
+  const dispatched = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 } });
   expect(dispatched.statusCode).toBe(202);
   const queued = dispatched.json();
   const id = queued.id as Hex;
   expect(dispatched.headers.location).toBe(`/api/tasks/${id}`);
   expect(queued).toMatchObject({
     kind: "matmul",
-    n: 64,
-    k: 2,
+    matmul: { n: 64, k: 2 },
     units: "1",
     state: "queued",
     waitingReason: "no node is online",
@@ -43,7 +43,7 @@ test("a task goes from queued to recorded, and every state shows in the same vie
     state: "verified",
     receiptId,
     resultDigest,
-    check: { method: "freivalds", errorBound: "2^-112" },
+    matmul: { n: 64, k: 2, check: { method: "freivalds", errorBound: "2^-112" } },
     assignments: [{ id: receiptId, state: "accepted" }],
   });
   expect(verified).not.toHaveProperty("batch");
@@ -61,27 +61,35 @@ test("a task goes from queued to recorded, and every state shows in the same vie
   expect(await view()).toMatchObject({ state: "recorded", batch: { state: "recorded" } });
 });
 
-test("dispatch without a body asks for the showcase", async () => {
+test("a task without a deadline of its own has the one of the settings", async () => {
   const { cookie } = await rest.signIn();
-  const headers = { cookie, origin: ORIGIN };
-  const response = await rest.app.inject({ method: "POST", url: "/api/node/dispatch-task", headers });
-  expect(response.json()).toMatchObject({ n: 1024, k: 5, units: "16384", deadline: rest.clock.now() + 3_600_000 });
+  const { deadline } = (await rest.dispatch(cookie)).json();
+  expect(deadline).toBe(rest.clock.now() + 3_600_000);
 });
 
 test.each([
-  [{ n: 63 }, "body.n"],
-  [{ n: 96 }, "body.n"],
-  [{ n: 8192 }, "body.n"],
-  [{ n: "1024" }, "body.n"],
-  [{ k: 1 }, "body.k"],
-  [{ k: 65 }, "body.k"],
-  [{ k: 2.5 }, "body.k"],
-  [{ kind: "wasm" }, "body.kind"],
-  [{ deadlineSeconds: 1 }, "body.deadlineSeconds"],
-  [{ size: "large" }, "size"],
+  [undefined, "body"],
+  [{}, "body.kind"],
+  [{ kind: "matmul" }, "body.matmul"],
+  [{ kind: "matmul", matmul: { n: 64 } }, "body.matmul.k"],
+  [{ kind: "matmul", matmul: { n: 63, k: 2 } }, "body.matmul.n"],
+  [{ kind: "matmul", matmul: { n: 96, k: 2 } }, "body.matmul.n"],
+  [{ kind: "matmul", matmul: { n: 8192, k: 2 } }, "body.matmul.n"],
+  [{ kind: "matmul", matmul: { n: "1024", k: 2 } }, "body.matmul.n"],
+  [{ kind: "matmul", matmul: { n: 64, k: 1 } }, "body.matmul.k"],
+  [{ kind: "matmul", matmul: { n: 64, k: 65 } }, "body.matmul.k"],
+  [{ kind: "matmul", matmul: { n: 64, k: 2.5 } }, "body.matmul.k"],
+  [{ kind: "matmul", matmul: { n: 64, k: 2, size: "large" } }, "size"],
+  [{ kind: "matmul", n: 64, k: 2 }, "body.matmul"],
+  [{ kind: "wasm", wasm: {} }, "body.kind: the kinds of this coordinator are: matmul, echo"],
+  [{ kind: "echo", echo: { input: "0x" } }, "body.echo.input"],
+  [{ ...echoRequest(), deadlineSeconds: 1 }, "body.deadlineSeconds"],
+  [{ ...echoRequest(), matmul: { n: 64, k: 2 } }, "matmul"],
 ])("dispatch refuses %o and names the field", async (body, field) => {
   const { cookie } = await rest.signIn();
-  const response = await rest.dispatch(cookie, body);
+  const headers = { cookie, origin: ORIGIN };
+  const url = "/api/node/dispatch-task";
+  const response = await rest.app.inject({ method: "POST", url, headers, ...(body && { payload: body }) });
   expect(response.statusCode).toBe(400);
   expect(response.json()).toMatchObject({ code: "INVALID_REQUEST", detail: expect.stringContaining(field) });
   expect((await rest.store.totals()).tasks.queued).toBe(0);
@@ -108,8 +116,8 @@ test("only who is signed in dispatches, reads, follows and cancels tasks", async
 test("a task that has ended is not cancellable", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  const { id } = (await rest.dispatch(cookie, { n: 64, k: 2 })).json();
-  await rest.complete(node, id, randomBytes(64 * 64));
+  const { id } = (await rest.dispatch(cookie)).json();
+  await rest.complete(node, id);
   const headers = { cookie, origin: ORIGIN };
   const response = await rest.app.inject({ method: "POST", url: `/api/tasks/${id}/cancel`, headers });
   expect(response.json()).toMatchObject({ status: 409, code: "NOT_CANCELLABLE" });
@@ -118,15 +126,15 @@ test("a task that has ended is not cancellable", async () => {
 test("an Idempotency-Key makes a repeated request find its task, per wallet", async () => {
   const { cookie } = await rest.signIn();
   const headers = { "idempotency-key": "click-1" };
-  const first = await rest.dispatch(cookie, { n: 64, k: 2 }, headers);
-  const again = await rest.dispatch(cookie, { k: 2, n: 64, kind: "matmul" }, headers);
+  const first = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 } }, headers);
+  const again = await rest.dispatch(cookie, { matmul: { k: 2, n: 64 }, kind: "matmul" }, headers);
   expect([first.statusCode, again.statusCode]).toEqual([202, 200]);
   expect(again.json().id).toBe(first.json().id);
 
-  const other = await rest.dispatch(cookie, { n: 128, k: 2 }, headers);
+  const other = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 128, k: 2 } }, headers);
   expect(other.json()).toMatchObject({ status: 422, code: "IDEMPOTENCY_MISMATCH" });
   const stranger = await rest.signIn();
-  const elsewhere = await rest.dispatch(stranger.cookie, { n: 128, k: 2 }, headers);
+  const elsewhere = await rest.dispatch(stranger.cookie, echoRequest(), headers);
   expect(elsewhere.statusCode).toBe(202);
   expect(elsewhere.json().id).not.toBe(first.json().id);
   expect((await rest.store.totals()).tasks.queued).toBe(2);
@@ -134,21 +142,21 @@ test("an Idempotency-Key makes a repeated request find its task, per wallet", as
 
 test("the id of a task with a key is the digest of requester and key", async () => {
   const { cookie, wallet } = await rest.signIn();
-  const { id } = (await rest.dispatch(cookie, {}, { "idempotency-key": "a" })).json();
+  const { id } = (await rest.dispatch(cookie, undefined, { "idempotency-key": "a" })).json();
   const digest = sha256(Buffer.from(wallet.address.slice(2), "hex"), Buffer.from("a"));
   expect(id).toBe(toHex(digest.subarray(0, 16)));
 });
 
 test.each(["", "with space", "ü", "x".repeat(256)])("the Idempotency-Key %j is refused", async (key) => {
   const { cookie } = await rest.signIn();
-  const response = await rest.dispatch(cookie, {}, { "idempotency-key": key });
+  const response = await rest.dispatch(cookie, undefined, { "idempotency-key": key });
   expect(response.json()).toMatchObject({ status: 400, code: "INVALID_REQUEST" });
 });
 
 test("twenty requests at once with one key make one task", async () => {
   const { cookie } = await rest.signIn();
   const responses = await Promise.all(
-    Array.from({ length: 20 }, () => rest.dispatch(cookie, {}, { "idempotency-key": "burst" })),
+    Array.from({ length: 20 }, () => rest.dispatch(cookie, undefined, { "idempotency-key": "burst" })),
   );
   expect(new Set(responses.map((response) => response.json().id)).size).toBe(1);
   expect(responses.filter(({ statusCode }) => statusCode === 202)).toHaveLength(1);
@@ -182,8 +190,8 @@ test.each(["limit=0", "limit=101", "limit=x", "cursor=%00"])("a list refuses ?%s
 test("a result comes as bytes with its digest, small from the store and large from the blobs", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  for (const n of [64, 128]) {
-    const { id } = (await rest.dispatch(cookie, { n, k: 2 })).json();
+  for (const n of [64, 320]) {
+    const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n, k: 2 } })).json();
     expect((await rest.get(`/api/tasks/${id}/result`, cookie)).json()).toMatchObject({
       status: 404,
       code: "NO_RESULT",
