@@ -4,9 +4,8 @@ import { pino } from "pino";
 import { beforeEach, expect, test } from "vitest";
 import type { Batch } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
-import { BatchTooLarge, type Chain, ContractRefusal } from "../../ports/chain.ts";
-import type { Store } from "../../ports/store.ts";
-import { BatchCloser } from "./batch-closer.ts";
+import { BatchTooLarge, ContractRefusal } from "../../ports/chain.ts";
+import { BatchCloser, type CloserComponents } from "./batch-closer.ts";
 
 const ROOT: Hex = "0x07";
 const never = new AbortController().signal;
@@ -31,7 +30,7 @@ beforeEach(() => {
   refusal = undefined;
   taken = false;
   affordable = 100;
-  const store = {
+  const store: CloserComponents["store"] = {
     async unbatched() {
       return { count: receipts.length, ...(receipts[0] && { oldestAcceptedAt: receipts[0].acceptedAt }) };
     },
@@ -45,14 +44,14 @@ beforeEach(() => {
       receipts.splice(0, batch.receiptIds.length);
       return true;
     },
-  } as unknown as Store;
-  const chain = {
-    async estimate({ credits }: Batch) {
+  };
+  const chain: CloserComponents["chain"] = {
+    async estimate({ credits }) {
       if (refusal) throw refusal;
       if (credits.length > affordable) throw new BatchTooLarge("too dear");
       return 100_000n;
     },
-  } as unknown as Chain;
+  };
   closer = new BatchCloser(
     {
       store,
