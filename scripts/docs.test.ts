@@ -58,6 +58,16 @@ test.each(["provider", "requester", "node-author"])("every constant that the %s 
   expect(constantsOf(page).filter((name) => !known.has(name))).toEqual([]);
 });
 
+test("every log line that the operator guide quotes is one that a coordinator writes", () => {
+  const source = readdirSync(join(ROOT, "coordinator/src"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"))
+    .map((path) => readFileSync(join(ROOT, "coordinator/src", path), "utf8"))
+    .join("\n");
+  const quoted = [...PAGE.matchAll(/(?:logs|level 40|and) "([^"]+)"/g)].map(([, line]) => line!.replace("\n", " "));
+  expect(quoted).toEqual(["peer coordinator joined", "settlement waiting", "settlement running with a warning"]);
+  expect(quoted.filter((line) => !source.includes(`"${line}"`))).toEqual([]);
+});
+
 test("a coordinator on Apothem is shown with a data folder of its own: npm start has bound the default one", () => {
   const section = readFileSync(join(ROOT, "README.md"), "utf8")
     .split("## Deploy to XDC Apothem")[1]!

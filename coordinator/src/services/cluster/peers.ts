@@ -116,8 +116,8 @@ export class Peers {
     metrics.peers.set(this.#alive.length);
     const came = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
     const gone = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
-    for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "a coordinator is there");
-    for (const { coordinatorId } of gone) logger.warn({ coordinatorId }, "a coordinator is gone");
+    for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "peer coordinator joined");
+    for (const { coordinatorId } of gone) logger.warn({ coordinatorId }, "peer coordinator lost");
     if (came.length > 0 || gone.length > 0) this.#listener?.changed();
     for (const { record, since } of this.#peers.values()) {
       if (now - since > FORGET_MS) await store.deregister(record);
