@@ -6,16 +6,10 @@ import { ASSIGNMENT, TASK } from "./load.ts";
 
 const threads = Number(process.argv[2]);
 const executor = new MatmulExecutor({ threads });
-const spec = {
-  chainId: 0n,
-  contract: Buffer.alloc(0),
-  requester: Buffer.alloc(20),
-  deadlineUnixMs: 0n,
-  kind: { $case: "matmul", value: TASK },
-} as const;
+const { signal } = new AbortController();
 
 async function compute(): Promise<void> {
-  await executor.execute({ ...ASSIGNMENT, spec }).done;
+  await executor.execute({ ...ASSIGNMENT, spec: TASK }, { signal }).done;
 }
 
 // Once on every thread, so that the engine has optimized the kernel.

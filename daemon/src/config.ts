@@ -5,8 +5,7 @@ import type { NodeAuthorization } from "@proof-of-compute/proto/node";
 import { Command, CommanderError, Option } from "commander";
 import { z } from "zod";
 import { DaemonError, EXITS } from "./errors.ts";
-import { parseEndpoint } from "./session/endpoint.ts";
-import type { Endpoint } from "./session/session.ts";
+import { type Endpoint, parseEndpoint } from "./session/endpoint.ts";
 import { VERSION } from "./version.ts";
 
 /** Everything that the daemon can be told, as flag and as environment variable. Defaults are what a person would type. */
@@ -38,7 +37,11 @@ export const SETTINGS = [
     env: "NODE_AUTHORIZATION",
     description: "JSON file {issuedAt, expiresAt, signature} of the wallet's NodeAuthorization for this node",
   },
-  { flag: "--slots <number>", env: "SLOTS", description: "tasks at once (default: the machine's cores)" },
+  {
+    flag: "--slots <number>",
+    env: "SLOTS",
+    description: "tasks at once on the processor (default: its cores); a GPU or a model has slots of its own",
+  },
   {
     flag: "--measure",
     env: "DAEMON_MEASURE",
@@ -60,6 +63,12 @@ export const SETTINGS = [
     env: "OUTBOX_MAX_BYTES",
     default: "1G",
     description: "disk for results without a verdict; when it is full, no new tasks",
+  },
+  {
+    flag: "--blob-cache <size>",
+    env: "BLOB_CACHE",
+    default: "1G",
+    description: "disk for content that tasks name, kept for later tasks",
   },
   {
     flag: "--drain-timeout <time>",
@@ -103,6 +112,7 @@ export interface Config {
   readonly dataDir: string;
   readonly memoryBytes: number;
   readonly outboxMaxBytes: number;
+  readonly blobCacheBytes: number;
   readonly drainTimeoutMs: number;
   readonly authorization?: NodeAuthorization;
   readonly rpcUrl?: string;
@@ -182,6 +192,7 @@ const SCHEMA = z.object({
   dataDir: z.string().min(1, "is empty"),
   memory: size.default(Math.floor(totalmem() / 2)),
   outboxMaxBytes: size,
+  blobCache: size,
   drainTimeout: time,
   rpcUrl: z.url({ protocol: /^https?$/, error: "is an http:// or https:// address" }).optional(),
   log: oneOf("pretty", "json"),
@@ -273,6 +284,7 @@ export function readConfig(args: readonly string[]): Config | null {
     dataDir: settings.dataDir,
     memoryBytes: settings.memory,
     outboxMaxBytes: settings.outboxMaxBytes,
+    blobCacheBytes: settings.blobCache,
     drainTimeoutMs: settings.drainTimeout,
     ...(settings.authorization && { authorization: settings.authorization }),
     ...(settings.rpcUrl !== undefined && { rpcUrl: settings.rpcUrl }),

@@ -1,28 +1,21 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { credentials, ServerCredentials, status } from "@grpc/grpc-js";
 import { toHex } from "@proof-of-compute/proto";
-import { CancelReason, FailureCode, type OutputChunk, Verdict } from "@proof-of-compute/proto/node";
+import { FailureCode } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { CERTIFICATE, CERTIFICATE_KEY } from "@proof-of-compute/tests/support/daemon/certificate";
-import {
-  assignment,
-  scriptedCoordinator,
-  startDaemon,
-  temporaryFolder,
-  WALLET,
-} from "@proof-of-compute/tests/support/daemon/daemon";
+import { assignment, scriptedCoordinator, startDaemon, WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedCoordinator } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
+import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { DaemonError } from "./errors.ts";
-import { newIdentity } from "./identity.ts";
 import { parseEndpoint } from "./session/endpoint.ts";
-
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 
 describe("handshake", () => {
   test("Hello is signed for the challenge and the dialled name, and says what the node is", async () => {
     const coordinator = await scriptedCoordinator();
-    const { identity } = await startDaemon([coordinator], { slots: 3, unitsPerSecond: 250_000 });
+    const rates = new Map([["echo", 250_000] as const]);
+    const { identity } = await startDaemon([coordinator], { slots: 3, rates });
     const session = await coordinator.nextSession();
     expect(session.hello?.audience).toBe(coordinator.address);
     expect(session.helloVerifies(coordinator.address)).toBe(true);
@@ -30,14 +23,14 @@ describe("handshake", () => {
     expect(session.hello?.nodeId).toEqual(identity.nodeId);
     expect(session.terms).toMatchObject({
       version: "0.1.0",
-      kinds: [TaskKind.TASK_KIND_MATMUL],
+      kinds: [TaskKind.TASK_KIND_ECHO],
       slots: 3,
+      offers: [{ kind: TaskKind.TASK_KIND_ECHO, slots: 3, unitsPerSecond: 250_000n }],
       runningAssignmentIds: [],
       authorization: undefined,
     });
     expect(toHex(session.terms.wallet)).toBe(WALLET.toLowerCase());
     expect(session.terms.hardware?.platform).toBe(`${process.platform}-${process.arch}`);
-    expect(session.terms.unitsPerSecond).toBe(250_000n);
   });
 
   test("the wallet's authorization goes along", async () => {
@@ -89,7 +82,7 @@ describe("heartbeats", () => {
     expect(first).toMatchObject({ sequence: 1n, freeSlots: 2, runningAssignmentIds: [] });
     expect(first.load).toBeGreaterThanOrEqual(0);
     expect(first.load).toBeLessThanOrEqual(1);
-    const work = assignment(128, 64);
+    const work = assignment({ outputBytes: 16_384, tiny: false });
     session.assign(work);
     await session.next("progress");
     let beat = await session.next("heartbeat");
@@ -101,252 +94,25 @@ describe("heartbeats", () => {
     expect(beat).toMatchObject({ freeSlots: 2, runningAssignmentIds: [work.assignmentId] });
     expect(beat.sequence).toBeGreaterThan(first.sequence);
   });
-});
 
-describe("results", () => {
-  test("the results of one turn share a frame and a signature, and are forgotten at their verdicts", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor } = await startDaemon([coordinator], { slots: 5 });
+  test("say what the node offers when that has changed, once in a session", async () => {
+    const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
+    const executor = new ScriptedExecutor();
+    executor.slots = 3;
+    await startDaemon([coordinator], { executor });
     const session = await coordinator.nextSession();
-    const works = Array.from({ length: 5 }, () => assignment());
-    session.assign(...works);
-    await expect.poll(() => executor.executions.length).toBe(5);
-    const outputs = works.map(() => randomBytes(4096));
-    for (const [i, execution] of executor.executions.entries()) execution.finish(outputs[i]!);
-    const frame = await session.next("results");
-    expect(frame.results).toEqual(
-      works.map(({ assignmentId, taskId, spec }, i) => ({
-        assignmentId,
-        taskId,
-        specDigest: sha256(spec),
-        outputDigest: sha256(outputs[i]!),
-        output: outputs[i]!,
-      })),
-    );
-    expect(session.resultsVerify(frame)).toBe(true);
-    expect(daemon.snapshot().unacknowledged).toBe(5);
-    session.acknowledge(frame.results.slice(0, 3));
-    session.acknowledge(frame.results.slice(3, 4), Verdict.VERDICT_REJECTED);
-    session.acknowledge(frame.results.slice(4), Verdict.VERDICT_LATE);
-    await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
-    expect(daemon.snapshot().counts).toEqual({ accepted: 3, rejected: 1, late: 1, failed: 0, units: 3n });
-  });
-
-  test("a large output goes ahead in chunks", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { executor } = await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    session.assign(assignment(4096, 2));
-    expect(await session.next("progress")).toMatchObject({ fraction: 0 });
-    const output = randomBytes(4096 * 4096);
-    executor.executions[0]!.finish(output);
-    const chunks: OutputChunk[] = [];
-    for (let offset = 0; offset < output.length; offset += 65536) chunks.push(await session.next("outputChunk"));
-    expect(chunks.map(({ offset }) => Number(offset))).toEqual(chunks.map((_, i) => i * 65536));
-    expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
-    const frame = await session.next("results");
-    expect(frame.results).toHaveLength(1);
-    expect(frame.results[0]).toMatchObject({ outputDigest: sha256(output), output: new Uint8Array() });
-    expect(session.resultsVerify(frame)).toBe(true);
-  });
-
-  test("are sent again after a lost stream, and running tasks go on", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { executor } = await startDaemon([coordinator]);
-    const first = await coordinator.nextSession();
-    const [done, running] = [assignment(), assignment(128, 64)];
-    first.assign(done, running);
-    await expect.poll(() => executor.executions.length).toBe(2);
-    executor.executions[0]!.finish(randomBytes(4096));
-    await first.next("results");
-    first.end({ code: status.UNAVAILABLE, details: "gone" });
+    const kind = TaskKind.TASK_KIND_ECHO;
+    expect(session.terms.offers).toEqual([{ kind, slots: 3 }]);
+    expect((await session.next("heartbeat")).offers).toEqual([]);
+    executor.slots = 1;
+    let beat = await session.next("heartbeat");
+    while (beat.offers.length === 0) beat = await session.next("heartbeat");
+    expect(beat).toMatchObject({ freeSlots: 1, offers: [{ kind, slots: 1 }] });
+    expect((await session.next("heartbeat")).offers).toEqual([]);
+    session.end({ code: status.UNAVAILABLE, details: "gone" });
     const second = await coordinator.nextSession();
-    expect(second.terms.runningAssignmentIds).toEqual([running.assignmentId, done.assignmentId]);
-    const again = await second.next("results");
-    expect(again.results[0]).toMatchObject({ assignmentId: done.assignmentId });
-    expect(second.resultsVerify(again)).toBe(true);
-    second.acknowledge(again.results);
-    expect(await second.next("progress")).toMatchObject({ assignmentId: running.assignmentId });
-    executor.executions[1]!.finish(randomBytes(16384));
-    const last = await second.next("results");
-    expect(last.results.map(({ assignmentId }) => assignmentId)).toEqual([running.assignmentId]);
-  });
-
-  test("a larger one is sent again from its file, from offset 0", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor } = await startDaemon([coordinator]);
-    const first = await coordinator.nextSession();
-    first.assign(assignment(512, 2));
-    await first.next("progress");
-    const output = randomBytes(512 * 512);
-    executor.executions[0]!.finish(output);
-    await first.next("results");
-    first.end({ code: status.UNAVAILABLE, details: "gone" });
-    const second = await coordinator.nextSession();
-    const chunks: OutputChunk[] = [];
-    for (let i = 0; i < 4; i++) chunks.push(await second.next("outputChunk"));
-    expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
-    second.acknowledge((await second.next("results")).results);
-    await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
-  });
-
-  test("of an earlier process are sent after a restart, for the wallet that earned them only", async () => {
-    const coordinator = await scriptedCoordinator();
-    const dataDir = await temporaryFolder();
-    const identity = await newIdentity();
-    const before = await startDaemon([coordinator], { dataDir, identity });
-    const first = await coordinator.nextSession();
-    const work = assignment();
-    first.assign(work);
-    await expect.poll(() => before.executor.executions.length).toBe(1);
-    const output = randomBytes(4096);
-    before.executor.executions[0]!.finish(output);
-    await first.next("results");
-    await before.daemon.stop();
-
-    const stranger = await startDaemon([coordinator], {
-      dataDir,
-      identity,
-      wallet: "0x000000000000000000000000000000000000dEaD",
-    });
-    expect((await coordinator.nextSession()).terms.runningAssignmentIds).toEqual([]);
-    await stranger.daemon.stop();
-
-    await startDaemon([coordinator], { dataDir, identity });
-    const again = await coordinator.nextSession();
-    expect(again.terms.runningAssignmentIds).toEqual([work.assignmentId]);
-    const frame = await again.next("results");
-    expect(frame.results[0]).toMatchObject({ assignmentId: work.assignmentId, output });
-    expect(again.resultsVerify(frame)).toBe(true);
-  });
-});
-
-describe("assignments", () => {
-  test("beyond the slots are answered BUSY, strange ones UNSUPPORTED, a repeated one not at all", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { executor, daemon } = await startDaemon([coordinator], { slots: 1 });
-    const session = await coordinator.nextSession();
-    const [running, more] = [assignment(128, 64), assignment(128, 64)];
-    session.assign(running, running, more);
-    expect(await session.next("failure")).toMatchObject({
-      assignmentId: more.assignmentId,
-      code: FailureCode.FAILURE_CODE_BUSY,
-    });
-    expect(executor.executions).toHaveLength(1);
-    session.send({ $case: "cancel", value: { assignmentId: running.assignmentId, reason: 1 } });
-    await session.next("failure");
-    for (const strange of [assignment(65, 2), { ...assignment(), spec: Buffer.from("zz") }]) {
-      session.assign(strange);
-      expect(await session.next("failure")).toMatchObject({
-        assignmentId: strange.assignmentId,
-        code: FailureCode.FAILURE_CODE_UNSUPPORTED,
-      });
-    }
-    expect(daemon.snapshot().tasks).toEqual([]);
-  });
-
-  test("are bounded by memory: never possible is UNSUPPORTED, not now is BUSY", async () => {
-    const coordinator = await scriptedCoordinator();
-    await startDaemon([coordinator], { memoryBytes: 12 * 1024 * 1024 });
-    const session = await coordinator.nextSession();
-    session.assign(assignment(2048, 2));
-    expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_UNSUPPORTED });
-    session.assign(assignment(1024, 5), assignment(1024, 5));
-    expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_BUSY });
-  });
-
-  test("are bounded by the outbox, and the daemon says so", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor, lines } = await startDaemon([coordinator], { outboxMaxBytes: 6_000 });
-    const session = await coordinator.nextSession();
-    session.assign(assignment());
-    await expect.poll(() => executor.executions.length).toBe(1);
-    executor.executions[0]!.finish(randomBytes(4096));
-    const { results } = await session.next("results");
-    session.assign(assignment());
-    expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_BUSY });
-    expect(daemon.snapshot().refusal).toMatch(/outbox is full/);
-    expect(lines.some(({ msg, detail }) => msg === "declined an assignment" && /full/.test(String(detail)))).toBe(true);
-    session.acknowledge(results);
-    await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
-  });
-
-  test("that crash are answered INTERNAL", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor } = await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    session.assign(assignment());
-    await expect.poll(() => executor.executions.length).toBe(1);
-    executor.executions[0]!.crash("worker died");
-    expect(await session.next("failure")).toMatchObject({
-      code: FailureCode.FAILURE_CODE_INTERNAL,
-      detail: "worker died",
-    });
-    expect(daemon.snapshot().counts.failed).toBe(1);
-  });
-
-  test("report progress at most once a second, never falling", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { executor } = await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    session.assign(assignment(1024, 5));
-    expect((await session.next("progress")).fraction).toBe(0);
-    executor.executions[0]!.progress = 0.5;
-    expect((await session.next("progress")).fraction).toBe(0.5);
-    executor.executions[0]!.progress = 0.25;
-    executor.executions[0]!.finish(randomBytes(1024 * 1024));
-    await session.next("results");
-    expect(session.waiting).not.toContain("progress");
-  });
-
-  test("a tiny one is accepted by a Progress when its result does not follow soon", async () => {
-    const coordinator = await scriptedCoordinator();
-    await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    const work = assignment();
-    session.assign(work);
-    expect(await session.next("progress")).toMatchObject({ assignmentId: work.assignmentId });
-  });
-});
-
-describe("Cancel", () => {
-  const cancel = (assignmentId: Buffer) =>
-    ({ $case: "cancel", value: { assignmentId, reason: CancelReason.CANCEL_REASON_REQUESTED } }) as const;
-
-  test("stops a running assignment and answers", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor } = await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    const work = assignment(1024, 5);
-    session.assign(work);
-    await session.next("progress");
-    session.send(cancel(work.assignmentId));
-    expect(await session.next("failure")).toMatchObject({
-      assignmentId: work.assignmentId,
-      code: FailureCode.FAILURE_CODE_CANCELLED,
-    });
-    expect(executor.executions[0]!.cancelled).toBe(true);
-    expect(daemon.snapshot().tasks).toEqual([]);
-  });
-
-  test("of an unknown assignment is answered the same, of a finished one drops its result", async () => {
-    const coordinator = await scriptedCoordinator();
-    const { daemon, executor } = await startDaemon([coordinator]);
-    const session = await coordinator.nextSession();
-    const unknown = randomBytes(16);
-    session.send(cancel(unknown));
-    expect(await session.next("failure")).toMatchObject({
-      assignmentId: unknown,
-      code: FailureCode.FAILURE_CODE_CANCELLED,
-    });
-    const work = assignment();
-    session.assign(work);
-    await expect.poll(() => executor.executions.length).toBe(1);
-    executor.executions[0]!.finish(randomBytes(4096));
-    await session.next("results");
-    session.send(cancel(work.assignmentId));
-    expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_CANCELLED });
-    expect(daemon.snapshot().unacknowledged).toBe(0);
+    expect(second.terms).toMatchObject({ slots: 1, offers: [{ kind, slots: 1 }] });
+    expect((await second.next("heartbeat")).offers).toEqual([]);
   });
 });
 
@@ -409,7 +175,7 @@ describe("the connection", () => {
     const now = performance.now.bind(performance);
     const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + 60_000);
     onTestFinished(() => clock.mockRestore());
-    executor.executions[0]!.crash("the beat that tells of this comes after the quiet time");
+    executor.executions[0]!.crash(new Error("the beat that tells of this comes after the quiet time"));
     await beat(1, 1);
     executor.executions[1]!.finish(randomBytes(4096));
     const { results } = await session.next("results");
@@ -468,7 +234,7 @@ describe("draining", () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
-    session.assign(assignment(1024, 5));
+    session.assign(assignment({ outputBytes: 2 ** 20, memoryBytes: 9 * 2 ** 20, tiny: false }));
     await session.next("progress");
     const drained = daemon.drain("SIGTERM");
     expect(await session.next("draining")).toEqual({ reason: "SIGTERM" });
@@ -502,10 +268,10 @@ describe("draining", () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator], { drainTimeoutMs: 10 });
     const session = await coordinator.nextSession();
-    session.assign(assignment(1024, 5));
+    session.assign(assignment({ outputBytes: 2 ** 20, memoryBytes: 9 * 2 ** 20, tiny: false }));
     await session.next("progress");
     await daemon.drain("SIGTERM");
-    expect(executor.executions[0]!.cancelled).toBe(true);
+    expect(executor.executions[0]!.stopped).toBe(true);
     expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_BUSY });
   });
 });

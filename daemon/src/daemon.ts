@@ -1,15 +1,22 @@
 import { EventEmitter } from "node:events";
-import { availableParallelism, cpus, totalmem } from "node:os";
+import { totalmem } from "node:os";
 import { join } from "node:path";
-import { type Address, addressBytes } from "@proof-of-compute/proto";
-import { HelloTerms, type NodeAuthorization } from "@proof-of-compute/proto/node";
+import { type Address, addressBytes, TASK_KINDS } from "@proof-of-compute/proto";
+import type { HelloTerms, NodeAuthorization } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
+import { BlobCache } from "./blobs/blob-cache.ts";
+import { Blobs } from "./blobs/blobs.ts";
 import type { Identity } from "./identity.ts";
+import { KIND_OF_UNITS_PER_SECOND } from "./kinds/index.ts";
 import type { Executor } from "./kinds/kind.ts";
+import type { Rates } from "./kinds/rates.ts";
 import { Outbox } from "./outbox/outbox.ts";
 import { type Backoff, type Connection, Connector } from "./session/connector.ts";
-import type { Endpoint } from "./session/session.ts";
-import { Runner, type RunningTask } from "./tasks/runner.ts";
+import type { Endpoint } from "./session/endpoint.ts";
+import { hardware } from "./session/hardware.ts";
+import { Runner } from "./tasks/runner.ts";
+import type { RunningTask } from "./tasks/running-assignment.ts";
+import { Slots } from "./tasks/slots.ts";
 import type { Counts } from "./tasks/tally.ts";
 import { VERSION } from "./version.ts";
 
@@ -22,16 +29,18 @@ export interface DaemonInit {
   readonly wallet: Address;
   /** All of one network; tried in turn. */
   readonly coordinators: readonly Endpoint[];
-  /** Assignments at once, 1 to 1024. */
+  /** Assignments at once of the kinds that compute on the processor, 1 to 1,024. */
   readonly slots: number;
-  /** Compute units that a slot computes in a second; absent: not known. */
-  readonly unitsPerSecond?: number;
-  /** Holds the outbox; belongs to this daemon alone (`openDataDir`). */
+  /** What each kind's slots compute; absent: not known. */
+  readonly rates?: Rates;
+  /** Holds outbox and cached blobs; belongs to this daemon alone (`openDataDir`). */
   readonly dataDir: string;
   /** Main memory that running tasks may take together; default: half of the machine's. */
   readonly memoryBytes?: number;
   /** Disk that results without a verdict may take; default: 1 GiB. */
   readonly outboxMaxBytes?: number;
+  /** Disk that cached blobs may take; default: 1 GiB. */
+  readonly blobCacheBytes?: number;
   /** How long {@link Daemon.drain} waits for running tasks; default: 30 s. */
   readonly drainTimeoutMs?: number;
   /** The wallet's word for this node. */
@@ -43,6 +52,7 @@ export interface DaemonInit {
 /** What a daemon is doing, for people. */
 export interface DaemonSnapshot {
   readonly connection: Connection;
+  /** Of all kinds together. */
   readonly slots: number;
   readonly tasks: readonly RunningTask[];
   readonly counts: Counts;
@@ -60,6 +70,8 @@ export interface DaemonSnapshot {
 export class Daemon extends EventEmitter<{ change: [] }> {
   readonly #logger: Logger;
   readonly #init: DaemonInit;
+  readonly #executors: readonly Executor[];
+  readonly #slots: Slots;
   readonly #outbox: Outbox;
   readonly #runner: Runner;
   readonly #connector: Connector;
@@ -74,26 +86,28 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     super();
     const { logger, identity, executors } = components;
     this.#logger = logger;
+    this.#executors = executors;
     this.#init = init;
     const onChange = () => this.emit("change");
+    this.#slots = new Slots(executors, { cpu: init.slots, rates: init.rates ?? new Map() });
     // One a wallet, because a result earns for the wallet that was assigned it.
     const dir = join(init.dataDir, "outbox", init.wallet.toLowerCase());
     this.#outbox = new Outbox({ logger }, { dir, maxBytes: init.outboxMaxBytes ?? 2 ** 30 });
+    const cache = new BlobCache(
+      { logger },
+      { dir: join(init.dataDir, "blobs"), maxBytes: init.blobCacheBytes ?? 2 ** 30 },
+    );
+    const blobs = new Blobs({ logger, cache });
     this.#runner = new Runner(
-      { logger, identity, executors, outbox: this.#outbox },
-      {
-        wallet: addressBytes(init.wallet),
-        slots: init.slots,
-        memoryBytes: init.memoryBytes ?? totalmem() / 2,
-        onChange,
-      },
+      { logger, identity, executors, slots: this.#slots, outbox: this.#outbox, blobs },
+      { wallet: addressBytes(init.wallet), memoryBytes: init.memoryBytes ?? totalmem() / 2, onChange },
     );
     this.#connector = new Connector(
       { logger, identity, handler: this.#runner },
       {
         coordinators: init.coordinators,
         backoff: init.backoff ?? { baseMs: 1_000, capMs: 30_000 },
-        terms: () => this.#terms(executors),
+        terms: () => this.#terms(),
         onChange,
       },
     );
@@ -112,7 +126,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
   snapshot(): DaemonSnapshot {
     return {
       connection: this.connection,
-      slots: this.#init.slots,
+      slots: this.#slots.total,
       tasks: this.#runner.tasks(),
       counts: this.#runner.counts,
       unacknowledged: this.#outbox.size,
@@ -174,26 +188,20 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     });
   }
 
-  #terms(executors: readonly Executor[]): Uint8Array {
-    const { wallet, slots, unitsPerSecond, authorization } = this.#init;
-    return HelloTerms.encode({
+  #terms(): HelloTerms {
+    const { wallet, authorization, rates } = this.#init;
+    const slots = this.#slots.total;
+    const rate = rates?.get(KIND_OF_UNITS_PER_SECOND);
+    return {
       version: VERSION,
       wallet: addressBytes(wallet),
-      kinds: executors.map((executor) => executor.kind),
+      kinds: this.#executors.map(({ kind }) => TASK_KINDS[kind.name]),
       slots,
-      hardware: {
-        cpuModel: (cpus()[0]?.model ?? "")
-          .replace(/[^ -~]/g, "")
-          .trim()
-          .slice(0, 128),
-        cpuCores: availableParallelism(),
-        memoryBytes: BigInt(totalmem()),
-        platform: `${process.platform}-${process.arch}`,
-      },
-      offers: [],
+      hardware: hardware(),
+      offers: this.#slots.offers(slots),
       runningAssignmentIds: this.#runner.heldAssignments(),
       authorization,
-      ...(unitsPerSecond !== undefined && { unitsPerSecond: BigInt(unitsPerSecond) }),
-    }).finish();
+      ...(rate !== undefined && { unitsPerSecond: BigInt(rate) }),
+    };
   }
 }

@@ -4,24 +4,24 @@ import type { DaemonSnapshot } from "./daemon.ts";
 import type { Connection } from "./session/connector.ts";
 import { render } from "./status.ts";
 
-const owner = { nodeId: `0x${"ab".repeat(32)}`, wallet: WALLET };
+const node = { nodeId: `0x${"ab".repeat(32)}`, wallet: WALLET };
 const online: Connection = { phase: "online", coordinator: "host:1", welcome: { coordinatorId: "c1" } as never };
 const idle: DaemonSnapshot = {
   connection: online,
   slots: 2,
   tasks: [],
-  counts: { accepted: 0, rejected: 0, late: 0, failed: 0, units: 0n },
+  counts: { accepted: 0, rejected: 0, late: 0, nodeFailures: 0, taskFailures: 0, units: 0n },
   unacknowledged: 0,
   refusal: undefined,
   draining: false,
 };
 const unread = { units: undefined, chain: undefined, problem: undefined };
 const view = (snapshot: Partial<DaemonSnapshot>, recorded: Parameters<typeof render>[2] = unread) =>
-  render(owner, { ...idle, ...snapshot }, recorded, 10_000, (_, text) => text);
+  render(node, { ...idle, ...snapshot }, recorded, 10_000, (_, text) => text);
 
 describe("the live view", () => {
   test("shows who runs, in both notations", () => {
-    expect(view({})).toContain(owner.nodeId);
+    expect(view({})).toContain(node.nodeId);
     expect(view({})).toContain(`${WALLET}  xdc${WALLET.slice(2)}`);
   });
 
@@ -35,8 +35,8 @@ describe("the live view", () => {
     [{ refusal: "the outbox is full" }, /declined the last one: the outbox is full/],
     [{ unacknowledged: 3 }, /3 awaiting a verdict/],
     [
-      { counts: { accepted: 1234, rejected: 1, late: 2, failed: 3, units: 5678n } },
-      /1,234 accepted, 1 rejected, 2 late, 3 failed; 5,678 units/,
+      { counts: { accepted: 1234, rejected: 1, late: 2, nodeFailures: 3, taskFailures: 4, units: 5678n } },
+      /1,234 accepted, 1 rejected, 2 late, 4 failed by their own fault, 3 failed on this node; 5,678 units/,
     ],
   ])("says why %#", (snapshot, text) => {
     expect(view(snapshot)).toMatch(text);
@@ -45,12 +45,14 @@ describe("the live view", () => {
   test("draws a bar for each task, and a line for many more", () => {
     const task = {
       taskId: "0x00",
-      title: "matmul n=1024 k=5",
-      units: 16384n,
+      title: "echo of 5 bytes",
+      maxUnits: 16384n,
+      unitsAreExact: true,
       fraction: 0.5,
       startedAt: 7_000,
     } as const;
-    expect(view({ tasks: [task] })).toContain("██████████░░░░░░░░░░  50 %  matmul n=1024 k=5  16,384 units  3 s");
+    expect(view({ tasks: [task] })).toContain("██████████░░░░░░░░░░  50 %  echo of 5 bytes  16,384 units  3 s");
+    expect(view({ tasks: [{ ...task, unitsAreExact: false }] })).toContain("  up to 16,384 units  ");
     const many = view({ tasks: Array.from({ length: 9 }, () => task), slots: 16 });
     expect(many).toContain("9 of 16 slots busy");
     expect(many).toContain("and 3 more");

@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import { type Address, toXdcAddress } from "@proof-of-compute/proto";
 import { createLogUpdate } from "log-update";
 import type { Daemon, DaemonSnapshot } from "./daemon.ts";
-import type { RunningTask } from "./tasks/runner.ts";
+import type { RunningTask } from "./tasks/running-assignment.ts";
 import type { RecordedUnits, UnitsReader } from "./units.ts";
 
 const REFRESH_MS = 250;
@@ -23,26 +23,27 @@ export type Paint = (style: Style, text: string) => string;
 
 /** The live block: what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
 export function render(
-  owner: NodeInfo,
+  node: NodeInfo,
   snapshot: DaemonSnapshot,
   recorded: RecordedUnits,
   now: number,
   paint: Paint,
 ): string {
   const row = (name: string, text: string) => `  ${paint("dim", name.padEnd(9))} ${text}`;
-  const { accepted, rejected, late, failed, units } = snapshot.counts;
+  const { accepted, rejected, late, nodeFailures, taskFailures, units } = snapshot.counts;
   const results = [
     `${number(accepted)} accepted`,
     rejected > 0 ? paint("red", `${number(rejected)} rejected`) : "0 rejected",
     ...(late > 0 ? [`${number(late)} late`] : []),
-    ...(failed > 0 ? [paint("red", `${number(failed)} failed`)] : []),
+    ...(taskFailures > 0 ? [`${number(taskFailures)} failed by their own fault`] : []),
+    ...(nodeFailures > 0 ? [paint("red", `${number(nodeFailures)} failed on this node`)] : []),
     ...(snapshot.unacknowledged > 0 ? [`${number(snapshot.unacknowledged)} awaiting a verdict`] : []),
   ];
   return [
     "",
     connectionLine(snapshot, paint),
-    row("node", owner.nodeId),
-    row("wallet", `${owner.wallet}  ${paint("dim", toXdcAddress(owner.wallet))}`),
+    row("node", node.nodeId),
+    row("wallet", `${node.wallet}  ${paint("dim", toXdcAddress(node.wallet))}`),
     row("tasks", tasksLine(snapshot, paint)),
     ...taskLines(snapshot.tasks, now, paint).map((line) => row("", line)),
     row("results", `${results.join(", ")}; ${number(units)} units since start`),
@@ -75,11 +76,12 @@ function tasksLine({ tasks, slots, connection, refusal, draining }: DaemonSnapsh
 }
 
 function taskLines(tasks: readonly RunningTask[], now: number, paint: Paint): string[] {
-  const lines = tasks.slice(0, TASK_LINES).map(({ title, units, fraction, startedAt }) => {
+  const lines = tasks.slice(0, TASK_LINES).map(({ title, maxUnits, unitsAreExact, fraction, startedAt }) => {
     const done = Math.round(fraction * BAR_CELLS);
     const bar = paint("green", "█".repeat(done)) + paint("dim", "░".repeat(BAR_CELLS - done));
     const percent = `${Math.floor(fraction * 100)} %`.padStart(5);
-    return `${bar} ${percent}  ${title}  ${number(units)} units  ${paint("dim", `${Math.floor((now - startedAt) / 1000)} s`)}`;
+    const units = `${unitsAreExact ? "" : "up to "}${number(maxUnits)} units`;
+    return `${bar} ${percent}  ${title}  ${units}  ${paint("dim", `${Math.floor((now - startedAt) / 1000)} s`)}`;
   });
   return tasks.length > TASK_LINES ? [...lines, paint("dim", `and ${tasks.length - TASK_LINES} more`)] : lines;
 }
@@ -99,20 +101,20 @@ function number(value: number | bigint): string {
 export class StatusScreen {
   readonly #daemon: Daemon;
   readonly #units: UnitsReader;
-  readonly #owner: NodeInfo;
+  readonly #node: NodeInfo;
   readonly #stream: NodeJS.WriteStream;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     components: { readonly daemon: Daemon; readonly units: UnitsReader; readonly terminal: Terminal },
-    init: { readonly owner: NodeInfo },
+    init: { readonly node: NodeInfo },
   ) {
     this.#daemon = components.daemon;
     this.#units = components.units;
     this.#stream = components.terminal.stream;
     this.#update = components.terminal.update;
-    this.#owner = init.owner;
+    this.#node = init.node;
   }
 
   start(): void {
@@ -131,7 +133,7 @@ export class StatusScreen {
 
   #draw(): void {
     const paint: Paint = (style, text) => styleText(style, text, { stream: this.#stream });
-    this.#update(render(this.#owner, this.#daemon.snapshot(), this.#units.recorded, Date.now(), paint));
+    this.#update(render(this.#node, this.#daemon.snapshot(), this.#units.recorded, Date.now(), paint));
   }
 }
 

@@ -15,7 +15,7 @@ export const TASK_KINDS = Object.fromEntries(
   Object.entries(TaskKind)
     .filter(([name, number]) => name.startsWith("TASK_KIND_") && number !== TaskKind.TASK_KIND_UNSPECIFIED)
     .map(([name, number]) => [name.slice("TASK_KIND_".length).toLowerCase(), number]),
-) as Readonly<Record<TaskKindName, number>>;
+) as Readonly<Record<TaskKindName, TaskKind>>;
 
 /** Why a receipt can be believed; the numbers stand in the leaf. */
 export const ASSURANCES = { proven: 1, replicated: 2, attested: 3 } as const;

@@ -1,58 +1,93 @@
-import type { TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
+import type { TaskKindName } from "@proof-of-compute/proto";
+import type { Bounds, Kind, Work } from "@proof-of-compute/proto/kinds";
 
-/** Parameters that this node does not serve; the assignment ends as UNSUPPORTED. */
+export type { Work };
+
+/** This node does not serve these parameters: the assignment ends with FAILURE_CODE_UNSUPPORTED. */
 export class UnsupportedError extends Error {
   override readonly name = "UnsupportedError";
 }
 
-/** What an assignment will take, known before it starts. */
-export interface Plan {
-  /** For people, for example "matmul n=1024 k=5". */
+/**
+ * The task itself is at fault, on whatever node it runs: the assignment ends with FAILURE_CODE_TASK. The message is for the
+ * requester, in one line. Any other error that an executor throws counts as a fault of this node.
+ */
+export class TaskFailedError extends Error {
+  override readonly name = "TaskFailedError";
+}
+
+/** What an assignment takes, known before it runs. */
+export interface Plan extends Bounds {
+  /** For the status screen, at most 30 characters, such as "echo of 5 bytes". */
   readonly title: string;
-  /** Compute units that it earns when accepted. */
-  readonly units: bigint;
-  readonly outputBytes: number;
-  /** Main memory while it runs. */
+  /** Most main memory that it takes, its output and the content that it fetches included. */
   readonly memoryBytes: number;
-  /** Takes milliseconds: not worth a message of its own anywhere. */
+  /** Whether it takes milliseconds, so that its result is soon enough an answer to its assignment. */
   readonly tiny: boolean;
 }
 
-/** What makes one execution different from any other. */
-export interface Work {
-  readonly assignmentId: Uint8Array;
-  readonly taskId: Uint8Array;
-  readonly nodeId: Uint8Array;
-  /** SHA-256 of the spec bytes. */
-  readonly specDigest: Uint8Array;
-  readonly spec: TaskSpec;
+/** What the node does for one execution. */
+export interface ExecutionIo {
+  /** Aborts when the result is not wanted any more; the execution then ends soon, in any way. */
+  readonly signal: AbortSignal;
+  /**
+   * Content that the task names, from the cache on disk or from a coordinator; its digest was checked. Waits while there is
+   * no coordinator. The bytes are shared: do not change them. Rejects with a `BlobError`, or with the signal's reason.
+   */
+  blob(sha256: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Adds to the output, for executors that make it piece by piece. The chunk is copied. Throws a RangeError when the output
+   * outgrows `Plan.maxOutputBytes`.
+   */
+  emit(chunk: Uint8Array): void;
 }
 
-/** A finished computation. */
+/** What an execution ends with. */
 export interface Output {
+  /** The whole output, or what follows the chunks that were emitted. */
   readonly output: Uint8Array;
-  /** SHA-256 of it. */
-  readonly outputDigest: Uint8Array;
+  /** SHA-256 of the whole output, where the executor has it already. */
+  readonly outputDigest?: Uint8Array;
 }
 
-/** One running computation. */
+/** One task that is being computed. */
 export interface Execution {
-  /** Null when it was cancelled; rejects when the worker failed. */
-  readonly done: Promise<Output | null>;
-  /** How much is done, 0 to 1. */
-  fraction(): number;
-  /** Stops it soon; `done` says when. */
-  cancel(): void;
+  /** Rejects with a {@link TaskFailedError}, or with any other error for a fault of this node. */
+  readonly done: Promise<Output>;
+  /** How much is done, 0 to 1; absent: unknown until the end. */
+  fraction?(): number;
 }
 
-/** Runs tasks of one kind. One instance may serve several daemons of a process. */
-export interface Executor {
-  readonly kind: TaskKind;
-  /** The member of TaskSpec that it serves. */
-  readonly specCase: NonNullable<TaskSpec["kind"]>["$case"];
-  /** Throws {@link UnsupportedError}. */
-  plan(spec: TaskSpec): Plan;
-  execute(work: Work): Execution;
-  /** Ends the workers at once; running executions reject. Safe to repeat. */
+/** Runs the tasks of one kind on this machine. Several daemons of a process may share one. */
+export interface Executor<Spec = unknown> {
+  readonly kind: Kind<Spec>;
+  /**
+   * Tasks at once on hardware of its own, such as a GPU or a loaded model, which may change at any time; 0: none at present.
+   * Absent: its tasks take CPU slots, which all kinds without slots of their own share.
+   */
+  readonly slots?: number | undefined;
+  /**
+   * What its rate depends on, other than the processor and the version of Node: a measurement is kept until this changes.
+   */
+  readonly rateKey: string;
+  /** Measures the compute units a second of one slot while all of its slots are busy. Takes a few seconds at most. */
+  rate(): Promise<number>;
+  /** What a task will take. Throws an {@link UnsupportedError} when this node cannot run it. */
+  plan(spec: Spec): Plan;
+  /** Begins to compute. The node has made sure that a slot and the memory of the plan are free. */
+  execute(work: Work<Spec>, io: ExecutionIo): Execution;
+  /** Ends its workers at once; running executions reject. Safe to repeat. */
   stop(): Promise<void>;
+}
+
+/** What an executor is made for. */
+export interface Machine {
+  /** Tasks of CPU kinds at once. */
+  readonly cpuSlots: number;
+}
+
+/** How a program makes the executor of a kind: one line in the registry. */
+export interface ExecutorFactory {
+  readonly name: TaskKindName;
+  create(machine: Machine): Executor;
 }

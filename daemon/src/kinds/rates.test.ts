@@ -1,85 +1,74 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { computeProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
-import type { MatmulSpec } from "@proof-of-compute/proto/task";
 import { recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { ScriptedExecutor } from "@proof-of-compute/tests/support/daemon/scripted-executor";
 import { beforeEach, describe, expect, test } from "vitest";
-import { DaemonError } from "../errors.ts";
-import type { Execution, Work } from "./kind.ts";
-import { MatmulExecutor } from "./matmul/executor.ts";
-import { threadRate } from "./rates.ts";
+import { measureRates, RATES_FILE } from "./rates.ts";
 
-/** Computes at once, and keeps its executions; `spoil` may change what it computed. */
-class CountingExecutor extends ScriptedExecutor {
-  spoil: (output: Uint8Array) => void = () => {};
-
-  override execute(work: Work): Execution {
-    const execution = super.execute(work);
-    const output = computeProduct({ seed: matmulSeed(work), ...(work.spec.kind!.value as MatmulSpec) })!;
-    this.spoil(output);
-    this.executions.at(-1)!.finish(output);
-    return execution;
-  }
-}
-
-describe("a thread's rate", () => {
+describe("the rates of kinds", () => {
   let dataDir: string;
-  let executor: CountingExecutor;
+  let executor: ScriptedExecutor;
   const { logger, lines } = recordingLogger();
   beforeEach(async () => {
     dataDir = await temporaryFolder();
-    executor = new CountingExecutor();
+    executor = new ScriptedExecutor();
   });
-  const rate = (anew = false) => threadRate({ executor, logger }, { dataDir, anew, measureMs: 0 });
+  const measure = (anew = false) => measureRates({ executors: [executor], logger }, { dataDir, anew });
 
-  test("is measured by real tasks of the real executor", async () => {
-    const real = new MatmulExecutor({ threads: 1 });
-    try {
-      const measured = await threadRate({ executor: real, logger }, { dataDir, anew: false, measureMs: 10 });
-      expect(measured).toBeGreaterThan(0);
-      expect(Number.isInteger(measured)).toBe(true);
-    } finally {
-      await real.stop();
-    }
-  });
-
-  test("is measured once, and again when asked", async () => {
-    const first = await rate();
-    const probes = executor.executions.length;
-    expect(probes).toBeGreaterThan(0);
-    expect(await rate()).toBe(first);
-    expect(executor.executions).toHaveLength(probes);
-    await rate(true);
-    expect(executor.executions.length).toBeGreaterThan(probes);
+  test("are measured once, and again when asked", async () => {
+    expect(await measure()).toEqual(new Map([["echo", 1_000]]));
+    executor.unitsPerSecond = 2_000;
+    expect(await measure()).toEqual(new Map([["echo", 1_000]]));
+    expect(executor.measurements).toBe(1);
+    expect(await measure(true)).toEqual(new Map([["echo", 2_000]]));
+    expect(await measure()).toEqual(new Map([["echo", 2_000]]));
+    expect(executor.measurements).toBe(2);
   });
 
-  test("is measured again on another machine, and when its file is damaged", async () => {
-    const first = await rate();
-    const file = join(dataDir, "rate.json");
+  test("are whole and never 0, as the wire wants them", async () => {
+    executor.unitsPerSecond = 0.3;
+    expect(await measure()).toEqual(new Map([["echo", 1]]));
+    executor.unitsPerSecond = 2.6;
+    expect(await measure(true)).toEqual(new Map([["echo", 3]]));
+  });
+
+  test("are measured again for another executor, and on another machine", async () => {
+    await measure();
+    executor.rateKey = "another program";
+    await measure();
+    expect(executor.measurements).toBe(2);
+    const file = join(dataDir, RATES_FILE);
     const kept = JSON.parse(await readFile(file, "utf8"));
-    for (const content of [JSON.stringify({ ...kept, key: "another", unitsPerSecond: first + 1 }), "{", "null"]) {
-      const before = executor.executions.length;
+    await writeFile(file, JSON.stringify({ echo: { ...kept.echo, key: "another machine" } }));
+    await measure();
+    expect(executor.measurements).toBe(3);
+  });
+
+  test.each(["{", "null", JSON.stringify({ key: "as before kinds", unitsPerSecond: 1 })])(
+    "are measured again when their file is damaged: %s",
+    async (content) => {
+      const file = join(dataDir, RATES_FILE);
       await writeFile(file, content);
-      expect(await rate()).toBeGreaterThan(0);
-      expect(executor.executions.length).toBeGreaterThan(before);
-      expect(JSON.parse(await readFile(file, "utf8")).key).toBe(kept.key);
-    }
+      expect(await measure()).toEqual(new Map([["echo", 1_000]]));
+      expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({ echo: { unitsPerSecond: 1_000 } });
+    },
+  );
+
+  test("of kinds that this version does not know stay in the file", async () => {
+    const file = join(dataDir, RATES_FILE);
+    const other = { key: "a newer version", unitsPerSecond: 7 };
+    await writeFile(file, JSON.stringify({ other }));
+    await measure();
+    expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({ other, echo: { unitsPerSecond: 1_000 } });
   });
 
-  test("needs no disk, only takes its time at the next start again without one", async () => {
-    // Neither read nor written, whoever asks.
-    await mkdir(join(dataDir, "rate.json"));
-    expect(await rate()).toBeGreaterThan(0);
-    expect(lines.map(({ level, msg }) => [level, msg])).toContainEqual([40, "cannot keep the measured rate"]);
-  });
-
-  test("is none on a machine that computes wrong products", async () => {
-    executor.spoil = (output) => {
-      output[77] = (output[77]! + 1) % 251;
-    };
-    await expect(rate()).rejects.toThrow(DaemonError);
-    executor.spoil = () => {};
-    expect(await rate()).toBeGreaterThan(0);
+  test("are measured at every start where they cannot be kept", async () => {
+    // It can be neither read nor written, whoever asks.
+    await mkdir(join(dataDir, RATES_FILE));
+    expect(await measure()).toEqual(new Map([["echo", 1_000]]));
+    expect(lines.map(({ level, msg }) => [level, msg])).toContainEqual([
+      40,
+      "cannot keep the measured speed: the next start measures it again",
+    ]);
   });
 });

@@ -1,99 +1,65 @@
-import { hash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import { kernelDigest, matmulSeed, matmulUnits, referenceCheck } from "@proof-of-compute/proto/kinds/matmul";
+import type { TaskKindName } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { DaemonError } from "../errors.ts";
 import type { Executor } from "./kind.ts";
 
-const FILE = "rate.json";
-/** What is computed to measure: some 15 ms on a fast thread, and too small for the executor to spread it over several. */
-const PROBE = { n: 448, k: 12 } as const;
-/** Probes before the clock counts, so that the engine has optimized the kernel. */
-const WARM_UP = 10;
-/** How long warming up, and then measuring, takes at most, a probe more or less. */
-const MEASURE_MS = 1_000;
+/** In the data directory; the file of older versions, rate.json, is not read. */
+export const RATES_FILE = "rates.json";
 
-const WORK = {
-  assignmentId: new Uint8Array(16),
-  taskId: new Uint8Array(16),
-  nodeId: new Uint8Array(32),
-  specDigest: new Uint8Array(32),
-  spec: {
-    chainId: 0n,
-    contract: Buffer.alloc(0),
-    requester: Buffer.alloc(20),
-    deadlineUnixMs: 0n,
-    kind: { $case: "matmul", value: PROBE },
-  },
-} as const;
+/** Compute units a second of one slot, by kind. */
+export type Rates = ReadonlyMap<TaskKindName, number>;
 
-const Rate = z.object({ key: z.string(), unitsPerSecond: z.int().positive() });
+const KeptRates = z.record(z.string(), z.object({ key: z.string(), unitsPerSecond: z.int().positive() }));
+type KeptRates = z.output<typeof KeptRates>;
 
-export interface SizingInit {
-  /** Keeps the figure for the next start. */
-  readonly dataDir: string;
-  /** Measure although there is a figure. */
-  readonly anew: boolean;
-  /** Default: 1 s. */
-  readonly measureMs?: number;
+/** What a measurement of an executor on this machine is kept under. */
+export function keyOf({ rateKey }: Pick<Executor, "rateKey">): string {
+  return [rateKey, process.version, cpus()[0]?.model].join(" ");
 }
 
 /**
- * Compute units a second of a matmul task on one thread of this machine: measured with real tasks, once for a kernel, an
- * engine and a processor. Throws a {@link DaemonError} when the machine computes a wrong product.
+ * The rate of each executor: measured once for a program, a processor and a version of Node, or again where `anew` says so,
+ * and kept in `dataDir` for the next start. Rejects with what an executor throws.
  */
-export async function threadRate(
-  { executor, logger }: { readonly executor: Executor; readonly logger: Logger },
-  { dataDir, anew, measureMs = MEASURE_MS }: SizingInit,
-): Promise<number> {
-  const file = join(dataDir, FILE);
-  const key = [kernelDigest(), process.version, cpus()[0]?.model].join(" ");
-  const known = anew ? undefined : await read(file);
-  if (known?.key === key) return known.unitsPerSecond;
-  const unitsPerSecond = await measure(executor, measureMs);
-  try {
-    await writeFile(file, JSON.stringify({ key, unitsPerSecond } satisfies z.output<typeof Rate>));
-  } catch (error) {
-    // Perhaps the disk is full of results, which only a daemon that starts can deliver.
-    logger.warn({ error, file }, "cannot keep the measured rate");
+export async function measureRates(
+  { executors, logger }: { readonly executors: readonly Executor[]; readonly logger: Logger },
+  { dataDir, anew }: { readonly dataDir: string; readonly anew: boolean },
+): Promise<Rates> {
+  const file = join(dataDir, RATES_FILE);
+  const kept = await readRates(file);
+  const rates = new Map<TaskKindName, number>();
+  const measured: KeptRates = {};
+  // One after the other, because they would slow each other down.
+  for (const executor of executors) {
+    const { name } = executor.kind;
+    const key = keyOf(executor);
+    const known = kept[name];
+    if (!anew && known?.key === key) {
+      rates.set(name, known.unitsPerSecond);
+      continue;
+    }
+    const unitsPerSecond = Math.max(1, Math.round(await executor.rate()));
+    logger.info({ kind: name, unitsPerSecond }, "measured the speed of a slot");
+    measured[name] = { key, unitsPerSecond };
+    rates.set(name, unitsPerSecond);
   }
-  logger.info({ unitsPerSecond }, "measured a thread of this machine");
-  return unitsPerSecond;
+  if (Object.keys(measured).length > 0) {
+    await writeFile(file, JSON.stringify({ ...kept, ...measured })).catch((error: unknown) => {
+      // Perhaps the disk is full of results, which only a daemon that starts can deliver.
+      logger.warn({ error, file }, "cannot keep the measured speed: the next start measures it again");
+    });
+  }
+  return rates;
 }
 
-/** Undefined when there is none that can be read: it is measured again then. */
-async function read(file: string): Promise<z.output<typeof Rate> | undefined> {
+/** Nothing where there is no file that can be read: everything is measured then. */
+async function readRates(file: string): Promise<KeptRates> {
   try {
-    return Rate.parse(JSON.parse(await readFile(file, "utf8")));
+    return KeptRates.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
-    return undefined;
+    return {};
   }
-}
-
-async function measure(executor: Executor, measureMs: number): Promise<number> {
-  const warm = performance.now() + measureMs;
-  for (let i = 0; i < WARM_UP && (i === 0 || performance.now() < warm); i++) await probe(executor);
-  const times: number[] = [];
-  for (const end = performance.now() + measureMs; times.length === 0 || performance.now() < end; ) {
-    const started = performance.now();
-    await probe(executor);
-    times.push(performance.now() - started);
-  }
-  // What the engine has made of the kernel by now is what will compute tasks.
-  const output = await probe(executor);
-  if (!referenceCheck({ seed: matmulSeed(WORK), ...PROBE }, output, hash("sha256", output, "buffer"))) {
-    throw new DaemonError("FAILED", "this machine computes wrong products; look for a broken processor or memory");
-  }
-  // The median: what else the machine does for a moment says nothing of its tasks.
-  const time = times.sort((a, b) => a - b)[times.length >> 1]!;
-  return Math.max(1, Math.round((Number(matmulUnits(PROBE.n, PROBE.k)) * 1_000) / time));
-}
-
-async function probe(executor: Executor): Promise<Uint8Array> {
-  const result = await executor.execute(WORK).done;
-  if (result === null) throw new Error("the measurement was cancelled");
-  return result.output;
 }

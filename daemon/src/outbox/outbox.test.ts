@@ -221,7 +221,7 @@ describe("records", () => {
       taskId: bytes(16),
       specDigest: bytes(32),
       outputDigest: bytes(32),
-      network: bytes(28),
+      networkId: bytes(28),
     }),
     output: fc.option(fc.uint8Array({ maxLength: 100 }).map((each) => Buffer.from(each))),
   });
@@ -253,7 +253,7 @@ describe("records", () => {
     ["file", 2],
   ] as const)("from before results named their network are read: %s", (type, code) => {
     const result = finished(100);
-    const { output, network: _, ...rest } = result;
+    const { output, networkId: _, ...rest } = result;
     const named = encodeResult(result, type === "inline" ? output : null)[0]!;
     const body = Buffer.concat([
       Buffer.of(code),
@@ -266,7 +266,7 @@ describe("records", () => {
     const segment = Buffer.concat([frame, body]);
     const { records, goodBytes } = decodeRecords(segment);
     expect(goodBytes).toBe(segment.length);
-    expect(records).toMatchObject([{ type, head: { ...rest, network: NO_NETWORK } }]);
+    expect(records).toMatchObject([{ type, head: { ...rest, networkId: NO_NETWORK } }]);
     if (records[0]?.type === "inline") expect(segment.subarray(records[0].offset)).toEqual(output);
   });
 

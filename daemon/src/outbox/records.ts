@@ -12,8 +12,8 @@ export interface ResultHead {
   /** 32 bytes. */
   readonly outputDigest: Uint8Array;
   readonly outputBytes: number;
-  /** Of the coordinator that assigned it; see `networkOf`. */
-  readonly network: Uint8Array;
+  /** Of the coordinator that assigned it; see `networkIdOf`. */
+  readonly networkId: Uint8Array;
 }
 
 /** What a segment of the outbox holds. */
@@ -46,7 +46,7 @@ export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8
     at += field.length;
   }
   at = start.writeUInt32LE(head.outputBytes, at);
-  start.set(head.network, at);
+  start.set(head.networkId, at);
   const parts = output ? [start, output] : [start];
   return frame(start, parts);
 }
@@ -107,7 +107,7 @@ function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
     specDigest: field(33, 32),
     outputDigest: field(65, 32),
     outputBytes: body.readUInt32LE(97),
-    network: old ? NO_NETWORK : field(101, NETWORK_ID_BYTES),
+    networkId: old ? NO_NETWORK : field(101, NETWORK_ID_BYTES),
   };
   if ((type === FILE || type === OLD_FILE) && body.length === headBytes) return { type: "file", head };
   if ((type === INLINE || type === OLD_INLINE) && body.length === headBytes + head.outputBytes) {

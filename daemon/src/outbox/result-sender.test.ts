@@ -5,12 +5,12 @@ import type { OutputChunk, Results } from "@proof-of-compute/proto/node";
 import { finished, recordingLogger, temporaryFolder } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { newIdentity } from "../identity.ts";
-import type { NodeMessage, OpenSession } from "../session/session.ts";
+import type { NodeMessage, OpenSession } from "../session/open-session.ts";
 import { Outbox } from "./outbox.ts";
 import { ResultSender } from "./result-sender.ts";
 
 /** A stream that takes `room` messages, then none until its test makes room again. */
-class ScriptedLink implements OpenSession {
+class ScriptedSession implements Omit<OpenSession, "fetchBlob"> {
   readonly welcome = { inlineOutputBytes: 65536 } as OpenSession["welcome"];
   readonly sent: NodeMessage[] = [];
   open = true;
@@ -38,7 +38,7 @@ class ScriptedLink implements OpenSession {
 }
 
 async function resultSender() {
-  const link = new ScriptedLink();
+  const session = new ScriptedSession();
   const kept = new Map<string, Uint8Array>();
   const disk = { readable: true };
   const outbox = {
@@ -50,7 +50,7 @@ async function resultSender() {
   };
   const errors: unknown[] = [];
   const sender = new ResultSender(
-    { identity: await newIdentity(), outbox, link },
+    { identity: await newIdentity(), outbox, session },
     { wallet: new Uint8Array(20), retryMs: 5, onError: (error) => errors.push(error) },
   );
   const send = (bytes: number) => {
@@ -59,72 +59,72 @@ async function resultSender() {
     sender.send(head);
     return { ...head, output };
   };
-  return { link, kept, disk, send, errors };
+  return { session, kept, disk, send, errors };
 }
 
-const frames = (link: ScriptedLink) => (link.of("results") as Results[]).map(({ results }) => results);
+const frames = (session: ScriptedSession) => (session.of("results") as Results[]).map(({ results }) => results);
 
 describe("the result sender", () => {
   test("puts at most 256 results and a mebibyte into a frame, every result once", async () => {
-    const { link, send } = await resultSender();
+    const { session, send } = await resultSender();
     const small = Array.from({ length: 600 }, () => send(16));
     const middle = Array.from({ length: 40 }, () => send(65536));
-    await expect.poll(() => frames(link).flat().length).toBe(640);
-    for (const results of frames(link)) {
+    await expect.poll(() => frames(session).flat().length).toBe(640);
+    for (const results of frames(session)) {
       expect(results.length).toBeLessThanOrEqual(256);
       expect(results.reduce((bytes, { output }) => bytes + output.length, 0)).toBeLessThanOrEqual(1024 * 1024);
     }
-    const sent = frames(link).flat();
+    const sent = frames(session).flat();
     expect(sent.map(({ assignmentId }) => assignmentId)).toEqual(
       [...small, ...middle].map(({ assignmentId }) => assignmentId),
     );
   });
 
   test("stops at a full stream, in the middle of an output too, and goes on when it drains", async () => {
-    const { link, send, errors } = await resultSender();
-    link.room = 3;
+    const { session, send, errors } = await resultSender();
+    session.room = 3;
     const { output } = send(10 * 65536 + 1);
-    await expect.poll(() => link.sent.length).toBe(3);
+    await expect.poll(() => session.sent.length).toBe(3);
     // Whatever was to come without room would have come by now.
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
-    expect(link.sent).toHaveLength(3);
-    link.makeRoom(2);
-    await expect.poll(() => link.sent.length).toBe(5);
-    link.makeRoom(100);
-    await expect.poll(() => frames(link).length).toBe(1);
-    const chunks = link.of("outputChunk") as OutputChunk[];
+    expect(session.sent).toHaveLength(3);
+    session.makeRoom(2);
+    await expect.poll(() => session.sent.length).toBe(5);
+    session.makeRoom(100);
+    await expect.poll(() => frames(session).length).toBe(1);
+    const chunks = session.of("outputChunk") as OutputChunk[];
     expect(chunks.map(({ offset }) => Number(offset))).toEqual(Array.from({ length: 11 }, (_, i) => i * 65536));
     expect(Buffer.concat(chunks.map(({ data }) => data)).equals(output)).toBe(true);
     expect(errors).toEqual([]);
   });
 
   test("closes one upload by its Results before it begins the next", async () => {
-    const { link, send } = await resultSender();
+    const { session, send } = await resultSender();
     const uploads = [send(2 * 65536), send(2 * 65536), send(2 * 65536)];
-    await expect.poll(() => frames(link).length).toBe(3);
-    expect(link.sent.map(({ $case }) => $case)).toEqual(
+    await expect.poll(() => frames(session).length).toBe(3);
+    expect(session.sent.map(({ $case }) => $case)).toEqual(
       uploads.flatMap(() => ["outputChunk", "outputChunk", "results"]),
     );
   });
 
   test("leaves out what was settled meanwhile", async () => {
-    const { link, kept, send } = await resultSender();
+    const { session, kept, send } = await resultSender();
     const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];
     kept.delete(toHex(gone.assignmentId));
     kept.delete(toHex(cut.assignmentId));
-    await expect.poll(() => frames(link).length).toBe(1);
-    expect(frames(link)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
+    await expect.poll(() => frames(session).length).toBe(1);
+    expect(frames(session)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
   });
 
   test("sends later what cannot be read now", async () => {
-    const { link, disk, send, errors } = await resultSender();
+    const { session, disk, send, errors } = await resultSender();
     disk.readable = false;
     const [small, large] = [send(16), send(2 * 65536)];
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
-    expect(link.sent).toEqual([]);
+    expect(session.sent).toEqual([]);
     disk.readable = true;
-    await expect.poll(() => frames(link).flat().length).toBe(2);
-    expect(frames(link).flat()).toMatchObject([{ output: small.output }, { outputDigest: large.outputDigest }]);
+    await expect.poll(() => frames(session).flat().length).toBe(2);
+    expect(frames(session).flat()).toMatchObject([{ output: small.output }, { outputDigest: large.outputDigest }]);
     expect(errors).toEqual([]);
   });
 
@@ -136,10 +136,10 @@ describe("the result sender", () => {
     );
     await outbox.start();
     onTestFinished(() => outbox.stop());
-    const link = new ScriptedLink();
-    link.room = 1;
+    const session = new ScriptedSession();
+    session.room = 1;
     const sender = new ResultSender(
-      { identity: await newIdentity(), outbox, link },
+      { identity: await newIdentity(), outbox, session },
       { wallet: new Uint8Array(20), onError: () => {} },
     );
     const send = () => {
@@ -148,7 +148,7 @@ describe("the result sender", () => {
       return new WeakRef(result.output);
     };
     send();
-    await expect.poll(() => link.sent.length).toBe(1);
+    await expect.poll(() => session.sent.length).toBe(1);
     const waiting = send();
     setFlagsFromString("--expose-gc");
     const collectGarbage = runInNewContext("gc");
@@ -161,11 +161,11 @@ describe("the result sender", () => {
   });
 
   test("sends nothing after the end of its session", async () => {
-    const { link, send } = await resultSender();
-    link.open = false;
+    const { session, send } = await resultSender();
+    session.open = false;
     send(16);
     send(5 * 65536);
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
-    expect(link.of("results")).toEqual([]);
+    expect(session.of("results")).toEqual([]);
   });
 });

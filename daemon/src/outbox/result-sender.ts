@@ -1,7 +1,7 @@
 import { merkleRoot, resultMessage, resultsMessage, toHex } from "@proof-of-compute/proto";
 import type { Result } from "@proof-of-compute/proto/node";
 import type { Identity } from "../identity.ts";
-import type { OpenSession } from "../session/session.ts";
+import type { OpenSession } from "../session/open-session.ts";
 import type { Outbox } from "./outbox.ts";
 import type { ResultHead } from "./records.ts";
 
@@ -12,7 +12,10 @@ const FRAME_BYTES = 1024 * 1024;
 /** Most bytes of a chunk (node.proto). */
 const CHUNK_BYTES = 64 * 1024;
 
-const NOTHING = Buffer.alloc(0);
+const NOTHING = new Uint8Array();
+
+/** What the sender uses of a session. */
+type FrameSession = Omit<OpenSession, "fetchBlob">;
 
 /**
  * Brings results to one coordinator for as long as one session lives: large outputs in chunks ahead, the results of a
@@ -21,7 +24,7 @@ const NOTHING = Buffer.alloc(0);
 export class ResultSender {
   readonly #identity: Pick<Identity, "sign">;
   readonly #outbox: Pick<Outbox, "has" | "output">;
-  readonly #link: OpenSession;
+  readonly #session: FrameSession;
   readonly #wallet: Uint8Array;
   readonly #inlineBytes: number;
   readonly #retryMs: number;
@@ -43,15 +46,15 @@ export class ResultSender {
     components: {
       readonly identity: Pick<Identity, "sign">;
       readonly outbox: Pick<Outbox, "has" | "output">;
-      readonly link: OpenSession;
+      readonly session: FrameSession;
     },
     init: { readonly wallet: Uint8Array; readonly retryMs?: number; readonly onError: (error: unknown) => void },
   ) {
     this.#identity = components.identity;
     this.#outbox = components.outbox;
-    this.#link = components.link;
+    this.#session = components.session;
     this.#wallet = init.wallet;
-    this.#inlineBytes = Math.min(this.#link.welcome.inlineOutputBytes, FRAME_BYTES);
+    this.#inlineBytes = Math.min(this.#session.welcome.inlineOutputBytes, FRAME_BYTES);
     this.#retryMs = init.retryMs ?? 5_000;
     this.#onError = init.onError;
   }
@@ -74,18 +77,18 @@ export class ResultSender {
       .catch(this.#onError)
       .finally(() => {
         this.#flushing = undefined;
-        if (this.#ready.length > 0 && this.#link.open) void this.#flushSoon();
+        if (this.#ready.length > 0 && this.#session.open) void this.#flushSoon();
       });
     return this.#flushing;
   }
 
   async #flush(): Promise<void> {
-    while (this.#ready.length > 0 && this.#link.open) {
+    while (this.#ready.length > 0 && this.#session.open) {
       const results = await this.#nextFrame();
       if (results.length === 0) continue;
       const leaves = results.map((result) => resultMessage({ ...result, wallet: this.#wallet }));
       const signature = await this.#identity.sign(resultsMessage(merkleRoot(leaves)));
-      if (!this.#link.send({ $case: "results", value: { results, signature } })) await this.#link.writable();
+      if (!this.#session.send({ $case: "results", value: { results, signature } })) await this.#session.writable();
     }
   }
 
@@ -102,7 +105,7 @@ export class ResultSender {
       if (output === null) continue;
       bytes += output.length;
       const { assignmentId, taskId, specDigest, outputDigest } = result;
-      results.push({ assignmentId, taskId, specDigest, outputDigest, output: asBuffer(output) });
+      results.push({ assignmentId, taskId, specDigest, outputDigest, output });
     }
     this.#ready = this.#ready.slice(taken);
     return results;
@@ -112,12 +115,12 @@ export class ResultSender {
     if (this.#uploading) return;
     this.#uploading = true;
     try {
-      for (let result = this.#uploads.shift(); result && this.#link.open; result = this.#uploads.shift()) {
+      for (let result = this.#uploads.shift(); result && this.#session.open; result = this.#uploads.shift()) {
         if (!(await this.#sendChunks(result))) continue;
         this.#ready.push(result);
         // The coordinator holds the output in memory until its Results; behind more chunks they might wait for that memory.
         do await this.#flushSoon();
-        while (this.#ready.includes(result) && this.#link.open);
+        while (this.#ready.includes(result) && this.#session.open);
       }
     } catch (error) {
       this.#onError(error);
@@ -133,10 +136,10 @@ export class ResultSender {
     const output = await this.#output(result);
     if (output === null) return false;
     for (let offset = 0; offset < output.length; offset += CHUNK_BYTES) {
-      if (!this.#outbox.has(id) || !this.#link.open) return false;
-      const data = asBuffer(output.subarray(offset, offset + CHUNK_BYTES));
-      const more = this.#link.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
-      if (!more) await this.#link.writable();
+      if (!this.#outbox.has(id) || !this.#session.open) return false;
+      const data = output.subarray(offset, offset + CHUNK_BYTES);
+      const more = this.#session.send({ $case: "outputChunk", value: { assignmentId, offset: BigInt(offset), data } });
+      if (!more) await this.#session.writable();
     }
     return this.#outbox.has(id);
   }
@@ -156,10 +159,6 @@ export class ResultSender {
     this.#retry = undefined;
     const unread = this.#unread;
     this.#unread = [];
-    if (this.#link.open) for (const result of unread) this.send(result);
+    if (this.#session.open) for (const result of unread) this.send(result);
   }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

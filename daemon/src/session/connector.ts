@@ -1,10 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Welcome } from "@proof-of-compute/proto/node";
+import type { HelloTerms, Welcome } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { DaemonError } from "../errors.ts";
 import type { Identity } from "../identity.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { NodeMessage, SessionHandler } from "./open-session.ts";
 import { type Judgement, judge } from "./refusals.ts";
-import { type Endpoint, type NodeMessage, Session, type SessionHandler } from "./session.ts";
+import { Session } from "./session.ts";
 
 /** So many sessions in a row that ended in what goes wrong again if repeated, such as SESSION_REPLACED, end the daemon. */
 const MAX_REPEATED = 3;
@@ -31,7 +33,7 @@ export class Connector {
   readonly #handler: SessionHandler;
   readonly #coordinators: readonly Endpoint[];
   readonly #backoff: Backoff;
-  readonly #terms: () => Uint8Array;
+  readonly #terms: () => HelloTerms;
   readonly #onChange: () => void;
   readonly #stopping = new AbortController();
   /** The last trouble said of each coordinator, so that it is said once. */
@@ -48,8 +50,8 @@ export class Connector {
     init: {
       readonly coordinators: readonly Endpoint[];
       readonly backoff: Backoff;
-      /** Serialized HelloTerms as of now. */
-      readonly terms: () => Uint8Array;
+      /** As of now. */
+      readonly terms: () => HelloTerms;
       readonly onChange: () => void;
     },
   ) {

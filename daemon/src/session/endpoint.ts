@@ -1,7 +1,15 @@
-import { credentials } from "@grpc/grpc-js";
-import type { Endpoint } from "./session.ts";
+import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 
 const DEFAULT_PORT = 50051;
+
+/** Where and how to dial. */
+export interface Endpoint {
+  /** host:port as it is dialled. */
+  readonly address: string;
+  /** What Hello says; the address unless a proxy renames the coordinator. */
+  readonly audience: string;
+  readonly credentials: ChannelCredentials;
+}
 
 /** How to dial coordinators. */
 export interface DialOptions {

@@ -49,7 +49,7 @@ describe("a result of another network", () => {
     expect((await session.next("heartbeat")).runningAssignmentIds).toEqual([]);
     expect(session.waiting).not.toContain("results");
     expect(astray.daemon.snapshot().unacknowledged).toBe(1);
-    expect(astray.lines.map(({ msg }) => msg)).toContain("results of another network are kept until it is dialled");
+    expect(astray.lines.map(({ msg }) => msg)).toContain("keeping results of another network until it is dialled");
     await astray.daemon.drain("nothing here is to be waited for");
 
     await startDaemon([one], given);
@@ -61,7 +61,7 @@ describe("a result of another network", () => {
     const [one, other] = [await coordinatorOf(ONE), await coordinatorOf(OTHER)];
     const { executor } = await startDaemon([one, other]);
     const before = await one.nextSession();
-    const work = assignment(128, 64);
+    const work = assignment({ outputBytes: 16_384, tiny: false });
     before.assign(work);
     await before.next("progress");
     before.end({ code: status.UNAVAILABLE, details: "gone" });
@@ -69,7 +69,7 @@ describe("a result of another network", () => {
     const astray = await other.nextSession();
     disown(astray, work.assignmentId);
     await astray.next("failure");
-    expect(executor.executions[0]!.cancelled).toBe(false);
+    expect(executor.executions[0]!.stopped).toBe(false);
     expect((await astray.next("heartbeat")).runningAssignmentIds).toEqual([]);
     executor.executions[0]!.finish(randomBytes(16384));
     while ((await astray.next("heartbeat")).freeSlots < 2);

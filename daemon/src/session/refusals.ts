@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
-import type { Endpoint, SessionEnd } from "./session.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { SessionEnd } from "./session.ts";
 
 /** What to make of a session's end. */
 export interface Judgement {

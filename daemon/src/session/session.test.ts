@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { credentials, status } from "@grpc/grpc-js";
-import type { Welcome } from "@proof-of-compute/proto/node";
+import { HelloTerms, type Welcome } from "@proof-of-compute/proto/node";
 import { scriptedCoordinator, startDaemon } from "@proof-of-compute/tests/support/daemon/daemon";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { newIdentity } from "../identity.ts";
-import { type OpenSession, Session, type SessionHandler } from "./session.ts";
+import type { OpenSession, SessionHandler } from "./open-session.ts";
+import { Session } from "./session.ts";
 
 const HEARTBEAT_MS = 100;
 const CHUNK_BYTES = 64 * 1024;
@@ -21,6 +22,9 @@ class Waiting implements SessionHandler {
   freeSlots(): number {
     this.beats++;
     return 0;
+  }
+  offers(): [] {
+    return [];
   }
   heldAssignments(): Buffer[] {
     return [];
@@ -40,7 +44,7 @@ async function openSession(welcome: Partial<Welcome> = {}) {
     { identity: await newIdentity(), handler },
     {
       endpoint: { address, audience: address, credentials: credentials.createInsecure() },
-      terms: () => new Uint8Array(),
+      terms: () => HelloTerms.decode(new Uint8Array()),
       onWelcome: () => {},
     },
   );

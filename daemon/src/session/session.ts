@@ -1,17 +1,19 @@
 import { availableParallelism, loadavg } from "node:os";
-import { type ChannelCredentials, type ClientDuplexStream, type StatusObject, status } from "@grpc/grpc-js";
-import { helloMessage } from "@proof-of-compute/proto";
+import { isDeepStrictEqual } from "node:util";
+import { type ClientDuplexStream, Metadata, type StatusObject, status } from "@grpc/grpc-js";
+import { helloMessage, toHex } from "@proof-of-compute/proto";
 import {
-  type Assignment,
-  type Cancel,
   type CoordinatorFrame,
+  HelloTerms,
+  type KindOffer,
   type NodeFrame,
   NodeServiceClient,
-  type ResultAck,
   type Welcome,
 } from "@proof-of-compute/proto/node";
 import type { Identity } from "../identity.ts";
 import { printable } from "../printable.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { NodeMessage, OpenSession, SessionHandler } from "./open-session.ts";
 import { boundedSpread, checkWelcome } from "./welcome.ts";
 
 /** HTTP/2 pings: a peer that answers none for this long after that long is gone. */
@@ -20,43 +22,6 @@ const KEEPALIVE_MS = 20_000;
 const HANDSHAKE_MS = 15_000;
 /** A coordinator that asked the node to leave, or was told goodbye, has so long to close the stream itself. */
 const GOODBYE_MS = 5_000;
-
-/** What a node says; see node.proto. */
-export type NodeMessage = NonNullable<NodeFrame["message"]>;
-
-/** An open session, as those see it who send on it. */
-export interface OpenSession {
-  readonly welcome: Welcome;
-  /** False once the stream has ended; what is sent then goes nowhere. */
-  readonly open: boolean;
-  /** Sends; false when the stream wants no more before {@link writable}. */
-  send(message: NodeMessage): boolean;
-  /** Resolves when the stream takes more, or has ended. */
-  writable(): Promise<void>;
-}
-
-/** Whoever does the work of a session. */
-export interface SessionHandler {
-  opened(link: OpenSession): void;
-  closed(): void;
-  assign(assignments: readonly Assignment[]): void;
-  cancel(cancel: Cancel): void;
-  acknowledge(acks: readonly ResultAck[]): void;
-  freeSlots(): number;
-  /** Running assignments and those whose result has no verdict yet; in a session those of its network. */
-  heldAssignments(): Uint8Array[];
-  /** Results without a verdict; in a session those of its network. */
-  readonly unacknowledged: number;
-}
-
-/** Where and how to dial. */
-export interface Endpoint {
-  /** host:port as it is dialled. */
-  readonly address: string;
-  /** What Hello says; the address unless a proxy renames the coordinator. */
-  readonly audience: string;
-  readonly credentials: ChannelCredentials;
-}
 
 /** How a session ended. */
 export interface SessionEnd {
@@ -79,11 +44,15 @@ export class Session implements OpenSession {
   readonly #client: NodeServiceClient;
   readonly #stream: ClientDuplexStream<NodeFrame, CoordinatorFrame>;
   readonly #ended = Promise.withResolvers<SessionEnd>();
-  readonly #terms: () => Uint8Array;
+  readonly #terms: () => HelloTerms;
   readonly #onWelcome: (welcome: Welcome) => void;
   #deadline: NodeJS.Timeout | undefined;
   #heartbeats: NodeJS.Timeout | undefined;
   #sequence = 0n;
+  /** What Hello said. */
+  #totalSlots = 0;
+  /** What this coordinator was told last. */
+  #offers: readonly KindOffer[] = [];
   #welcome: Welcome | undefined;
   #open = true;
   #leaving = false;
@@ -98,8 +67,8 @@ export class Session implements OpenSession {
     components: { readonly identity: Identity; readonly handler: SessionHandler },
     init: {
       readonly endpoint: Endpoint;
-      /** Serialized HelloTerms as of now. */
-      readonly terms: () => Uint8Array;
+      /** As of now. */
+      readonly terms: () => HelloTerms;
       readonly onWelcome: (welcome: Welcome) => void;
     },
   ) {
@@ -151,6 +120,23 @@ export class Session implements OpenSession {
     return this.#writable.promise;
   }
 
+  async *fetchBlob(sha256: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+    signal.throwIfAborted();
+    const metadata = new Metadata();
+    metadata.set("session-id", toHex(this.welcome.sessionId).slice(2));
+    const call = this.#client.fetchBlob({ sha256 }, metadata);
+    // The iteration below throws it; after its end nobody hears of the cancelling.
+    call.on("error", () => {});
+    const cancel = () => call.cancel();
+    signal.addEventListener("abort", cancel);
+    try {
+      for await (const { data } of call) yield data;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      cancel();
+    }
+  }
+
   /** Ends the stream after what was sent; a coordinator that does not answer that is left anyway. */
   close(): void {
     if (!this.#open || this.#closing) return;
@@ -200,7 +186,10 @@ export class Session implements OpenSession {
   async #hello(nonce: Uint8Array): Promise<void> {
     const { audience } = this.#endpoint;
     const { nodeId } = this.#identity;
-    const terms = Buffer.from(this.#terms());
+    const offered = this.#terms();
+    this.#totalSlots = offered.slots;
+    this.#offers = offered.offers;
+    const terms = HelloTerms.encode(offered).finish();
     const signature = await this.#identity.sign(helloMessage({ nonce, audience, nodeId, terms }));
     this.send({ $case: "hello", value: { nodeId, audience, terms, signature } });
   }
@@ -238,10 +227,18 @@ export class Session implements OpenSession {
         sequence: ++this.#sequence,
         freeSlots: this.#handler.freeSlots(),
         load: Math.min(1, loadavg()[0]! / availableParallelism()),
-        offers: [],
+        offers: this.#changedOffers(),
         runningAssignmentIds: this.#handler.heldAssignments(),
       },
     });
+  }
+
+  /** Nothing where the coordinator knows it already. */
+  #changedOffers(): KindOffer[] {
+    const offers = this.#handler.offers(this.#totalSlots);
+    if (isDeepStrictEqual(offers, this.#offers)) return [];
+    this.#offers = offers;
+    return offers;
   }
 
   /** Leaves once the results in flight are acknowledged; the coordinator usually closes first. */

@@ -1,6 +1,8 @@
 import { FailureCode } from "@proof-of-compute/proto/node";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { type Executor, type Plan, UnsupportedError } from "../kinds/kind.ts";
+import { messageOf } from "./failures.ts";
+import type { Slots } from "./slots.ts";
 
 /** An assignment that the node does not take; nobody is to blame. */
 export class Declined extends Error {
@@ -15,50 +17,55 @@ export class Declined extends Error {
 
 /** An assignment that the node takes, and what runs it. */
 export interface Admitted {
-  readonly spec: TaskSpec;
+  /** As the executor's kind parsed it. */
+  readonly spec: unknown;
   readonly plan: Plan;
   readonly executor: Executor;
 }
 
-/**
- * Decides whether the node takes an assignment beside what it runs already. `outboxRefusal` says why the outbox cannot
- * hold so many more bytes. Throws {@link Declined}.
- */
-export function admit(
-  specBytes: Uint8Array,
-  node: {
-    readonly executors: readonly Executor[];
-    readonly running: Iterable<Plan>;
-    readonly memoryBytes: number;
-    outboxRefusal(bytes: number): string | undefined;
-  },
-): Admitted {
+/** What the node has, and what of it is taken. */
+export interface Resources {
+  readonly executors: readonly Executor[];
+  readonly slots: Pick<Slots, "hasRoomFor">;
+  readonly memoryBytes: number;
+  /** Those that run already. */
+  running(): Iterable<Pick<Admitted, "plan" | "executor">>;
+  /** Why the outbox cannot hold that many more bytes; undefined when it can. */
+  outboxRefusal(bytes: number): string | undefined;
+}
+
+/** Decides whether the node takes an assignment beside what it runs already. Throws {@link Declined}. */
+export function admit(specBytes: Uint8Array, node: Resources): Admitted {
   const admitted = understand(specBytes, node.executors);
-  let { memoryBytes, outputBytes } = admitted.plan;
+  const { executor, plan } = admitted;
+  let { memoryBytes, maxOutputBytes } = plan;
   if (memoryBytes > node.memoryBytes) {
     throw new Declined(
       FailureCode.FAILURE_CODE_UNSUPPORTED,
       `it takes ${memoryBytes} bytes of memory, and tasks may have ${node.memoryBytes} (--memory)`,
     );
   }
-  for (const plan of node.running) {
-    memoryBytes += plan.memoryBytes;
-    outputBytes += plan.outputBytes;
+  if (!node.slots.hasRoomFor(executor, node.running())) {
+    throw new Declined(FailureCode.FAILURE_CODE_BUSY, `no slot is free for ${executor.kind.name}`);
+  }
+  for (const { plan: other } of node.running()) {
+    memoryBytes += other.memoryBytes;
+    maxOutputBytes += other.maxOutputBytes;
   }
   if (memoryBytes > node.memoryBytes) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "no memory is free for it");
-  const full = node.outboxRefusal(outputBytes);
+  const full = node.outboxRefusal(maxOutputBytes);
   if (full !== undefined) throw new Declined(FailureCode.FAILURE_CODE_BUSY, full);
   return admitted;
 }
 
 function understand(specBytes: Uint8Array, executors: readonly Executor[]): Admitted {
   try {
-    const spec = TaskSpec.decode(specBytes);
-    const executor = executors.find(({ specCase }) => specCase === spec.kind?.$case);
+    const { kind: member } = TaskSpec.decode(specBytes);
+    const executor = executors.find(({ kind }) => kind.specCase === member?.$case);
     if (executor === undefined) throw new UnsupportedError("this node does not serve that kind of task");
+    const spec = executor.kind.parse(member!.value);
     return { spec, executor, plan: executor.plan(spec) };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Declined(FailureCode.FAILURE_CODE_UNSUPPORTED, why, { cause: error });
+    throw new Declined(FailureCode.FAILURE_CODE_UNSUPPORTED, messageOf(error), { cause: error });
   }
 }

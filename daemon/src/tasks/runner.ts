@@ -1,96 +1,76 @@
-import { hash } from "node:crypto";
 import { type Hex, toHex } from "@proof-of-compute/proto";
-import { type Assignment, type Cancel, FailureCode, type ResultAck } from "@proof-of-compute/proto/node";
+import {
+  type Assignment,
+  type Cancel,
+  FailureCode,
+  type KindOffer,
+  type ResultAck,
+} from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
+import type { Blobs } from "../blobs/blobs.ts";
 import type { Identity } from "../identity.ts";
-import type { Execution, Executor, Output, Plan } from "../kinds/kind.ts";
+import type { Executor, Output } from "../kinds/kind.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { ResultHead } from "../outbox/records.ts";
 import { ResultSender } from "../outbox/result-sender.ts";
 import { isKnownAt, networkIdOf } from "../session/network-id.ts";
-import type { OpenSession, SessionHandler } from "../session/session.ts";
+import type { OpenSession, SessionHandler } from "../session/open-session.ts";
 import { admit, Declined } from "./admission.ts";
+import { type Failed, failed, failureOf, messageOf } from "./failures.ts";
+import { ProgressReports } from "./progress.ts";
+import { RunningAssignment, type RunningTask } from "./running-assignment.ts";
+import type { Slots } from "./slots.ts";
 import { type Counts, Tally } from "./tally.ts";
 
-/** How often running assignments are looked over for progress. */
-const SWEEP_MS = 250;
-/** At most one Progress of an assignment in this time (node.proto). */
-const PROGRESS_MS = 1_000;
 /** Most ids in Hello and Heartbeat (node.proto). */
 const HELD_IDS = 4096;
-/** Most bytes of Failure.detail are 1,024; a UTF-16 unit is at most 3. */
-const DETAIL_CHARACTERS = 340;
 
-/** A running assignment, for people. */
-export interface RunningTask {
-  readonly taskId: Hex;
-  readonly title: string;
-  readonly units: bigint;
-  /** 0 to 1. */
-  readonly fraction: number;
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
+export interface RunnerComponents {
+  readonly logger: Logger;
+  readonly identity: Identity;
+  readonly executors: readonly Executor[];
+  readonly slots: Slots;
+  readonly outbox: Outbox;
+  readonly blobs: Blobs;
 }
 
-interface Running {
-  readonly assignment: Assignment;
-  /** Of the coordinator that assigned it. */
-  readonly network: Uint8Array;
-  readonly plan: Plan;
-  readonly specDigest: Uint8Array;
-  readonly execution: Execution;
-  readonly startedAt: number;
-  /** Why it is being stopped. */
-  stopping?: { readonly code: FailureCode; readonly detail: string };
-  /** Monotonic; undefined until the coordinator of this session was told. */
-  toldAt: number | undefined;
-  toldFraction: number;
+export interface RunnerInit {
+  /** 20 bytes. */
+  readonly wallet: Uint8Array;
+  /** Bounds what running tasks take together. */
+  readonly memoryBytes: number;
+  readonly onChange: () => void;
 }
 
 /** Takes assignments up to the free slots, runs them, and sees their results through to the verdict. */
 export class Runner implements SessionHandler {
+  readonly #components: RunnerComponents;
+  readonly #init: RunnerInit;
   readonly #logger: Logger;
-  readonly #identity: Identity;
-  readonly #executors: readonly Executor[];
   readonly #outbox: Outbox;
-  readonly #wallet: Uint8Array;
-  readonly #slots: number;
-  readonly #memoryBytes: number;
-  readonly #onChange: () => void;
+  readonly #slots: Slots;
   readonly #tally: Tally;
-  readonly #running = new Map<Hex, Running>();
-  #link: OpenSession | undefined;
+  readonly #running = new Map<Hex, RunningAssignment>();
+  readonly #progress: ProgressReports;
+  #session: OpenSession | undefined;
   /** That of the session. */
-  #network: Uint8Array | undefined;
+  #networkId: Uint8Array | undefined;
   #resultSender: ResultSender | undefined;
-  #sweeps: NodeJS.Timeout | undefined;
   #draining = false;
   #refusal: string | undefined;
 
-  /** `wallet` is 20 bytes, `memoryBytes` bounds what running tasks take together. */
-  constructor(
-    components: {
-      readonly logger: Logger;
-      readonly identity: Identity;
-      readonly executors: readonly Executor[];
-      readonly outbox: Outbox;
-    },
-    init: {
-      readonly wallet: Uint8Array;
-      readonly slots: number;
-      readonly memoryBytes: number;
-      readonly onChange: () => void;
-    },
-  ) {
+  constructor(components: RunnerComponents, init: RunnerInit) {
+    this.#components = components;
+    this.#init = init;
     this.#logger = components.logger;
-    this.#identity = components.identity;
-    this.#executors = components.executors;
     this.#outbox = components.outbox;
-    this.#wallet = init.wallet;
-    this.#slots = init.slots;
-    this.#memoryBytes = init.memoryBytes;
-    this.#onChange = init.onChange;
+    this.#slots = components.slots;
     this.#tally = new Tally(components);
+    this.#progress = new ProgressReports({
+      running: this.#running,
+      send: (running, fraction) => this.#sendProgress(running, fraction),
+      onSweep: init.onChange,
+    });
   }
 
   get counts(): Counts {
@@ -111,7 +91,11 @@ export class Runner implements SessionHandler {
   }
 
   freeSlots(): number {
-    return this.#draining ? 0 : this.#slots - this.#running.size;
+    return this.#draining ? 0 : Math.max(0, this.#slots.total - this.#running.size);
+  }
+
+  offers(totalSlots: number): KindOffer[] {
+    return this.#slots.offers(totalSlots);
   }
 
   heldAssignments(): Uint8Array[] {
@@ -123,36 +107,32 @@ export class Runner implements SessionHandler {
 
   /** Running tasks, oldest first. */
   tasks(): RunningTask[] {
-    return Array.from(this.#running.values(), ({ assignment, plan, execution, startedAt }) => ({
-      taskId: toHex(assignment.taskId),
-      title: plan.title,
-      units: plan.units,
-      fraction: execution.fraction(),
-      startedAt,
-    }));
+    return Array.from(this.#running.values(), (running) => running.forPeople());
   }
 
   /** A session is open: everything of its network without a verdict is sent, again if it was before. */
-  opened(link: OpenSession): void {
-    this.#link = link;
-    this.#network = networkIdOf(link.welcome);
+  opened(session: OpenSession): void {
+    this.#session = session;
+    this.#networkId = networkIdOf(session.welcome);
     this.#resultSender = new ResultSender(
-      { identity: this.#identity, outbox: this.#outbox, link },
-      { wallet: this.#wallet, onError: (error) => this.#logger.error({ error }, "results could not be sent") },
+      { identity: this.#components.identity, outbox: this.#outbox, session },
+      { wallet: this.#init.wallet, onError: (error) => this.#logger.error({ error }, "cannot send results") },
     );
-    for (const running of this.#running.values()) running.toldAt = undefined;
+    this.#progress.reset();
+    this.#components.blobs.opened(session);
     const unacknowledged = this.#results();
     const astray = this.#outbox.size - unacknowledged.length;
-    if (astray > 0) this.#logger.warn({ results: astray }, "results of another network are kept until it is dialled");
+    if (astray > 0) this.#logger.warn({ results: astray }, "keeping results of another network until it is dialled");
     if (unacknowledged.length > 0) this.#logger.info({ results: unacknowledged.length }, "sending results again");
     for (const head of unacknowledged) this.#resultSender.send(head);
   }
 
   /** The session ended; running tasks go on. */
   closed(): void {
-    this.#link = undefined;
-    this.#network = undefined;
+    this.#session = undefined;
+    this.#networkId = undefined;
     this.#resultSender = undefined;
+    this.#components.blobs.closed();
   }
 
   /** Takes no more assignments. */
@@ -163,14 +143,13 @@ export class Runner implements SessionHandler {
   /** Stops what runs, for the node's own reasons. */
   abandon(detail: string): void {
     for (const running of this.#running.values()) {
-      running.stopping ??= { code: FailureCode.FAILURE_CODE_BUSY, detail };
-      running.execution.cancel();
+      if (!running.stopped) running.stop(FailureCode.FAILURE_CODE_BUSY, detail);
     }
   }
 
   /** Ends its timers. */
   stop(): void {
-    clearInterval(this.#sweeps);
+    this.#progress.stop();
     this.#tally.report();
   }
 
@@ -184,27 +163,26 @@ export class Runner implements SessionHandler {
         this.#decline(id, assignment, error);
       }
     }
-    this.#onChange();
+    this.#init.onChange();
   }
 
   cancel({ assignmentId }: Cancel): void {
     const id = toHex(assignmentId);
     const running = this.#running.get(id);
     if (running && this.#isKnownHere(running)) {
-      running.stopping = { code: FailureCode.FAILURE_CODE_CANCELLED, detail: "" };
-      running.execution.cancel();
+      running.stop(FailureCode.FAILURE_CODE_CANCELLED, "");
       return;
     }
     this.#settle(id);
-    this.#fail(assignmentId, FailureCode.FAILURE_CODE_CANCELLED, "");
-    this.#onChange();
+    this.#fail(assignmentId, failed(FailureCode.FAILURE_CODE_CANCELLED, ""));
+    this.#init.onChange();
   }
 
   acknowledge(acks: readonly ResultAck[]): void {
     for (const ack of acks) {
       if (this.#settle(toHex(ack.assignmentId))) this.#tally.add(ack);
     }
-    this.#onChange();
+    this.#init.onChange();
   }
 
   /** Results that this session's coordinator may know; before it says which network it is of, all. */
@@ -212,8 +190,8 @@ export class Runner implements SessionHandler {
     return this.#outbox.heads().filter((head) => this.#isKnownHere(head));
   }
 
-  #isKnownHere({ network }: { readonly network: Uint8Array }): boolean {
-    return this.#network === undefined || isKnownAt(network, this.#network);
+  #isKnownHere({ networkId }: { readonly networkId: Uint8Array }): boolean {
+    return this.#networkId === undefined || isKnownAt(networkId, this.#networkId);
   }
 
   /** False when there is no such result; what another network says of one counts for nothing. */
@@ -223,119 +201,81 @@ export class Runner implements SessionHandler {
   }
 
   #begin(id: Hex, assignment: Assignment): void {
-    if (this.freeSlots() <= 0) {
-      throw new Declined(FailureCode.FAILURE_CODE_BUSY, this.#draining ? "the node drains" : "no slot is free");
-    }
-    const { assignmentId, taskId } = assignment;
-    const { spec, plan, executor } = admit(assignment.spec, {
-      executors: this.#executors,
-      running: this.#running.values().map((running) => running.plan),
-      memoryBytes: this.#memoryBytes,
+    if (this.#draining) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "the node drains");
+    const { executors, blobs, identity } = this.#components;
+    const admitted = admit(assignment.spec, {
+      executors,
+      slots: this.#slots,
+      memoryBytes: this.#init.memoryBytes,
+      running: () => this.#running.values(),
       outboxRefusal: (bytes) => this.#outbox.refusal(bytes),
     });
     this.#refusal = undefined;
-    const specDigest = hash("sha256", assignment.spec, "buffer");
-    const nodeId = this.#identity.nodeId;
-    const execution = executor.execute({ assignmentId, taskId, nodeId, specDigest, spec });
-    const running: Running = {
-      assignment,
-      network: this.#network!,
-      plan,
-      specDigest,
-      execution,
-      startedAt: Date.now(),
-      toldAt: undefined,
-      toldFraction: 0,
-    };
+    const { nodeId } = identity;
+    const running = new RunningAssignment({ blobs }, { id, assignment, admitted, nodeId, networkId: this.#networkId! });
     this.#running.set(id, running);
-    execution.done.then(
-      (output) => this.#finish(id, running, output),
-      (error) => this.#crash(id, running, error),
+    running.result().then(
+      (output) => this.#finish(running, output),
+      (error) => this.#crash(running, error),
     );
-    // The result of a tiny task follows so soon that it is the acceptance; the sweep sees to it if not.
-    if (!plan.tiny) this.#tell(running, 0);
-    this.#sweeps ??= setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#progress.follow(running);
   }
 
   #decline(id: Hex, { assignmentId }: Assignment, error: unknown): void {
-    const detail = messageOf(error);
-    if (error instanceof Declined) {
-      if (detail !== this.#refusal) this.#logger.warn({ assignmentId: id, detail }, "declined an assignment");
-      this.#refusal = detail;
-      this.#fail(assignmentId, error.code, detail);
-    } else {
-      this.#logger.error({ error, assignmentId: id }, "an assignment could not be started");
-      this.#fail(assignmentId, FailureCode.FAILURE_CODE_INTERNAL, detail);
+    if (!(error instanceof Declined)) {
+      this.#logger.error({ error, assignmentId: id }, "cannot start an assignment");
+      this.#fail(assignmentId, failed(FailureCode.FAILURE_CODE_INTERNAL, messageOf(error)));
+      return;
     }
+    const { code, message } = error;
+    if (message !== this.#refusal) this.#logger.warn({ assignmentId: id, detail: message }, "declined an assignment");
+    this.#refusal = message;
+    this.#fail(assignmentId, failed(code, message));
   }
 
-  #finish(id: Hex, { assignment, network, specDigest, stopping }: Running, output: Output | null): void {
+  #finish(running: RunningAssignment, { output, outputDigest }: Required<Output>): void {
+    const { id, assignment, networkId, specDigest } = running;
     this.#running.delete(id);
     const { assignmentId, taskId } = assignment;
-    if (stopping || output === null) {
-      const { code, detail } = stopping ?? { code: FailureCode.FAILURE_CODE_INTERNAL, detail: "stopped unasked" };
-      this.#fail(assignmentId, code, detail);
+    if (running.stopped) {
+      this.#fail(assignmentId, running.stopped);
     } else {
+      const outputBytes = output.length;
       const head = this.#outbox.add({
         assignmentId,
         taskId,
         specDigest,
-        outputDigest: output.outputDigest,
-        outputBytes: output.output.length,
-        network,
-        output: output.output,
+        outputDigest,
+        outputBytes,
+        networkId,
+        output,
       });
       if (this.#isKnownHere(head)) this.#resultSender?.send(head);
     }
-    this.#onChange();
+    this.#init.onChange();
   }
 
-  #crash(id: Hex, { assignment, stopping }: Running, error: unknown): void {
+  #crash(running: RunningAssignment, error: unknown): void {
+    const { id, assignment, executor } = running;
     this.#running.delete(id);
-    if (stopping) {
-      this.#fail(assignment.assignmentId, stopping.code, stopping.detail);
-    } else {
-      this.#tally.addFailure(id, error);
-      this.#fail(assignment.assignmentId, FailureCode.FAILURE_CODE_INTERNAL, messageOf(error));
+    let end = running.stopped;
+    if (!end) {
+      end = failureOf(error, executor);
+      this.#tally.addFailure(id, end, error);
     }
-    this.#onChange();
+    this.#fail(assignment.assignmentId, end);
+    this.#init.onChange();
   }
 
   /** Failures are not acknowledged: without a stream the next Hello tells the same by what it does not hold. */
-  #fail(assignmentId: Uint8Array, code: FailureCode, detail: string): void {
-    this.#link?.send({
-      $case: "failure",
-      value: { assignmentId, code, detail: detail.slice(0, DETAIL_CHARACTERS) },
-    });
+  #fail(assignmentId: Uint8Array, end: Failed): void {
+    this.#session?.send({ $case: "failure", value: { assignmentId, ...end } });
   }
 
-  #sweep(): void {
-    if (this.#running.size === 0) {
-      clearInterval(this.#sweeps);
-      this.#sweeps = undefined;
-      return;
-    }
-    const now = performance.now();
-    for (const running of this.#running.values()) {
-      if (running.stopping) continue;
-      const fraction = running.execution.fraction();
-      const due = running.toldAt === undefined || now - running.toldAt >= PROGRESS_MS;
-      if (due && (running.toldAt === undefined || fraction > running.toldFraction)) this.#tell(running, fraction);
-    }
-    this.#onChange();
+  #sendProgress(running: RunningAssignment, fraction: number): boolean {
+    if (this.#session === undefined || !this.#isKnownHere(running)) return false;
+    const { assignmentId } = running.assignment;
+    this.#session.send({ $case: "progress", value: { assignmentId, fraction } });
+    return true;
   }
-
-  #tell(running: Running, fraction: number): void {
-    if (this.#link === undefined || !this.#isKnownHere(running)) return;
-    running.toldAt = performance.now();
-    running.toldFraction = fraction;
-    this.#link.send({
-      $case: "progress",
-      value: { assignmentId: running.assignment.assignmentId, fraction },
-    });
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

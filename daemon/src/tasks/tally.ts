@@ -1,26 +1,29 @@
 import { type Hex, toHex } from "@proof-of-compute/proto";
-import { type ResultAck, Verdict } from "@proof-of-compute/proto/node";
+import { FailureCode, type ResultAck, Verdict } from "@proof-of-compute/proto/node";
 import type { Logger } from "pino";
 import { printable } from "../printable.ts";
+import type { Failed } from "./failures.ts";
 
-/** Accepted results of so long become one log line. */
+/** Accepted results within this time become one log line. */
 const REPORT_MS = 1_000;
 
-/** What became of results since the daemon started. */
+/** What became of assignments since the daemon started; neither declined nor cancelled ones count. */
 export interface Counts {
   readonly accepted: number;
   readonly rejected: number;
   readonly late: number;
-  /** Assignments that failed on this node; neither declined nor cancelled ones. */
-  readonly failed: number;
+  /** Assignments that failed through a fault of this node. */
+  readonly nodeFailures: number;
+  /** Assignments whose task itself failed. */
+  readonly taskFailures: number;
   /** Units of the accepted results. */
   readonly units: bigint;
 }
 
-/** Counts verdicts and tells the log of them. */
+/** Counts verdicts and failures, and logs them. */
 export class Tally {
   readonly #logger: Logger;
-  #counts: Counts = { accepted: 0, rejected: 0, late: 0, failed: 0, units: 0n };
+  #counts: Counts = { accepted: 0, rejected: 0, late: 0, nodeFailures: 0, taskFailures: 0, units: 0n };
   #reported: Counts = this.#counts;
   #report: NodeJS.Timeout | undefined;
 
@@ -48,13 +51,19 @@ export class Tally {
     }
   }
 
-  /** Counts a task that failed here. */
-  addFailure(assignmentId: Hex, error: unknown): void {
-    this.#counts = { ...this.#counts, failed: this.#counts.failed + 1 };
-    this.#logger.error({ error, assignmentId }, "a task failed on this node");
+  /** Counts a failure; `error` is its cause. */
+  addFailure(assignmentId: Hex, { code, detail }: Failed, error: unknown): void {
+    const { nodeFailures, taskFailures } = this.#counts;
+    if (code === FailureCode.FAILURE_CODE_TASK) {
+      this.#counts = { ...this.#counts, taskFailures: taskFailures + 1 };
+      this.#logger.warn({ assignmentId, reason: printable(detail) }, "a task failed by its own fault");
+    } else {
+      this.#counts = { ...this.#counts, nodeFailures: nodeFailures + 1 };
+      this.#logger.error({ error, assignmentId }, "a task failed through a fault of this node");
+    }
   }
 
-  /** Tells the log now what was accepted since it last did. */
+  /** Logs what was accepted since the last time. */
   report(): void {
     clearTimeout(this.#report);
     this.#report = undefined;

@@ -1,9 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { type Address, parseAddress } from "@proof-of-compute/proto";
-import { kernelDigest } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
+import { keepRate } from "../../support/daemon/rates.ts";
 import { Link } from "../../support/link.ts";
 import type { MongoServer } from "../../support/mongo.ts";
 import { freePort, Program } from "../../support/process.ts";
@@ -110,8 +109,8 @@ export async function makeDaemon(
   const dataDir = join(folder, name);
   const acksFile = join(folder, `${name}.acks`);
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const key = [kernelDigest(), process.version, cpus()[0]?.model].join(" ");
-  await writeFile(join(dataDir, "rate.json"), JSON.stringify({ key, unitsPerSecond: UNITS_PER_SECOND }));
+  const slots = 1 + (index % 2);
+  await keepRate(dataDir, slots, UNITS_PER_SECOND);
   await writeFile(acksFile, "");
   const wallet = parseAddress(Wallet.createRandom().address);
   // Each begins with another coordinator.
@@ -122,7 +121,7 @@ export async function makeDaemon(
     ...["--wallet-address", wallet],
     ...["--coordinator", dials.join(",")],
     ...["--data-dir", dataDir],
-    ...["--slots", String(1 + (index % 2))],
+    ...["--slots", String(slots)],
     ...["--log", "json"],
   ];
   const env = { ACKS_FILE: acksFile };

@@ -12,7 +12,7 @@ import { TaskSpec } from "@proof-of-compute/proto/task";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { ScriptedCoordinator } from "./scripted-coordinator.ts";
-import { ScriptedExecutor } from "./scripted-executor.ts";
+import { ScriptedExecutor, type ScriptedSpec, scriptedMember } from "./scripted-executor.ts";
 
 export const WALLET: Address = "0x71C7656EC7ab88b098defB751B7401B5f6d8976F";
 
@@ -40,10 +40,10 @@ export async function scriptedCoordinator(welcome: Partial<Welcome> = {}, port =
 /** A daemon of the coordinators, started, that ends with the test. */
 export async function startDaemon(
   coordinators: readonly { readonly address: string }[],
-  given: Partial<DaemonInit> & { readonly identity?: Identity } = {},
+  given: Partial<DaemonInit> & { readonly identity?: Identity; readonly executor?: ScriptedExecutor } = {},
 ) {
   const { logger, lines } = recordingLogger();
-  const executor = new ScriptedExecutor();
+  const executor = given.executor ?? new ScriptedExecutor();
   const identity = given.identity ?? (await newIdentity());
   const daemon = new Daemon(
     { logger, identity, executors: [executor] },
@@ -61,14 +61,20 @@ export async function startDaemon(
   return { daemon, executor, identity, lines };
 }
 
-/** An assignment of a matmul task. */
-export function assignment(n = 64, k = 2) {
+/** An assignment of a task of the kind `scripted`: by default a tiny one with an output of 4,096 bytes. */
+export function assignment(spec: Partial<ScriptedSpec> = {}) {
+  const member = scriptedMember({ outputBytes: 4096, memoryBytes: 65_536, tiny: true, ...spec });
+  return assignmentOf({ $case: "echo", value: member });
+}
+
+/** An assignment of a task with these parameters. */
+export function assignmentOf(kind: TaskSpec["kind"]) {
   const spec = TaskSpec.encode({
     chainId: 0n,
-    contract: Buffer.alloc(0),
-    requester: Buffer.alloc(20, 1),
+    contract: new Uint8Array(),
+    requester: new Uint8Array(20).fill(1),
     deadlineUnixMs: 0n,
-    kind: { $case: "matmul", value: { n, k } },
+    kind,
   }).finish();
   return { assignmentId: randomBytes(16), taskId: randomBytes(16), spec: Buffer.from(spec) };
 }
@@ -82,7 +88,7 @@ export function finished(bytes: number): Finished {
     specDigest: randomBytes(32),
     outputDigest: createHash("sha256").update(output).digest(),
     outputBytes: bytes,
-    network: randomBytes(28),
+    networkId: randomBytes(28),
     output,
   };
 }

@@ -1,8 +1,17 @@
-import { createPublicKey, randomBytes, verify } from "node:crypto";
-import { Metadata, Server, ServerCredentials, type ServerDuplexStream, type status } from "@grpc/grpc-js";
+import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerWritableStream,
+  status,
+} from "@grpc/grpc-js";
 import { helloMessage, merkleRoot, resultMessage, resultsMessage } from "@proof-of-compute/proto";
 import {
   type CoordinatorFrame,
+  type FetchBlobRequest,
+  type FetchBlobResponse,
   HelloTerms,
   type NodeFrame,
   NodeServiceService,
@@ -15,7 +24,11 @@ import {
 type NodeMessage = NonNullable<NodeFrame["message"]>;
 type CoordinatorMessage = NonNullable<CoordinatorFrame["message"]>;
 type Stream = ServerDuplexStream<NodeFrame, CoordinatorFrame>;
+type Fetch = ServerWritableStream<FetchBlobRequest, FetchBlobResponse>;
 type ValueOf<C extends NodeMessage["$case"]> = Extract<NodeMessage, { $case: C }>["value"];
+
+/** Most bytes of a piece of content. */
+const PIECE = 65_536;
 
 // RFC 8410: what stands before the 32 bytes of an ed25519 public key in a SubjectPublicKeyInfo.
 const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
@@ -36,15 +49,17 @@ export class ScriptedCoordinator {
   readonly #sessions: ScriptedSession[] = [];
   readonly #waiting: ((session: ScriptedSession) => void)[] = [];
   /** Refuses every Hello so, while it is set. */
-  refusal: { readonly code: status; readonly error?: string; readonly details: string } | undefined;
+  refusal: CallEnd | undefined;
   port = 0;
+  /** What FetchBlob serves. */
+  readonly blobs = new BlobScript();
 
   /** `welcome` overrides fields of Welcome. */
   constructor(welcome: Partial<Welcome> = {}) {
     this.#welcome = welcome;
     this.#server.addService(NodeServiceService, {
       connect: (stream: Stream) => this.#accept(stream),
-      fetchBlob: () => {},
+      fetchBlob: (call: Fetch) => this.blobs.serve(call),
     });
   }
 
@@ -75,7 +90,8 @@ export class ScriptedCoordinator {
 
   #accept(stream: Stream): void {
     const nonce = randomBytes(32);
-    const session = new ScriptedSession(stream, nonce);
+    const sessionId = randomBytes(16);
+    const session = new ScriptedSession(stream, nonce, sessionId.toString("hex"));
     stream.write({ message: { $case: "challenge", value: { nonce } } });
     void session.next("hello").then((hello) => {
       session.hello = hello;
@@ -83,7 +99,7 @@ export class ScriptedCoordinator {
       session.send({
         $case: "welcome",
         value: {
-          sessionId: randomBytes(16),
+          sessionId,
           coordinatorId: "scripted",
           heartbeatIntervalMs: 10_000,
           leaseMs: 60_000,
@@ -101,19 +117,81 @@ export class ScriptedCoordinator {
   }
 }
 
+/** How a call is ended with a status. */
+interface CallEnd {
+  readonly code: status;
+  readonly error?: string;
+  readonly details: string;
+}
+
+function endCall(call: { emit(event: "error", error: unknown): unknown }, { code, error, details }: CallEnd): void {
+  const metadata = new Metadata();
+  if (error !== undefined) metadata.set("proof-of-compute-error", error);
+  call.emit("error", { code, details, metadata });
+}
+
+/** What a scripted coordinator answers to FetchBlob: what its test put here, in pieces, or what `next` says. */
+export class BlobScript {
+  readonly #contents = new Map<string, Uint8Array>();
+  readonly #answers: ((call: Fetch) => void)[] = [];
+  /** The session-id of every fetch so far. */
+  readonly sessions: string[] = [];
+
+  /** Content under its digest, which is returned. */
+  put(content: Uint8Array): Buffer {
+    const digest = createHash("sha256").update(content).digest();
+    this.#contents.set(digest.toString("hex"), content);
+    return digest;
+  }
+
+  /** Answers the next fetch that nothing else answers so. */
+  next(answer: (call: Fetch) => void): void {
+    this.#answers.push(answer);
+  }
+
+  /** Ends the next fetch with a status, after these bytes. */
+  fail(end: CallEnd, before: Uint8Array = new Uint8Array()): void {
+    this.next((call) => {
+      if (before.length > 0) call.write({ data: before });
+      endCall(call, end);
+    });
+  }
+
+  serve(call: Fetch): void {
+    this.sessions.push(String(call.metadata.get("session-id")[0]));
+    const answer = this.#answers.shift() ?? ((next: Fetch) => this.#send(next));
+    answer(call);
+  }
+
+  #send(call: Fetch): void {
+    const content = this.#contents.get(Buffer.from(call.request.sha256).toString("hex"));
+    if (!content) {
+      endCall(call, { code: status.NOT_FOUND, error: "NOT_FOUND", details: "there is no such content here" });
+      return;
+    }
+    for (let offset = 0; offset < content.length; offset += PIECE) {
+      call.write({ data: content.subarray(offset, offset + PIECE) });
+    }
+    call.end();
+  }
+}
+
 /** One node's stream, as its test drives it. */
 export class ScriptedSession {
   readonly #stream: Stream;
   readonly #received: NodeMessage[] = [];
   readonly #readers = new Set<() => void>();
   readonly nonce: Buffer;
+  /** In hex. */
+  readonly id: string;
   /** Resolves when the node ended its side, or is gone. */
   readonly ended: Promise<void>;
   hello: ValueOf<"hello"> | undefined;
 
-  constructor(stream: Stream, nonce: Buffer) {
+  constructor(stream: Stream, nonce: Buffer, id: string) {
     this.#stream = stream;
     this.nonce = nonce;
+    this.id = id;
     stream.on("data", ({ message }: NodeFrame) => {
       if (message === undefined) return;
       this.#received.push(message);
@@ -195,9 +273,7 @@ export class ScriptedSession {
   }
 
   /** Closes the stream with a status. */
-  end(how: { readonly code: status; readonly error?: string; readonly details: string }): void {
-    const metadata = new Metadata();
-    if (how.error !== undefined) metadata.set("proof-of-compute-error", how.error);
-    this.#stream.emit("error", { code: how.code, details: how.details, metadata });
+  end(how: CallEnd): void {
+    endCall(this.#stream, how);
   }
 }

@@ -1,53 +1,98 @@
 import { createHash } from "node:crypto";
-import type { Execution, Executor, Output, Plan, Work } from "@proof-of-compute/daemon/kinds/kind";
-import { planMatmul } from "@proof-of-compute/daemon/kinds/matmul/executor";
-import { TaskKind, type TaskSpec } from "@proof-of-compute/proto/task";
+import type { Execution, ExecutionIo, Executor, Output, Plan, Work } from "@proof-of-compute/daemon/kinds/kind";
+import type { Kind } from "@proof-of-compute/proto/kinds";
+import type { EchoSpec } from "@proof-of-compute/proto/task";
+import { echo } from "../echo/protocol.ts";
 
-/** One execution that its test ends. */
+/** What a scripted task takes; it stands in the input of an echo task. */
+export interface ScriptedSpec {
+  readonly outputBytes: number;
+  readonly memoryBytes: number;
+  readonly tiny: boolean;
+}
+
+/** A kind with the tasks that a test wants. They may fail by their own fault. */
+export const scripted: Kind<ScriptedSpec> = {
+  name: echo.name,
+  specCase: echo.specCase,
+  parse: (member) => JSON.parse(new TextDecoder().decode(echo.parse(member).input)),
+  bounds: ({ outputBytes }) => ({ maxOutputBytes: outputBytes, maxUnits: 1n, unitsAreExact: true }),
+  units: () => 1n,
+  assurance: "attested",
+  canFail: true,
+  deterministic: false,
+  title: ({ outputBytes }) => `scripted, ${outputBytes} bytes`,
+  links: [],
+};
+
+/** The parameters of a task of the kind {@link scripted}. */
+export function scriptedMember(spec: ScriptedSpec): EchoSpec {
+  return { input: new TextEncoder().encode(JSON.stringify(spec)) };
+}
+
+/** One execution that its test ends, unless it is stopped before. */
 export class ScriptedExecution implements Execution {
-  readonly #end = Promise.withResolvers<Output | null>();
-  readonly work: Work;
-  cancelled = false;
+  readonly #end = Promise.withResolvers<Output>();
+  readonly work: Work<ScriptedSpec>;
+  readonly io: ExecutionIo;
   progress = 0;
 
-  constructor(work: Work) {
+  constructor(work: Work<ScriptedSpec>, io: ExecutionIo) {
     this.work = work;
+    this.io = io;
+    this.done.catch(() => {});
+    io.signal.addEventListener("abort", () => this.#end.reject(io.signal.reason));
   }
 
-  get done(): Promise<Output | null> {
+  get done(): Promise<Output> {
     return this.#end.promise;
+  }
+
+  get stopped(): boolean {
+    return this.io.signal.aborted;
   }
 
   fraction(): number {
     return this.progress;
   }
 
-  cancel(): void {
-    this.cancelled = true;
-    this.#end.resolve(null);
-  }
-
   finish(output: Uint8Array): void {
     this.#end.resolve({ output, outputDigest: createHash("sha256").update(output).digest() });
   }
 
-  crash(message: string): void {
-    this.#end.reject(new Error(message));
+  /** Ends with what follows the emitted chunks, and leaves the digest to the daemon. */
+  finishRest(output: Uint8Array = new Uint8Array()): void {
+    this.#end.resolve({ output });
+  }
+
+  crash(error: unknown): void {
+    this.#end.reject(error);
   }
 }
 
 /** An executor for tests that computes nothing: its test ends every execution. */
-export class ScriptedExecutor implements Executor {
-  readonly kind = TaskKind.TASK_KIND_MATMUL;
-  readonly specCase = "matmul";
+export class ScriptedExecutor implements Executor<ScriptedSpec> {
+  readonly kind = scripted;
   readonly executions: ScriptedExecution[] = [];
+  /** Undefined: it takes CPU slots. */
+  slots: number | undefined;
+  rateKey = "scripted";
+  /** What it measures. */
+  unitsPerSecond = 1_000;
+  measurements = 0;
 
-  plan(spec: TaskSpec): Plan {
-    return planMatmul(spec);
+  async rate(): Promise<number> {
+    this.measurements++;
+    return this.unitsPerSecond;
   }
 
-  execute(work: Work): Execution {
-    const execution = new ScriptedExecution(work);
+  plan(spec: ScriptedSpec): Plan {
+    const { memoryBytes, tiny } = spec;
+    return { ...scripted.bounds(spec), title: scripted.title(spec), memoryBytes, tiny };
+  }
+
+  execute(work: Work<ScriptedSpec>, io: ExecutionIo): Execution {
+    const execution = new ScriptedExecution(work, io);
     this.executions.push(execution);
     return execution;
   }
