@@ -1,16 +1,18 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Wallet } from "ethers";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
 import { type MongoServer, mongoOrSkip, startMongo } from "../support/mongo.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../scripts/local.ts", import.meta.url));
+const EXAMPLES = fileURLToPath(new URL("../../docs/examples/requester/", import.meta.url));
 const UP = "Ctrl-C ends all of it";
 const TIMEOUT = { timeout: 60_000, interval: 100 };
 
@@ -96,6 +98,13 @@ function start(
   return { process: child, exit: once(child, "exit"), output: () => text };
 }
 
+/** Runs an example for requesters against the network; resolves to what it printed, once it ended well. */
+async function runExample(name: string): Promise<string> {
+  const env = { ...process.env, COORDINATOR_URL: `http://127.0.0.1:${ports[0]}`, PRIVATE_KEY: "" };
+  const { stdout } = await promisify(execFile)(process.execPath, [join(EXAMPLES, name)], { env, timeout: 120_000 });
+  return stdout;
+}
+
 /** Waits until the network is up; fails with what it printed when it ends before. */
 async function untilUp(network: ReturnType<typeof start>): Promise<void> {
   const ended = network.exit.then(() => expect.fail(network.output()));
@@ -119,10 +128,20 @@ describe("npm start", () => {
     expect(await allFree()).toBe(true);
   });
 
-  test("goes on with the same data: the units are on the new chain again; and leaves nothing behind when killed", async () => {
+  test("restores the units of the run before, serves the examples for requesters, and leaves nothing behind when killed", async () => {
     const network = start(["--no-task"]);
     await untilUp(network);
     expect(network.output()).toMatch(/restored +16,384 units of 0x/);
+
+    const examples = (await readdir(EXAMPLES)).filter((name) => /^\d\d-.*\.ts$/.test(name)).sort();
+    expect(examples.map((name) => name.slice(0, 2))).toEqual(["01", "02", "03", "04", "05"]);
+    const printed = await Promise.all(examples.map(runExample));
+    const [ask, follow, cancel, verify, many] = printed as [string, string, string, string, string];
+    expect(ask).toMatch(/worth 128 units\n(?:.*\n)*verified: 65536 bytes, SHA-256 0x[0-9a-f]{64}\n$/);
+    expect(follow).toMatch(/\nrecorded {2}\{ receiptId: '0x[0-9a-f]{32}', batch: \d+ \}\n$/);
+    expect(cancel).toMatch(/\ncancelled\n.*NO_RESULT: the task is cancelled\n$/);
+    expect(verify).toMatch(/\nverified\n$/);
+    expect(many).toMatch(/: the same task\n.*IDEMPOTENCY_MISMATCH.*\n20 tasks verified, 1280 units\n$/);
 
     network.process.kill("SIGKILL");
     await network.exit;
