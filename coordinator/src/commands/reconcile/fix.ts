@@ -1,6 +1,6 @@
 /** What `npm run reconcile -- --fix` changes in the store; never anything on the chain. */
 import { type Address, type Hex, receiptTree } from "@proof-of-compute/proto";
-import { type Batch, leafOf } from "../../domain/batch.ts";
+import { type Batch, LEAF_KINDS, leafOf } from "../../domain/batch.ts";
 import { type CoordinatorRecord, isSameOwner } from "../../domain/owner.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { endAssignment, liveAssignment, type Task } from "../../domain/task.ts";
@@ -101,9 +101,15 @@ function batchOf({ id, root, units, credits, transaction, block }: RecordedBatch
   return { id, root, units, credits, transaction, block, closedAt, state: "recorded" as const };
 }
 
+/** What a lost batch may carry. Throws {@link CannotFix} when this version cannot write all of it into a leaf. */
 async function readUnbatched(store: Store): Promise<Receipt[]> {
   const quarantined = await readAll((query) => store.receipts({ ...query, quarantined: true }));
-  return [...(await store.unbatchedReceipts(EVERY)), ...quarantined];
+  const receipts = [...(await store.unbatchedReceipts(EVERY)), ...quarantined];
+  const unknown = receipts.find(({ kind }) => !LEAF_KINDS.includes(kind));
+  if (!unknown) return receipts;
+  throw new CannotFix(
+    `receipt ${unknown.receiptId} is of kind ${unknown.kind}, which this version does not know: use the newest version that ran on this store`,
+  );
 }
 
 /** Receipts that a lost batch may carry, by wallet, oldest first. */
