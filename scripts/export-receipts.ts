@@ -1,4 +1,4 @@
-/** `npm run export-receipts -- --wallet 0x… --coordinator URL`: every receipt of a wallet, for keeping and for checking. */
+/** `npm run export-receipts -- --wallet 0x… --coordinator URL`: every receipt of a wallet, to keep and to check. */
 import { createWriteStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
@@ -12,7 +12,7 @@ const program = new Command("export-receipts")
   .requiredOption("--coordinator <url>", "the coordinator's address")
   .option("--output <file>", "where to write; default: standard output");
 
-/** Writes a file that is there only once it is whole; a pipe or a device is written as it comes. */
+/** Writes a file that appears only once it is complete. A pipe or a device is written directly. */
 async function writeWhole(file: string, parts: AsyncIterable<Uint8Array>): Promise<void> {
   const known = await stat(file).catch(() => undefined);
   if (known && !known.isFile()) return pipeline(parts, createWriteStream(file));

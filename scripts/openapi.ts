@@ -1,5 +1,5 @@
-// `node scripts/openapi.ts`: writes what is made from the REST facade's schemas and from the table of errors, so that
-// documents and the hub's client never say something else than the server. A test holds the files current.
+// `node scripts/openapi.ts`: generates the files that follow from REST schemas, errors and settings, so that documents and the
+// hub's client always agree with the server. A test keeps the files current.
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
@@ -15,7 +15,7 @@ import { renderConfiguration } from "./lib/configuration-page.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 
-/** The OpenAPI document of the facade. Its routes are declared, never called, so what they would use can be missing. */
+/** The OpenAPI document of the REST API. Its routes are only declared, never called, so most components can be missing. */
 async function describe(): Promise<OpenAPI3> {
   const manifest = await readFile(path.join(ROOT, "coordinator/package.json"), "utf8");
   const logger = pino({ level: "silent" });

@@ -1,4 +1,4 @@
-/** `npm run verify-batch -- http://coordinator --batch 7 --rpc URL`: checks everything that batches credited. */
+/** `npm run verify-batch -- http://coordinator --batch 7 --rpc URL`: checks everything that a batch credited. */
 import { json } from "node:stream/consumers";
 import { type Address, type Hex, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
@@ -15,14 +15,17 @@ interface Options {
 }
 
 const program = new Command("verify-batch")
-  .description("Checks whole batches: every receipt, duplicates, the root on the chain, and the sum of the credits.")
+  .description("Checks whole batches: every receipt, duplicates, the root on the chain, and the sums of the credits.")
   .argument("<source>", "a coordinator's address, or a file with a batch's receipts as JSON Lines")
   .requiredOption("--batch <ids>", "a batch id, or the first and the last one: 1-20")
   .requiredOption("--rpc <url>", "JSON-RPC of the chain")
-  .option("--contract <address>", "the contract; needed with a file, else the coordinator says which")
-  .option("--transaction <hash>", "the transaction that recorded the batch; else the chain's events are searched")
-  .option("--blocks <count>", "how far back to search for it", "200000")
-  .addHelpText("after", "\nExit codes: 0 every link holds, 1 a link is broken, 2 something could not be checked.");
+  .option("--contract <address>", "the contract; required with a file, default: the contract of the coordinator")
+  .option("--transaction <hash>", "the transaction that recorded the batch; default: found in the contract's events")
+  .option("--blocks <count>", "how far back to search for the transaction", "200000")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 every link holds, 1 a link is broken, 2 no link is broken, but some could not be checked.",
+  );
 
 function rangeOf(text: string): number[] {
   const match = /^([1-9]\d*)(?:-([1-9]\d*))?$/.exec(text);
@@ -33,15 +36,15 @@ function rangeOf(text: string): number[] {
 
 async function contractOf(source: string, given: string | undefined): Promise<Address> {
   if (given !== undefined) return parseAddress(given);
-  if (!isWeb(source)) throw new Error("--contract is needed to check a file");
+  if (!isWeb(source)) throw new Error("--contract is required to check a file");
   const config = (await json(await get(new URL("/api/config", source).href))) as { contractAddress?: string };
-  if (!config.contractAddress) throw new Error("the coordinator records on no chain");
+  if (!config.contractAddress) throw new Error("the coordinator has no chain");
   return parseAddress(config.contractAddress);
 }
 
 /**
- * What a coordinator publishes of a batch: nothing, when it does not know it or does not answer. Throws when less comes than
- * it says there is: a proxy may end an answer that broke off as if it were all.
+ * The receipts that a coordinator publishes of a batch: none if it does not know the batch or does not answer. Throws when fewer
+ * arrive than it announces, because a proxy may end a broken answer as if it were complete.
  */
 async function* publishedLines(source: string, id: number): AsyncGenerator<string> {
   if (!isWeb(source)) return yield* linesOf(source);
@@ -57,7 +60,7 @@ async function* publishedLines(source: string, id: number): AsyncGenerator<strin
     count++;
     yield line;
   }
-  if (count < receipts) throw new Error(`${count} of ${receipts} receipts came from ${url}/receipts`);
+  if (count < receipts) throw new Error(`only ${count} of ${receipts} receipts arrived from ${url}/receipts`);
 }
 
 await runVerifier(async () => {
@@ -79,7 +82,8 @@ await runVerifier(async () => {
           const transaction =
             (options.transaction as Hex | undefined) ??
             (await findRecording(rpc, contract, id, Number(options.blocks)));
-          if (transaction === null) throw new Error("no event of it was found: give --transaction, or more --blocks");
+          if (transaction === null)
+            throw new Error("no event of this batch was found: give --transaction, or more --blocks");
           return readCredits(rpc, contract, id, transaction);
         },
       };

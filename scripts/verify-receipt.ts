@@ -1,4 +1,4 @@
-/** `npm run verify-receipt -- receipt.json --rpc URL`: checks receipts, believing nobody but the chain. */
+/** `npm run verify-receipt -- receipt.json --rpc URL`: checks receipts and trusts only the chain. */
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { parseAddress } from "@proof-of-compute/proto";
@@ -18,15 +18,15 @@ interface Options {
 
 const program = new Command("verify-receipt")
   .description("Checks every link of a receipt, from its bytes to the chain and the work itself.")
-  .argument("<receipt>", "a file with a receipt or, as JSON Lines, many; or the web address of one")
-  .option("--rpc <url>", "JSON-RPC of the chain, to read the contract at its final block")
-  .option("--contract <address>", "the contract whose units count; else the one that the receipt names")
+  .argument("<receipt>", "a file with one receipt, or many as JSON Lines; or the web address of a receipt")
+  .option("--rpc <url>", "JSON-RPC of the chain, to read the contract at a final block")
+  .option("--contract <address>", "the contract whose units count; default: the one in the receipt")
   .option("--result <file>", "the result's bytes")
-  .option("--fetch", "download the result from where the receipt says it is")
-  .option("--recompute", "compute the result again")
+  .option("--fetch", "download the result from the address in the receipt")
+  .option("--recompute", "recompute the result")
   .addHelpText(
     "after",
-    "\nExit codes: 0 every link holds, 1 a link is broken, 2 nothing is broken, but not every link could be checked.",
+    "\nExit codes: 0 every link holds, 1 a link is broken, 2 no link is broken, but some could not be checked.",
   );
 
 function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined): Sources {
@@ -36,7 +36,7 @@ function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined
   else if (recompute) result = (_, work, kind) => computeAgain(kind, work);
   else if (fetch) {
     result = (file, work, kind) => {
-      if (!file.result.available) throw new Error("the coordinator keeps the result no longer: use --recompute");
+      if (!file.result.available) throw new Error("the coordinator no longer keeps the result: use --recompute");
       return downloadResult(file.result.url, kind, work.spec);
     };
   }
@@ -47,7 +47,7 @@ function sourcesOf(options: Options, rpc: ReturnType<typeof connect> | undefined
   };
 }
 
-/** The receipts to check: a whole file when it is one, else its lines. */
+/** The receipts to check: the lines of a file, or the answer of a web address. */
 async function* receiptsOf(source: string): AsyncGenerator<string> {
   if (isWeb(source)) yield text(await get(source));
   else yield* linesOf(source);
@@ -79,7 +79,7 @@ await runVerifier(async () => {
     rpc?.destroy();
   }
   const total = counts.verified + counts.broken + counts.unproven;
-  if (total === 0) throw new Error(`${source} holds no receipt`);
+  if (total === 0) throw new Error(`${source} contains no receipt`);
   if (total > 1) {
     console.log(
       `\n${total} receipts: ${counts.verified} verified, ${counts.broken} broken, ${counts.unproven} unproven`,

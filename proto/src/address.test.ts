@@ -7,7 +7,7 @@ const ADDRESS = "0x71C7656EC7ab88b098defB751B7401B5f6d8976F";
 const wallet = fc.uint8Array({ minLength: 20, maxLength: 20 });
 
 describe("address", () => {
-  it("has the casing of EIP-55", () => {
+  it("is cased as in EIP-55", () => {
     fc.assert(
       fc.property(wallet, (bytes) => {
         const address = addressFromBytes(bytes);
@@ -17,7 +17,7 @@ describe("address", () => {
     );
   });
 
-  it("survives the way through every notation", () => {
+  it("round-trips through every notation", () => {
     fc.assert(
       fc.property(wallet, (bytes) => {
         const address = addressFromBytes(bytes);
@@ -31,7 +31,7 @@ describe("address", () => {
     );
   });
 
-  it("refuses a letter of the wrong casing in both notations", () => {
+  it("refuses a letter with the wrong casing in both notations", () => {
     fc.assert(
       fc.property(wallet, fc.nat(), (bytes, pick) => {
         const address = addressFromBytes(bytes);
@@ -41,7 +41,7 @@ describe("address", () => {
         const letter = address[at]!;
         const other = letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase();
         const wrong = address.slice(0, at) + other + address.slice(at + 1);
-        // One letter flipped may leave all of one case, which carries no checksum.
+        // Flipping one letter may leave a single case, which has no checksum.
         fc.pre(/[a-f]/.test(wrong.slice(2)) && /[A-F]/.test(wrong.slice(2)));
         expect(() => parseAddress(wrong)).toThrow(/checksum/);
         expect(() => parseAddress(`xdc${wrong.slice(2)}`)).toThrow(/checksum/);

@@ -4,12 +4,12 @@ import { fromHex, type Hex, toHex } from "./bytes.ts";
 /** An EVM address: `0x` with EIP-55 casing. */
 export type Address = Hex;
 
-/** A text that is not an address; the message says what is wrong with it. */
+/** The text is not an address. The message says why. */
 export class AddressError extends Error {
   override readonly name = "AddressError";
 }
 
-/** The address that nobody owns; never a payee. */
+/** The zero address, which nobody owns: it is never credited. */
 export const ZERO_ADDRESS: Address = "0x0000000000000000000000000000000000000000";
 
 /** EIP-55: a letter is upper-case where the keccak digest of the lower-case digits has a nibble of 8 or more. */
@@ -24,8 +24,7 @@ function withChecksum(digits: string): Address {
 }
 
 /**
- * Reads an address as people write it: `0x…`, or XDC's `xdc…`, whose casing follows the same rule. A checksum is
- * compared when the digits are of mixed case. Throws {@link AddressError}.
+ * Parses `0x…`, or XDC's `xdc…` with the same casing rule. Digits of mixed case must have the right checksum. Throws {@link AddressError}.
  */
 export function parseAddress(text: string): Address {
   const trimmed = text.trim();
@@ -45,7 +44,7 @@ export function parseAddress(text: string): Address {
   return address;
 }
 
-/** XDC's notation of an address: `xdc` with the same casing. */
+/** The address in XDC's notation: `xdc` and the same digits. */
 export function toXdcAddress(address: Address): string {
   return `xdc${address.slice(2)}`;
 }
@@ -55,7 +54,7 @@ export function addressBytes(address: Address): Uint8Array {
   return fromHex(address);
 }
 
-/** The address of 20 bytes; throws {@link AddressError} for any other length. */
+/** The address of 20 bytes. Throws {@link AddressError} for any other length. */
 export function addressFromBytes(bytes: Uint8Array): Address {
   if (bytes.length !== 20) throw new AddressError(`an address has 20 bytes, this one has ${bytes.length}`);
   return withChecksum(toHex(bytes).slice(2));

@@ -27,7 +27,7 @@ describe("NodeAuthorization", () => {
     );
   });
 
-  it("leads back to the wallet that signed", async () => {
+  it("recovers the wallet that signed", async () => {
     expect(recoverNodeAuthorization(data, await signature())).toBe(data.wallet);
   });
 
@@ -42,7 +42,7 @@ describe("NodeAuthorization", () => {
     expect(recoverNodeAuthorization({ ...data, ...change }, await signature())).not.toBe(data.wallet);
   });
 
-  it("throws for what is no signature", () => {
+  it("throws for a malformed signature", () => {
     expect(() => recoverNodeAuthorization(data, "0x1234")).toThrow();
   });
 });

@@ -2,7 +2,7 @@ import { verifyTypedData } from "ethers";
 import { type Address, parseAddress } from "./address.ts";
 import type { Hex } from "./bytes.ts";
 
-/** A wallet's word that a node may earn for it, and the contract for which it says so. */
+/** A wallet's permission for a node to earn for it, on one contract. */
 export interface NodeAuthorizationData {
   /** The node's ed25519 public key, 32 bytes. */
   readonly node: Hex;
@@ -33,8 +33,8 @@ export function nodeAuthorizationTypedData(data: NodeAuthorizationData) {
 }
 
 /**
- * The wallet that signed an authorization: valid only when it equals `data.wallet`, which the caller compares, as it does
- * the dates. Throws for a signature that is none.
+ * Recovers the wallet that signed an authorization. The caller must compare it with `data.wallet` and check the dates. Throws
+ * for a malformed signature.
  */
 export function recoverNodeAuthorization(data: NodeAuthorizationData, signature: Hex): Address {
   const { domain, types, value } = nodeAuthorizationTypedData(data);

@@ -1,19 +1,19 @@
 export { toHex } from "#hex";
 
 /**
- * How bytes are written outside a wire format: lower-case hex with `0x`, in the domain, the stores, REST and the hub
- * alike. Addresses alone carry EIP-55 casing.
+ * Bytes as text: lower-case hex with `0x`, in the domain, the stores, REST and the hub. Only addresses have EIP-55
+ * casing.
  */
 export type Hex = `0x${string}`;
 
-/** Values of the hex digits by character code; 255: not one. */
+/** Value of each hex digit by character code; 255 for every other character. */
 const VALUES = new Uint8Array(128).fill(255);
 for (let value = 0; value < 16; value++) {
   VALUES[value.toString(16).charCodeAt(0)] = value;
   VALUES[value.toString(16).toUpperCase().charCodeAt(0)] = value;
 }
 
-/** Reads {@link Hex}, in either case; throws a TypeError for anything else. */
+/** Decodes hex in either case. Throws a TypeError for anything else. */
 export function fromHex(hex: string): Uint8Array {
   const bytes = new Uint8Array(Math.max(0, hex.length - 2) >> 1);
   let valid = hex.length % 2 === 0 && hex.startsWith("0x");
@@ -27,7 +27,7 @@ export function fromHex(hex: string): Uint8Array {
   return bytes;
 }
 
-/** Joins byte strings. */
+/** Concatenates byte strings. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;
@@ -38,7 +38,7 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return joined;
 }
 
-/** Whether two byte strings are the same; not constant-time, never for secrets. */
+/** Whether two byte strings are equal. Not constant-time: never for secrets. */
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

@@ -1,6 +1,6 @@
 /**
  * The interface of `contracts/ProofOfCompute.sol` in the form that ethers reads, for programs that do not compile it.
- * A test holds it equal to the compiler's.
+ * A test compares it with the compiler's output.
  */
 export const PROOF_OF_COMPUTE_ABI = [
   "constructor(address initialOwner, address initialRecorder)",

@@ -10,18 +10,18 @@ describe.each([
   ["in Node", node],
   ["in browsers", web],
 ])("crypto %s", (_, crypto) => {
-  it("knows SHA-256 (FIPS 180-2, appendix B)", () => {
+  it("matches SHA-256 (FIPS 180-2, appendix B)", () => {
     const digest = "0xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     expect(toHex(crypto.sha256(new TextEncoder().encode("abc")))).toBe(digest);
     expect(toHex(crypto.sha256(Uint8Array.of(97), new Uint8Array(), Uint8Array.of(98, 99)))).toBe(digest);
   });
 
-  it("knows Keccak-256 of nothing, as Ethereum has it", () => {
+  it("matches Ethereum's Keccak-256 of no bytes", () => {
     const digest = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
     expect(toHex(crypto.keccak256(new Uint8Array()))).toBe(digest);
   });
 
-  it("knows AES-128 (FIPS 197, zero key and block)", () => {
+  it("matches AES-128 (FIPS 197, zero key and block)", () => {
     expect(toHex(crypto.keystream(new Uint8Array(16), 16))).toBe("0x66e94bd4ef8a2c3b884cfa59ca342b2e");
   });
 });
@@ -59,7 +59,7 @@ describe("crypto in Node and in browsers", () => {
     );
   });
 
-  it("opens a keystream anywhere", () => {
+  it("opens a keystream at any offset", () => {
     const key = new Uint8Array(16).fill(9);
     for (const crypto of [node, web]) {
       const expected = toHex(crypto.keystream(key, 4096).subarray(1600, 2048));
@@ -67,7 +67,7 @@ describe("crypto in Node and in browsers", () => {
     }
   });
 
-  it("makes the same keystream where it is long", () => {
+  it("makes the same long keystream", () => {
     const bytes = new Uint8Array(16).fill(9);
     const length = (2 << 20) + 48;
     expect(node.sha256(node.keystream(bytes, length))).toEqual(node.sha256(web.keystream(bytes, length)));

@@ -3,7 +3,8 @@ import { sha256 as algorithm } from "@noble/hashes/sha2.js";
 import { keccak_256 } from "@noble/hashes/sha3.js";
 
 const BLOCK = 16;
-/** SHA-256 over the parts, joined. */
+
+/** SHA-256 of the concatenated parts. */
 export function sha256(...parts: Uint8Array[]): Uint8Array {
   if (parts.length === 1) return algorithm(parts[0]!);
   const hash = algorithm.create();
@@ -12,8 +13,8 @@ export function sha256(...parts: Uint8Array[]): Uint8Array {
 }
 
 /**
- * Opens the AES-128-CTR keystream of a 16-byte key from a zero counter block, at `offset` bytes: each call of the result
- * gives the next bytes of it. `offset` and `length` must be multiples of 16, and the bytes are valid until the next call.
+ * Opens the AES-128-CTR keystream of a 16-byte key, with a counter from zero, at `offset` bytes. Each call of the result
+ * returns the next `length` bytes, which are valid until the next call. `offset` and `length` are multiples of 16.
  */
 export function openKeystream(key: Uint8Array, offset = 0): (length: number) => Uint8Array {
   const counter = new Uint8Array(BLOCK);
@@ -25,12 +26,12 @@ export function openKeystream(key: Uint8Array, offset = 0): (length: number) => 
   };
 }
 
-/** The first `length` bytes of the AES-128-CTR keystream of a 16-byte key from a zero counter block. */
+/** The first `length` bytes of the AES-128-CTR keystream of a 16-byte key, with a counter from zero. */
 export function keystream(key: Uint8Array, length: number): Uint8Array {
   return openKeystream(key)(length);
 }
 
-/** Keccak-256 as Ethereum has it. */
+/** Keccak-256 as in Ethereum. */
 export function keccak256(bytes: Uint8Array): Uint8Array {
   return keccak_256(bytes);
 }

@@ -29,7 +29,7 @@ const torsion = Point.fromHex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b
 const smallOrder = Array.from({ length: 8 }, (_, i) => (i === 0 ? Point.ZERO : torsion.multiplyUnsafe(BigInt(i))));
 
 describe("ed25519", () => {
-  it("takes what was signed and nothing that differs in a bit", () => {
+  it("accepts a signature, and nothing that differs in a bit", () => {
     expect(verifySignature(key, message, signature)).toBe(true);
     fc.assert(
       fc.property(
@@ -47,7 +47,7 @@ describe("ed25519", () => {
     );
   });
 
-  it("refuses every key of small order, in every way of writing it", () => {
+  it("refuses every key of small order in every encoding", () => {
     expect(new Set(smallOrder.map((point) => point.toHex())).size).toBe(8);
     for (const point of smallOrder) {
       const bytes = point.toBytes();
@@ -60,13 +60,13 @@ describe("ed25519", () => {
     }
   });
 
-  it("refuses keys beyond the field, and of another length", () => {
+  it("refuses keys outside the field, or of another length", () => {
     for (let y = PRIME; y < 2n ** 255n; y++) expect(isSoundPublicKey(encode(y))).toBe(false);
     expect(isSoundPublicKey(key)).toBe(true);
     expect(isSoundPublicKey(key.subarray(1))).toBe(false);
   });
 
-  it("refuses S beyond the order, which would be a second signature of the same", () => {
+  it("refuses S beyond the order, which would be a second signature of the same message", () => {
     const s = decode(signature.subarray(32));
     for (let other = s + ORDER; other < 2n ** 256n; other += ORDER) {
       const malleated = concat(signature.subarray(0, 32), encode(other));
@@ -92,7 +92,7 @@ describe("ed25519", () => {
     );
   });
 
-  it("is the same in Node and in browsers for keys that are no point", () => {
+  it("is the same in Node and in browsers for keys that are not a point", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (bytes) => {
         expect(web.ed25519Equation(bytes, message, signature)).toBe(false);

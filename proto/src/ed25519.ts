@@ -8,8 +8,8 @@ const SIGN = 2n ** 255n;
 const ORDER_8_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022n;
 
 /**
- * The y of the eight points whose order divides 8: 1, -1, 0, and the two of order 8. Under such a key anybody finds
- * signatures that hold for many messages.
+ * The y of the eight points whose order divides 8: 1, -1, 0, and the two of order 8. Anybody can forge signatures of many
+ * messages under such a key.
  */
 const SMALL_ORDER_Y: ReadonlySet<bigint> = new Set([0n, 1n, PRIME - 1n, ORDER_8_Y, PRIME - ORDER_8_Y]);
 
@@ -18,8 +18,8 @@ function littleEndian(bytes: Uint8Array): bigint {
 }
 
 /**
- * Whether 32 bytes may be a node's key: written in the one canonical way, and not of small order. That they are a point of
- * the curve shows with the first signature.
+ * Whether bytes can be a node's key: 32 bytes in the canonical encoding, and not of small order. Whether they are a point of
+ * the curve shows only when a signature is checked.
  */
 export function isSoundPublicKey(publicKey: Uint8Array): boolean {
   if (publicKey.length !== 32) return false;
@@ -29,9 +29,9 @@ export function isSoundPublicKey(publicKey: Uint8Array): boolean {
 }
 
 /**
- * Whether an ed25519 signature (RFC 8032) holds, by the strictest reading: sound keys only, S below the group's order, and
+ * Whether an ed25519 signature (RFC 8032) is valid under the strictest rules: sound keys only, S below the group's order, and
  * R exactly as computed, without clearing the cofactor. Node and browsers therefore agree on every input, and nobody can
- * turn a signature into another one.
+ * derive another valid signature from one.
  */
 export function verifySignature(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== 64 || !isSoundPublicKey(publicKey)) return false;

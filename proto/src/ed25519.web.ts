@@ -9,10 +9,10 @@ function littleEndian(bytes: Uint8Array): bigint {
 
 /**
  * Whether the curve equation of RFC 8032 holds: encode(S B - k A) = R. The caller has checked lengths and ranges. Written
- * out because the library's own `verify` clears the cofactor, which OpenSSL's does not.
+ * out because the library's `verify` clears the cofactor and OpenSSL does not.
  */
 export function ed25519Equation(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  // Here and not above, so that a page that checks no signature is built without the curve.
+  // Within the function, so that bundlers drop the curve from pages that check no signature.
   const r = signature.subarray(0, 32);
   const hash = sha512.create().update(r).update(publicKey).update(message).digest();
   const s = littleEndian(signature.subarray(32));
@@ -24,7 +24,7 @@ export function ed25519Equation(publicKey: Uint8Array, message: Uint8Array, sign
       .toBytes()
       .every((byte, at) => byte === r[at]);
   } catch {
-    // The key is no point of the curve.
+    // The key is not a point of the curve.
     return false;
   }
 }

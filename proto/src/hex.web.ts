@@ -2,7 +2,7 @@ import type { Hex } from "./bytes.ts";
 
 const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-/** Writes bytes as {@link Hex}. */
+/** Encodes bytes as {@link Hex}. */
 export function toHex(bytes: Uint8Array): Hex {
   let text = "0x";
   for (const byte of bytes) text += DIGITS[byte];

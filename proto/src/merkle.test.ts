@@ -4,7 +4,7 @@ import { sha256 } from "#crypto";
 import { concat, toHex } from "./bytes.ts";
 import { auditPaths, merkleRoot, rootFromPath } from "./merkle.ts";
 
-/** RFC 6962, 2.1, as it is written there. */
+/** The definition of RFC 6962, 2.1. */
 function definition(leaves: readonly Uint8Array[]): Uint8Array {
   if (leaves.length === 0) return sha256(new Uint8Array());
   if (leaves.length === 1) return sha256(Uint8Array.of(0), leaves[0]!);
@@ -25,7 +25,7 @@ describe("Merkle tree of RFC 6962", () => {
     );
   });
 
-  it("verifies every leaf at its place, in trees of every size", () => {
+  it("verifies every leaf at its index, in trees of every size", () => {
     for (let size = 1; size <= 130; size++) {
       const all = Array.from({ length: size }, (_, i) => Uint8Array.of(i));
       const root = toHex(merkleRoot(all));
@@ -55,7 +55,7 @@ describe("Merkle tree of RFC 6962", () => {
     );
   });
 
-  it("refuses a path of another place or length", () => {
+  it("refuses a path of another index or length", () => {
     fc.assert(
       fc.property(place, fc.nat(80), fc.integer({ min: 1, max: 80 }), ({ all, index }, otherIndex, otherSize) => {
         fc.pre(otherIndex !== index || otherSize !== all.length);
@@ -63,7 +63,7 @@ describe("Merkle tree of RFC 6962", () => {
         const path = auditPaths(distinct)[index]!;
         const root = toHex(merkleRoot(distinct));
         const outcome = () => toHex(rootFromPath(distinct[index]!, otherIndex, otherSize, path));
-        // In a tree of another size the same path may still be one to the same root, at the same turns only.
+        // In a tree of another size the path may still lead to the same root, but only with the same turns.
         const turns = (at: number, size: number) => {
           const way: string[] = [];
           for (let last = size - 1; last > 0; at >>= 1, last >>= 1) {
@@ -103,7 +103,7 @@ describe("Merkle tree of RFC 6962", () => {
     expect(() => rootFromPath(new Uint8Array(), index, size, path)).toThrow(RangeError);
   });
 
-  it("takes hashes of 32 bytes only", () => {
+  it("accepts only hashes of 32 bytes", () => {
     expect(() => rootFromPath(new Uint8Array(), 0, 2, [new Uint8Array(31)])).toThrow(RangeError);
   });
 });

@@ -1,6 +1,6 @@
 import { sha256 } from "#crypto";
 
-// RFC 6962, 2.1: leaves and inner nodes are hashed with different first bytes, so that neither passes for the other.
+// RFC 6962, 2.1: leaves and inner nodes are hashed with different first bytes, so that neither can pass for the other.
 const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
 
@@ -9,8 +9,8 @@ function parent(left: Uint8Array, right: Uint8Array): Uint8Array {
 }
 
 /**
- * Every level of the tree, hashed leaves first. A node without a sibling moves up as it is, which is the same tree as the
- * RFC's split at the largest power of two.
+ * Every level of the tree, hashed leaves first. A node without a sibling moves up unchanged, which gives the same tree as
+ * the RFC's split at the largest power of two.
  */
 function levels(leaves: readonly Uint8Array[]): Uint8Array[][] {
   let level = leaves.map((leaf) => sha256(LEAF, leaf));
@@ -27,7 +27,7 @@ function levels(leaves: readonly Uint8Array[]): Uint8Array[][] {
   return all;
 }
 
-/** The RFC 6962 Merkle tree hash (SHA-256) of a list of byte strings; of none it is the digest of nothing. */
+/** The RFC 6962 Merkle tree hash (SHA-256) of a list of byte strings; of an empty list, the digest of no bytes. */
 export function merkleRoot(leaves: readonly Uint8Array[]): Uint8Array {
   return levels(leaves).at(-1)![0] ?? sha256(new Uint8Array());
 }
@@ -46,8 +46,8 @@ export function auditPaths(leaves: readonly Uint8Array[]): Uint8Array[][] {
 }
 
 /**
- * The root to which an audit path leads from a leaf at `index` of `size` (RFC 9162, 2.1.3.2): equal to the signed root
- * exactly when the leaf stood there. Throws a RangeError when the path cannot belong to that place.
+ * Computes the root from the leaf at `index` of `size` and its audit path (RFC 9162, 2.1.3.2). It equals the signed root
+ * exactly when the tree has the leaf there. Throws a RangeError for a path that is impossible at that index.
  */
 export function rootFromPath(leaf: Uint8Array, index: number, size: number, path: readonly Uint8Array[]): Uint8Array {
   if (!Number.isSafeInteger(size) || !Number.isSafeInteger(index) || index < 0 || index >= size || size > 2 ** 31) {

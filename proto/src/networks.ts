@@ -1,18 +1,18 @@
-/** A chain that the contract can live on. */
+/** A chain that the contract can be deployed on. */
 export interface Network {
-  /** As people write it: `--network apothem`. */
+  /** As in `--network apothem`. */
   readonly name: "local" | "apothem" | "xdc";
   readonly chainId: number;
   /** Public JSON-RPC address. */
   readonly rpcUrl: string;
-  /** Block explorer without a trailing slash; absent where there is none. */
+  /** Block explorer, without a trailing slash; absent for chains without one. */
   readonly explorerUrl?: string;
-  /** Where test coins come from; absent where coins have a price or everybody has them. */
+  /** Faucet for test coins; absent where coins have a price or every account has some. */
   readonly faucetUrl?: string;
   readonly title: string;
 }
 
-/** The networks that are known by name. Any other EVM chain works by its RPC address. */
+/** The networks with a name. Any other EVM chain works with its RPC address. */
 export const NETWORKS: readonly Network[] = [
   { name: "local", chainId: 31337, rpcUrl: "http://127.0.0.1:8545", title: "Local chain" },
   {

@@ -25,7 +25,7 @@ const nodeKey = createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type:
 const ed25519 = (message: Uint8Array) => toHex(sign(null, message, nodeKey));
 const node = bytes(createPublicKey(nodeKey).export({ format: "der", type: "spki" }).subarray(-32).toString("hex"));
 
-/** Every value of the page's worked example, made by the code that coordinator and daemon run. */
+/** Every value of the page's worked example, computed by the code of coordinator and daemon. */
 async function example(): Promise<Map<string, string>> {
   const made = new Map<string, string>();
   const put = (name: string, value: Uint8Array | string) => {
@@ -144,14 +144,14 @@ describe("docs/reference/protocol.md", () => {
     made = await example();
   });
 
-  it("gives in its worked example what the code makes, and all of it", () => {
+  it("has a worked example that equals what the code computes", () => {
     const section = page.slice(page.indexOf("## Worked example"));
     const blocks = section.split("```").filter((_, i) => i % 2 === 1);
     const given = [...blocks.join().matchAll(/^(.+?) += (.+)$/gm)].map((line) => [line[1], line[2]]);
     expect(given).toEqual([...made]);
   });
 
-  it("lists only error codes that there are", () => {
+  it("lists only existing error codes", () => {
     const errors = readFileSync(new URL("../../docs/reference/errors.md", import.meta.url), "utf8");
     const table = page.slice(page.indexOf("## Errors"), page.indexOf("## FetchBlob"));
     const codes = [...table.matchAll(/^\| `[A-Z_]+` \| `([A-Z_]+)`/gm)].map((row) => row[1]);
@@ -159,7 +159,7 @@ describe("docs/reference/protocol.md", () => {
     for (const code of codes) expect(errors).toContain(`\`${code}\` |`);
   });
 
-  it("names every field of the messages that it tells how to fill", () => {
+  it("names every field of HelloTerms", () => {
     const terms = HelloTerms.decode(bytes(signing.hello.terms));
     expect(terms.version).toBe("1.0");
     for (const field of Object.keys(terms)) {

@@ -7,9 +7,9 @@ const refused = { error: { code: -32000, message: "transaction underpriced" } } 
 
 it.each([
   ["an error of ours", new Error("the file is empty"), "the file is empty"],
-  ["something that is no error", "no", "no"],
-  ["an RPC that does not work", makeError("server response 502", "SERVER_ERROR", keyed), "server response 502"],
-  ["what an RPC refuses", makeError("could not coalesce error", "UNKNOWN_ERROR", refused), "transaction underpriced"],
+  ["something that is not an error", "no", "no"],
+  ["a failing RPC", makeError("server response 502", "SERVER_ERROR", keyed), "server response 502"],
+  ["a refusal by an RPC", makeError("could not coalesce error", "UNKNOWN_ERROR", refused), "transaction underpriced"],
   [
     "what ethers has other words for",
     makeError("replacement fee too low", "REPLACEMENT_UNDERPRICED", { info: refused } as never),
@@ -20,7 +20,7 @@ it.each([
     makeError("missing revert data", "CALL_EXCEPTION", { info: refused } as never),
     "transaction underpriced",
   ],
-  ["what a contract refuses", makeError("execution reverted", "CALL_EXCEPTION", keyed), "execution reverted"],
+  ["a refusal by a contract", makeError("execution reverted", "CALL_EXCEPTION", keyed), "execution reverted"],
 ])("tells the reason of %s in a line", (_, error, reason) => {
   expect(reasonOf(error)).toBe(reason);
 });

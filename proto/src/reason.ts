@@ -7,8 +7,8 @@ interface Failure {
 }
 
 /**
- * Why something failed, as it may be shown. Of ethers' errors only the short message or what the RPC itself said: the long
- * message has the RPC's address, and with it its key.
+ * The reason of an error, safe to show and to log. From ethers' errors it takes the short message or the RPC's own words: the
+ * long message has the RPC's address, which may contain a key.
  */
 export function reasonOf(error: unknown): string {
   const { code, message, shortMessage, info, error: inner } = error as Failure;

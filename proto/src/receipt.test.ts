@@ -43,7 +43,7 @@ describe("receipt", () => {
     }
   });
 
-  it("makes OpenZeppelin's StandardMerkleTree", () => {
+  it("equals OpenZeppelin's StandardMerkleTree", () => {
     fc.assert(
       fc.property(fc.array(receipt, { minLength: 1, maxLength: 20 }), (batch) => {
         const tree = receiptTree(batch);
@@ -76,7 +76,7 @@ describe("receipt", () => {
     );
   });
 
-  it("refuses an empty batch and a place that is none", () => {
+  it("refuses an empty batch and an index out of range", () => {
     expect(() => receiptTree([])).toThrow(RangeError);
     expect(() => receiptTree(receipts).proof(receipts.length)).toThrow(RangeError);
   });

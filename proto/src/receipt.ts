@@ -10,20 +10,20 @@ export type TaskKindName = keyof typeof TaskKind extends infer N
     : never
   : never;
 
-/** Every kind that has a number, known to this version or not; the numbers stand in the leaf. */
+/** The number of every kind in the leaf, whether or not this version knows the kind. */
 export const TASK_KINDS = Object.fromEntries(
   Object.entries(TaskKind)
     .filter(([name, number]) => name.startsWith("TASK_KIND_") && number !== TaskKind.TASK_KIND_UNSPECIFIED)
     .map(([name, number]) => [name.slice("TASK_KIND_".length).toLowerCase(), number]),
 ) as Readonly<Record<TaskKindName, TaskKind>>;
 
-/** Why a receipt can be believed; the numbers stand in the leaf. */
+/** Why a receipt can be believed, with its number in the leaf. */
 export const ASSURANCES = { proven: 1, replicated: 2, attested: 3 } as const;
 
-/** Name of an assurance, as REST, the hub and the stores write it. */
+/** Name of an assurance in REST, the hub and the stores. */
 export type AssuranceName = keyof typeof ASSURANCES;
 
-/** What the chain's leaf says of one checked result. */
+/** What a leaf of a batch says about one checked result. */
 export interface ReceiptLeaf {
   /** The assignment id, 16 bytes. */
   readonly receiptId: Hex;
@@ -33,7 +33,7 @@ export interface ReceiptLeaf {
   readonly nodeId: Hex;
   /** The wallet that is credited. */
   readonly provider: Address;
-  /** The wallet that asked. */
+  /** The wallet that requested the task. */
   readonly requester: Address;
   /** {@link TASK_KINDS}. */
   readonly kind: number;
@@ -66,14 +66,14 @@ const RECEIPT_FIELDS = {
 
 const WORD = 32;
 
-/** Where each field's bytes stand: bytesN at the start of its 32-byte word, addresses and numbers at the end. */
+/** The place of each field's bytes: bytesN at the start of its 32-byte word, addresses and numbers at the end. */
 const LAYOUT = (Object.entries(RECEIPT_FIELDS) as [keyof ReceiptLeaf, string][]).map(([field, type], word) => {
   const width = Number(/\d+$/.exec(type)?.[0] ?? 160);
   const size = type.startsWith("bytes") ? width : width / 8;
   return { field, type, size, at: WORD * word + (type.startsWith("bytes") ? 0 : WORD - size) };
 });
 
-/** abi.encode of the fields, all of which are static. Written out because a general encoder takes seconds for a batch. */
+/** abi.encode of the fields, all of them static. A general encoder would take seconds for a batch. */
 function encode(receipt: ReceiptLeaf): Uint8Array {
   const words = new Uint8Array(WORD * LAYOUT.length);
   for (const { field, type, size, at } of LAYOUT) {
@@ -99,7 +99,7 @@ function compare(a: Uint8Array, b: Uint8Array): number {
   return 0;
 }
 
-/** An inner node: siblings are hashed in their order as numbers, so that a proof needs no sides. */
+/** Hashes an inner node. The smaller sibling comes first, so a proof does not have to say which side each is on. */
 function parent(a: Uint8Array, b: Uint8Array): Uint8Array {
   return keccak256(compare(a, b) < 0 ? concat(a, b) : concat(b, a));
 }
@@ -113,17 +113,16 @@ export function receiptLeaf(receipt: ReceiptLeaf): Hex {
 }
 
 /**
- * The tree of a batch: its root, and the proof of the receipt at a place in the list. Node for node it is OpenZeppelin's
+ * The Merkle tree of a batch: its root, and the proof of the receipt at an index. It is node for node OpenZeppelin's
  * StandardMerkleTree: in an array with the root first, node i has the children 2i + 1 and 2i + 2, and the sorted leaves
- * stand from the end. Made here because that library takes seconds for a batch of 50,000. Throws a RangeError when there
- * are no receipts.
+ * fill the end in reverse order. That library takes seconds for a batch of 50,000. Throws a RangeError for an empty batch.
  */
 export function receiptTree(receipts: readonly ReceiptLeaf[]): {
   readonly root: Hex;
   proof(index: number): Hex[];
 } {
   const count = receipts.length;
-  if (count === 0) throw new RangeError("a batch has receipts");
+  if (count === 0) throw new RangeError("a batch has at least one receipt");
   const leaves = receipts.map((receipt, index) => ({ index, hash: leafHash(receipt) }));
   leaves.sort((a, b) => compare(a.hash, b.hash));
   const tree = new Array<Uint8Array>(2 * count - 1);
@@ -149,8 +148,8 @@ export function receiptTree(receipts: readonly ReceiptLeaf[]): {
 }
 
 /**
- * Whether a proof leads from a leaf to a batch's root. The leaf must come from {@link receiptLeaf}, never from elsewhere:
- * an inner node given as a leaf verifies too.
+ * Whether a proof leads from a leaf to a batch's root. The leaf must come from {@link receiptLeaf}: an inner node in its place
+ * leads to the root too.
  */
 export function verifyReceiptProof(root: Hex, leaf: Hex, proof: readonly Hex[]): boolean {
   const reached = proof.reduce((hash, sibling) => parent(hash, fromHex(sibling)), fromHex(leaf));

@@ -7,7 +7,7 @@ const HELLO = ascii("proof-of-compute/hello/v1");
 const RESULT = ascii("proof-of-compute/result/v1");
 const RESULTS = ascii("proof-of-compute/results/v1");
 
-/** What Hello's signature covers. `audience` is the host:port as dialled, `terms` the serialized HelloTerms. */
+/** The message that Hello's signature covers. `audience` is the host:port as dialled, `terms` the serialized HelloTerms. */
 export function helloMessage(hello: {
   readonly nonce: Uint8Array;
   readonly audience: string;
@@ -20,7 +20,7 @@ export function helloMessage(hello: {
   return concat(HELLO, hello.nonce, length, audience, hello.nodeId, sha256(hello.terms));
 }
 
-/** What one result says: a leaf of its frame's Merkle tree. Ids are 16 bytes, digests 32, the wallet 20. */
+/** The message of one result, a leaf of its frame's Merkle tree. Ids are 16 bytes, digests 32, the wallet 20. */
 export function resultMessage(result: {
   readonly assignmentId: Uint8Array;
   readonly taskId: Uint8Array;
@@ -31,7 +31,7 @@ export function resultMessage(result: {
   return concat(RESULT, result.assignmentId, result.taskId, result.specDigest, result.outputDigest, result.wallet);
 }
 
-/** What a Results frame's signature covers: the Merkle root over its result messages. */
+/** The message that a Results frame's signature covers: the Merkle root of its results' messages. */
 export function resultsMessage(root: Uint8Array): Uint8Array {
   return concat(RESULTS, root);
 }

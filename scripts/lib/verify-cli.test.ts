@@ -5,7 +5,7 @@ import { echo } from "@proof-of-compute/tests/support/echo/protocol";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { downloadResult, get, linesOf } from "./verify-cli.ts";
 
-/** Not quite too long. */
+/** Just below the time-out. */
 const ALMOST_MS = 59_000;
 
 beforeEach(() => {
@@ -15,7 +15,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Where `answer` answers. */
+/** Starts a server that answers every request with `answer`. Returns its address. */
 async function serve(answer: (response: ServerResponse) => void): Promise<string> {
   const server = createServer((_, response) => answer(response));
   onTestFinished(() => {
@@ -28,7 +28,7 @@ async function serve(answer: (response: ServerResponse) => void): Promise<string
 }
 
 describe("a download", () => {
-  test("may take longer than a minute in all", async () => {
+  test("may take longer than a minute in total", async () => {
     const sending = Promise.withResolvers<ServerResponse>();
     const url = await serve((response) => {
       response.write("1");
@@ -51,12 +51,12 @@ describe("a download", () => {
     expect([received, await parts.next()]).toEqual(["1111", { done: true, value: undefined }]);
   });
 
-  test("ends when no answer comes for a minute", async () => {
+  test("fails when no answer arrives for a minute", async () => {
     const url = await serve(() => vi.advanceTimersByTime(2 * ALMOST_MS));
     await expect(get(url)).rejects.toThrow("does not answer");
   });
 
-  test("ends when nothing more comes for a minute", async () => {
+  test("fails when nothing more arrives for a minute", async () => {
     const parts = await get(await serve((response) => response.write("1")));
     await parts.next();
     const more = parts.next();
@@ -64,7 +64,7 @@ describe("a download", () => {
     await expect(more).rejects.toThrow("broke off");
   });
 
-  test("of a result is as long as the result", async () => {
+  test("of a result fails unless it is as long as the result", async () => {
     const url = await serve((response) => response.end("12345"));
     const spec = (bytes: number) => ({ input: new Uint8Array(bytes) });
     expect(Buffer.from(await downloadResult(url, echo, spec(5))).toString()).toBe("12345");
@@ -72,7 +72,7 @@ describe("a download", () => {
     await expect(downloadResult(url, echo, spec(6))).rejects.toThrow("6 bytes, not 5");
   });
 
-  test("of lines that ends within one is not whole", async () => {
+  test("of lines fails when the last line is incomplete", async () => {
     const read = async (text: string) => Array.fromAsync(linesOf(await serve((response) => response.end(text))));
     expect(await read("a\nb\n")).toEqual(["a", "b"]);
     expect(await read("")).toEqual([]);

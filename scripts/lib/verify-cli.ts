@@ -6,34 +6,34 @@ import type { Kind } from "@proof-of-compute/proto/kinds";
 import { CommanderError } from "commander";
 import { FetchRequest, JsonRpcProvider } from "ethers";
 
-/** What a check came to, as exit code: everything holds, something does not, something could not be checked. */
+/** Exit codes: every link holds, a link is broken, a link could not be checked. */
 export const EXIT = { verified: 0, broken: 1, unproven: 2 } as const;
 
 const TIMEOUT_MS = 60_000;
 const LINE_FEED = 10;
 const MARKS = { ok: "ok      ", failed: "FAILED  ", unchecked: "not checked" } as const;
 
-/** Connects to a chain's JSON-RPC; nothing is asked yet. */
+/** Opens a connection to a chain's JSON-RPC, without a request. */
 export function connect(rpcUrl: string): JsonRpcProvider {
   const request = new FetchRequest(rpcUrl);
   request.timeout = TIMEOUT_MS;
   return new JsonRpcProvider(request, undefined, { staticNetwork: true, cacheTimeout: -1, batchMaxCount: 1 });
 }
 
-/** Prints a link as it was checked. */
+/** Prints a checked link. */
 export function printLink(link: { name: string; status: keyof typeof MARKS; detail: string }): void {
   console.log(`  ${MARKS[link.status].padEnd(12)} ${link.name.padEnd(15)} ${link.detail}`);
 }
 
-/** The larger of exit codes: broken outweighs unproven, unproven outweighs verified. */
+/** The worse of two exit codes: broken, then unproven, then verified. */
 export function worse(a: number, b: number): number {
   const rank = [EXIT.verified, EXIT.unproven, EXIT.broken];
   return rank.indexOf(a as 0) >= rank.indexOf(b as 0) ? a : b;
 }
 
 /**
- * The body of a web address, as it comes. Throws, saying what was answered, for everything but 200; and when nothing comes
- * for a minute, in which the reader's own time does not count.
+ * The body of a web address, as a stream. Throws for every status but success, with the answer's reason, and when nothing arrives
+ * for a minute. The reader's own time does not count.
  */
 export async function get(url: string): Promise<AsyncGenerator<Uint8Array>> {
   const silence = new AbortController();
@@ -49,7 +49,7 @@ export async function get(url: string): Promise<AsyncGenerator<Uint8Array>> {
   }
   if (response.ok) return partsOf(url, response, patience);
   const problem = (await response.json().catch(() => ({}))) as { detail?: string };
-  throw new Error(`${url} was answered with ${response.status}: ${problem.detail ?? response.statusText}`);
+  throw new Error(`${url} answered with status ${response.status}: ${problem.detail ?? response.statusText}`);
 }
 
 async function* partsOf(url: string, response: Response, patience: () => NodeJS.Timeout): AsyncGenerator<Uint8Array> {
@@ -67,7 +67,7 @@ async function* partsOf(url: string, response: Response, patience: () => NodeJS.
   }
 }
 
-/** The result of a task, from a web address. Throws when what comes cannot be a result of that task: it says nothing. */
+/** Downloads the result of a task. Throws for bytes that cannot be a result of it: an incomplete download proves nothing. */
 export async function downloadResult<Spec>(url: string, kind: Kind<Spec>, spec: Spec): Promise<Uint8Array> {
   const { maxOutputBytes } = kind.bounds(spec);
   const parts: Uint8Array[] = [];
@@ -81,12 +81,12 @@ export async function downloadResult<Spec>(url: string, kind: Kind<Spec>, spec: 
   try {
     kind.units(spec, result);
   } catch (cause) {
-    throw new Error(`${url} has no result of this task: ${reasonOf(cause)}`, { cause });
+    throw new Error(`${url} does not have a result of this task: ${reasonOf(cause)}`, { cause });
   }
   return result;
 }
 
-/** A web address's list of lines, as it comes; throws at its end unless the last line is whole. */
+/** The list of lines at a web address, as a stream. Throws at its end if the last line is incomplete. */
 export async function* getLines(url: string): AsyncGenerator<Uint8Array> {
   let last = LINE_FEED;
   for await (const part of await get(url)) {
@@ -96,23 +96,23 @@ export async function* getLines(url: string): AsyncGenerator<Uint8Array> {
   if (last !== LINE_FEED) throw new Error(`${url} broke off within a line`);
 }
 
-/** Lines of a file or of a web address, as they come. */
+/** The lines of a file or of a web address, as a stream. */
 export async function* linesOf(source: string): AsyncGenerator<string> {
   const input = isWeb(source) ? Readable.from(getLines(source)) : createReadStream(source);
   yield* createInterface({ input, crlfDelay: 0 });
 }
 
-/** Whether a source is a web address, else it is a file. */
+/** Whether a source is a web address. If not, it is a file. */
 export function isWeb(source: string): boolean {
   return /^https?:/.test(source);
 }
 
-/** Runs a program whose return value is its exit code; what it throws is printed in a line and makes 2. */
+/** Runs a program that returns its exit code. An error is printed in one line, and the exit code is 2. */
 export async function runVerifier(program: () => Promise<number>): Promise<void> {
   try {
     process.exitCode = await program();
   } catch (error) {
-    // Commander has said what is wrong, or shown its help.
+    // Commander has already printed the error or the help.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.unproven;
     else {
       console.error(reasonOf(error));

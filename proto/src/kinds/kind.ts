@@ -2,7 +2,7 @@ import type { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
 import type { AssuranceName, TaskKindName } from "../receipt.ts";
 import type { LinkDescription } from "../verify/links.ts";
 
-/** What makes one execution of a spec different from any other; all in bytes. */
+/** One execution of a spec: everything that distinguishes it from any other, as bytes. */
 export interface Work<Spec> {
   readonly assignmentId: Uint8Array;
   readonly taskId: Uint8Array;
@@ -19,28 +19,28 @@ export interface Claim<Spec> extends Work<Spec> {
   readonly outputDigest: Uint8Array;
 }
 
-/** What is known of a task before it runs. */
+/** What a spec says before its task runs. */
 export interface Bounds {
-  /** Most bytes that an output may have. */
+  /** Maximum size of an output. */
   readonly maxOutputBytes: number;
-  /** Most units that a result may be worth. */
+  /** Maximum units of a result. */
   readonly maxUnits: bigint;
-  /** Whether every right result is worth exactly `maxUnits`. */
+  /** Whether every correct result is worth exactly `maxUnits`. */
   readonly unitsAreExact: boolean;
 }
 
-/** Hears the fraction that is done, 0 to 1, and says whether to go on. */
+/** Called with the fraction done, 0 to 1. Returns whether to continue. */
 export type Report = (fraction: number) => boolean;
 
-/** Whether something holds, and what there is to say of it, for people. */
+/** The outcome of a check, with a sentence for people. */
 export interface Finding {
   readonly holds: boolean;
   readonly detail: string;
 }
 
-/** A check of a receipt that only its kind can make, once the result's bytes are known to be those that were signed. */
+/** A check that only the kind of a receipt can make. It runs after `result digest`: the output is what the node signed. */
 export interface ReceiptLink<Spec> extends LinkDescription {
-  /** Throws only where it could not be checked: that says nothing against the receipt. */
+  /** Throws only when the check itself failed, which says nothing against the receipt. */
   check(claim: Claim<Spec>, report?: Report): Finding | Promise<Finding>;
 }
 
@@ -49,18 +49,18 @@ export interface ReceiptLink<Spec> extends LinkDescription {
  * worker threads and in browsers. docs/guides/adding-a-kind.md walks through a small one.
  */
 export interface Kind<Spec = unknown> {
-  /** As REST, the hub and the stores write it. */
+  /** Name in REST, the hub and the stores. */
   readonly name: TaskKindName;
   /** The member of `TaskSpec.kind` that holds its parameters. */
   readonly specCase: NonNullable<TaskSpec["kind"]>["$case"];
-  /** Checks the member's value. Throws a RangeError that names the field. */
+  /** Validates the member's value. Throws a RangeError that names the field. */
   parse(member: unknown): Spec;
   bounds(spec: Spec): Bounds;
-  /** Units of a right result, by the declared formula. Throws a RangeError when the output cannot be one of this task. */
+  /** Units of a correct result, by the declared formula. Throws a RangeError when the output cannot be one of this task. */
   units(spec: Spec, output: Uint8Array): bigint;
   /** Why its receipts can be believed. */
   readonly assurance: AssuranceName;
-  /** Whether a node's word that the task failed may be true; otherwise such a failure is the node's own. */
+  /** Whether a task can fail through no fault of the node. If not, FAILURE_CODE_TASK counts against the node. */
   readonly canFail: boolean;
   /** Whether equal specs have equal outputs, so that replicas can be compared. */
   readonly deterministic: boolean;
@@ -68,6 +68,6 @@ export interface Kind<Spec = unknown> {
   title(spec: Spec): string;
   /** In the order in which they are checked, after the link "result digest". */
   readonly links: readonly ReceiptLink<Spec>[];
-  /** Computes the output again from public facts; null when `report` ended it. Absent where nobody else can. */
+  /** Recomputes the output from public data. Null when `report` ended it. Absent where only the node can compute it. */
   recompute?(work: Work<Spec>, report?: Report): Uint8Array | null;
 }

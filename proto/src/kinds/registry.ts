@@ -1,6 +1,6 @@
 import type { TaskKindName } from "../receipt.ts";
 
-/** What has a kind's name: each side's description of a kind. */
+/** Each side's description of a kind, found by the kind's name. */
 interface Named {
   readonly name: TaskKindName;
 }
@@ -9,13 +9,13 @@ interface Named {
 export class KindRegistry<K extends Named> implements Iterable<K> {
   readonly #kinds: ReadonlyMap<string, K>;
 
-  /** Throws a RangeError when two kinds have one name. */
+  /** Throws a RangeError when two kinds have the same name. */
   constructor(kinds: readonly K[]) {
     this.#kinds = new Map(kinds.map((kind) => [kind.name, kind]));
-    if (this.#kinds.size !== kinds.length) throw new RangeError("two kinds have one name");
+    if (this.#kinds.size !== kinds.length) throw new RangeError("two kinds have the same name");
   }
 
-  /** The kind of that name; undefined when this program does not know it, as that of a newer one. */
+  /** Undefined for a kind that this program does not know; a newer one may. */
   get(name: string): K | undefined {
     return this.#kinds.get(name);
   }
@@ -24,7 +24,7 @@ export class KindRegistry<K extends Named> implements Iterable<K> {
     return Array.from(this.#kinds.values(), ({ name }) => name);
   }
 
-  /** These kinds and more, for programs and tests that add their own. */
+  /** A registry of these kinds and `more`. */
   with(...more: readonly K[]): KindRegistry<K> {
     return new KindRegistry([...this.#kinds.values(), ...more]);
   }

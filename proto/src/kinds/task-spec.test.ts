@@ -7,7 +7,7 @@ import { KINDS, readTaskSpec, writeTaskSpec } from "./index.ts";
 import { matmul } from "./matmul/kind.ts";
 
 describe("a spec", () => {
-  it("is read as it was encoded, and encoded as it was read", () => {
+  it("round-trips", () => {
     const encoded = makeSpec({ kind: product(4096, 64) });
     const decoded = TaskSpec.decode(encoded);
     const terms = {
@@ -35,7 +35,7 @@ describe("a spec", () => {
     ["an unknown kind before a common field", spec.replace("0x0833", "0x52020801").replace("2a0408401003", "0833")],
     ["an unknown kind, cut", toHex(makeNewerSpec()).slice(0, -2)],
     ["an end of a group", spec.replace("2a0408401003", "54")],
-  ])("has one encoding: not %s", (_, other) => {
+  ])("has no other encoding: %s", (_, other) => {
     expect(other).not.toBe(spec);
     expect(() => readTaskSpec(fromHex(other as Hex), KINDS)).toThrow();
   });
@@ -44,16 +44,16 @@ describe("a spec", () => {
     expect(readTaskSpec(fromHex(spec), KINDS).chainId).toBe(BigInt(CHAIN.chainId));
   });
 
-  it("of impossible parameters is refused by its kind", () => {
+  it("is refused by its kind for impossible parameters", () => {
     expect(() => readTaskSpec(makeSpec({ kind: product(65, 2) }), KINDS)).toThrow(RangeError);
     expect(() => readTaskSpec(makeSpec({ kind: echoOf(1025) }), KINDS.with(echo))).toThrow(RangeError);
   });
 
   it.each([
-    ["one that other programs have", makeSpec({ kind: echoOf(5) })],
-    ["one with a member that this version lacks", makeNewerSpec()],
-    ["one with more fields beside it", concat(makeNewerSpec(), Uint8Array.of(0x80, 0x01, 0x01))],
-  ])("of an unknown kind is no error: %s", (_, encoded) => {
+    ["registered elsewhere", makeSpec({ kind: echoOf(5) })],
+    ["in a member that this version lacks", makeNewerSpec()],
+    ["with further unknown fields", concat(makeNewerSpec(), Uint8Array.of(0x80, 0x01, 0x01))],
+  ])("may be of an unknown kind: %s", (_, encoded) => {
     const read = readTaskSpec(encoded, KINDS);
     expect(read).toMatchObject({ kind: undefined, chainId: BigInt(CHAIN.chainId), deadline: 1795305600000n });
     expect("spec" in read).toBe(false);

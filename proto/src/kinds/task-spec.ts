@@ -4,7 +4,7 @@ import { equal } from "../bytes.ts";
 import type { Kind } from "./kind.ts";
 import type { KindRegistry } from "./registry.ts";
 
-/** What a TaskSpec says of a task of any kind. */
+/** The fields of a TaskSpec that every kind has. */
 export interface TaskTerms {
   /** 0: no chain was known when the task was submitted. */
   readonly chainId: bigint;
@@ -16,21 +16,21 @@ export interface TaskTerms {
   readonly deadline: bigint;
 }
 
-/** A TaskSpec as this program understands it. */
+/** A decoded TaskSpec. */
 export type ReadTaskSpec = TaskTerms &
   (
     | { readonly kind: Kind /** As `kind.parse` returned it. */; readonly spec: unknown }
-    /** The registry does not have the kind; a newer program may. */
+    /** The registry lacks the kind; a newer program may have it. */
     | { readonly kind: undefined }
   );
 
-/** The fields of TaskSpec up to this number are common to all kinds. */
+/** The fields of TaskSpec up to this number are the same for all kinds. */
 const LAST_COMMON_FIELD = 4;
 
 /**
- * Reads the bytes of a TaskSpec. A kind that is not in `kinds` is no error: it comes back as undefined. Throws a TypeError
- * for every encoding but the one that {@link writeTaskSpec} makes, because a spec has one digest, and what `kind.parse`
- * throws for impossible parameters.
+ * Decodes a TaskSpec. A kind that is not in `kinds` is not an error: `kind` is undefined. Throws a TypeError for every encoding
+ * but the canonical one of {@link writeTaskSpec}, because a spec has one digest, and what `kind.parse` throws for impossible
+ * parameters.
  */
 export function readTaskSpec(bytes: Uint8Array, kinds: KindRegistry<Kind>): ReadTaskSpec {
   const { kind: member, deadlineUnixMs: deadline, ...common } = decode(bytes);
@@ -39,7 +39,7 @@ export function readTaskSpec(bytes: Uint8Array, kinds: KindRegistry<Kind>): Read
   return kind && member ? { ...terms, kind, spec: kind.parse(member.value) } : { ...terms, kind: undefined };
 }
 
-/** The bytes of a TaskSpec of a kind. */
+/** Encodes a TaskSpec. */
 export function writeTaskSpec<Spec>(terms: TaskTerms, kind: Kind<Spec>, spec: Spec): Uint8Array {
   const { deadline: deadlineUnixMs, ...common } = terms;
   const member = { $case: kind.specCase, value: spec } as unknown as NonNullable<TaskSpec["kind"]>;
@@ -64,7 +64,7 @@ function decode(bytes: Uint8Array): TaskSpec {
   return message;
 }
 
-/** Checks what follows the common fields where the generated code knows no kind: it may be a kind of a newer version. */
+/** Checks the bytes after the common fields when the generated code finds no kind: a newer version may have one. */
 function checkNewerKind(bytes: Uint8Array): void {
   let messages = 0;
   try {

@@ -42,11 +42,11 @@ describe("a batch", () => {
     expect(found(links, "ok")).toEqual(BATCH_LINKS);
   });
 
-  it("is the same in any order of its lines", async () => {
+  it("may list its receipts in any order", async () => {
     expect(found(await check(made.lines.toReversed()), "failed")).toEqual([]);
   });
 
-  it("that is not published, or not recorded, is unproven", async () => {
+  it("is unproven when it is not published or not recorded", async () => {
     const unpublished = await check([]);
     expect(found(unpublished, "unchecked")).toEqual(BATCH_LINKS);
     expect(unpublished[0]!.detail).toContain("unproven");
@@ -54,11 +54,11 @@ describe("a batch", () => {
     expect(found(unrecorded, "unchecked")).toEqual(["root on chain"]);
   });
 
-  it("is unproven where facts are missing", async () => {
+  it("is unproven when facts are missing", async () => {
     expect(found(await check(made.lines, {}), "unchecked")).toEqual(["root on chain", "credits"]);
   });
 
-  it("whose list breaks off is unproven, unless what came is broken already", async () => {
+  it("is unproven when its list breaks off, unless a received line is broken", async () => {
     const links = await check(breakingOff(made.lines.slice(0, 3)));
     expect(found(links, "unchecked")).toEqual(BATCH_LINKS);
     expect(links[0]!.detail).toBe("it broke off");
@@ -100,13 +100,13 @@ describe("a batch", () => {
     expect(found(await check(made.lines, { ...honest, ...(change as BatchSources) }), "failed")).toEqual([link]);
   });
 
-  it("is broken by a receipt that an earlier batch had", async () => {
+  it("is broken by a receipt of an earlier batch", async () => {
     const seen = new Set<`0x${string}`>();
     await check(made.lines, honest, BATCH, seen);
     expect(found(await check(made.lines, honest, BATCH, seen), "failed")).toEqual(["duplicates"]);
   });
 
-  describe("of another kind", () => {
+  describe("with other kinds", () => {
     const echoes = makeSpec({ kind: { $case: "echo", value: { input: Uint8Array.of(1, 2, 3) } } });
     const checkKind = (spec: Uint8Array, kinds: KindRegistry<Kind>) => {
       const { lines, root, credits } = makeBatch(3, BATCH, spec);
@@ -115,14 +115,20 @@ describe("a batch", () => {
     };
     const inexact = { ...echo, bounds: () => ({ maxOutputBytes: 9, maxUnits: 9n, unitsAreExact: false }) };
 
-    it("is verified by whoever knows the kind", async () => {
+    it("is verified with a registry that has the kind", async () => {
       expect(found(await checkKind(echoes, KINDS.with(echo)), "ok")).toEqual(BATCH_LINKS);
     });
 
     it.each([
-      ["that is not known", echoes, KINDS, ["receipts"], "3 receipts: this version does not know tasks of kind echo"],
-      ["without a number", makeNewerSpec(), KINDS, ["receipts", "root on chain"], "3 receipts: this version does not"],
-      ["of units that the output decides", echoes, KINDS.with(inexact), ["receipts"], "3 receipts: only the result"],
+      ["of an unknown kind", echoes, KINDS, ["receipts"], "3 receipts: this version does not know tasks of kind echo"],
+      [
+        "of a kind without a number",
+        makeNewerSpec(),
+        KINDS,
+        ["receipts", "root on chain"],
+        "3 receipts: this version does not",
+      ],
+      ["of units that depend on the output", echoes, KINDS.with(inexact), ["receipts"], "3 receipts: only the result"],
     ])("%s is unproven, and not broken", async (_, spec, kinds, open, says) => {
       const links = await checkKind(spec, kinds);
       expect(found(links, "failed")).toEqual([]);
@@ -130,20 +136,20 @@ describe("a batch", () => {
       expect(links[0]!.detail).toContain(says);
     });
 
-    it("of more units than the output could be worth is broken", async () => {
+    it("is broken by more units than the spec allows", async () => {
       const bounds = () => ({ maxOutputBytes: 9, maxUnits: 2n, unitsAreExact: false });
       expect(found(await checkKind(echoes, KINDS.with({ ...echo, bounds })), "failed")).toEqual(["receipts"]);
     });
   });
 
-  it("is broken by any byte that is changed", async () => {
+  it("is broken by any changed byte", async () => {
     const text = made.lines.join("\n");
     await fc.assert(
       fc.asyncProperty(fc.nat(text.length - 1), fc.integer({ min: 32, max: 126 }), async (at, code) => {
         const changed = text.slice(0, at) + String.fromCharCode(code) + text.slice(at + 1);
         fc.pre(changed !== text);
         const links = await check(changed.split("\n"));
-        // Sizes of a frame that give an audit path the same sides say the same of the result.
+        // Frame sizes that give an audit path the same sides are equivalent.
         const same = (line: string) => line.replace(/"size":\d+/, "");
         if (found(links, "failed").length === 0) expect(same(changed)).toBe(same(text));
       }),

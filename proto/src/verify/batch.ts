@@ -9,36 +9,36 @@ import { reasonOf } from "../reason.ts";
 import { type ReceiptLeaf, receiptTree } from "../receipt.ts";
 import { checkNodeSignature, checkSpecDigest, checkSpecFields } from "./checks.ts";
 import { leafFields, type ReceiptFile, readBatchLine } from "./format.ts";
-import { asked, Broken, Open, outcomeOf } from "./outcome.ts";
+import { awaitFact, Broken, outcomeOf, Unchecked } from "./outcome.ts";
 
 /**
  * The links of a batch, in the order in which they are checked:
- * - `receipts`: every line is a receipt of this batch in the canonical form, its spec fits it, its node signed it.
- * - `duplicates`: none is there twice.
+ * - `receipts`: every line is a canonical receipt of this batch that its spec agrees with and its node signed.
+ * - `duplicates`: no receipt occurs twice.
  * - `root on chain`: their leaves make the root that the contract holds at a final block.
- * - `credits`: what the transaction credited to each wallet is the sum of the wallet's receipts.
+ * - `credits`: the transaction credited each wallet with the sum of its receipts.
  */
 export const BATCH_LINKS = ["receipts", "duplicates", "root on chain", "credits"] as const;
 
-/** One link of a batch, checked; as a receipt's {@link Link}. */
+/** One checked link of a batch. */
 export interface BatchLink {
   readonly name: (typeof BATCH_LINKS)[number];
   readonly status: "ok" | "failed" | "unchecked";
   readonly detail: string;
 }
 
-/** Where facts come from that the list does not hold; what throws leaves its link unchecked. */
+/** Sources of the facts that the list does not contain. A link whose source is missing or throws stays unchecked. */
 export interface BatchSources {
   /** `rootOf(batch)` of the contract at a final block, null where it holds none, and that block's number. */
   root?(): Promise<{ readonly root: Hex | null; readonly block: number }>;
-  /** The credits of the transaction that recorded it. */
+  /** The credits in the transaction that recorded the batch. */
   credits?(): Promise<readonly { readonly provider: Address; readonly units: bigint }[]>;
 }
 
 /**
- * Checks a batch's whole list, whose lines come without their line feeds; where they throw, every link stays unchecked. A
- * published batch whose links are all `ok` credits nothing but what its receipts are worth. `seen` carries the ids of
- * receipts from batch to batch, so that one that is in two batches shows.
+ * Checks the list of a batch, given as lines without line feeds. When the lines end with an error, every link stays unchecked.
+ * A batch whose links are all `ok` credits exactly what its receipts are worth. Pass the same `seen` for several batches to
+ * find a receipt that is in two of them.
  */
 export async function* verifyBatch(
   lines: AsyncIterable<string> | Iterable<string>,
@@ -59,35 +59,37 @@ export async function* verifyBatch(
         }
       }
       whole = true;
-      if (receipts.length === 0) throw new Open("the batch is not published: count its units as unproven");
-      const open = countBy(receipts.flatMap((receipt) => receipt.open ?? []));
-      if (open.size > 0) {
-        throw new Open(Array.from(open, ([reason, count]) => `${counted(count, "receipt")}: ${reason}`).join("; "));
+      if (receipts.length === 0) throw new Unchecked("the batch is not published: count its units as unproven");
+      const unchecked = countBy(receipts.flatMap((receipt) => receipt.unchecked ?? []));
+      if (unchecked.size > 0) {
+        throw new Unchecked(
+          Array.from(unchecked, ([reason, count]) => `${counted(count, "receipt")}: ${reason}`).join("; "),
+        );
       }
       return `${counted(receipts.length, "receipt")}, each signed by its node`;
     },
     duplicates: async () => {
       for (const { receiptId } of receipts) {
-        if (seen.has(receiptId)) throw new Broken(`receipt ${receiptId} is there twice`);
+        if (seen.has(receiptId)) throw new Broken(`receipt ${receiptId} occurs twice`);
         seen.add(receiptId);
       }
-      return "each is there once";
+      return "each occurs once";
     },
     "root on chain": async () => {
-      if (!sources.root) throw new Open("no chain was asked");
+      if (!sources.root) throw new Unchecked("no chain was read");
       const read = sources.root;
-      const { root, block } = await asked(() => read());
-      if (root === null) throw new Open(`the contract holds no batch ${batch.id} at the final block ${block}`);
+      const { root, block } = await awaitFact(() => read());
+      if (root === null) throw new Unchecked(`the contract holds no batch ${batch.id} at the final block ${block}`);
       const leaves = receipts.flatMap(({ leaf }) => leaf ?? []);
-      if (leaves.length < receipts.length) throw new Open("not every leaf could be made");
+      if (leaves.length < receipts.length) throw new Unchecked("not every leaf could be made");
       const own = receiptTree(leaves).root;
       if (own !== root) throw new Broken(`the receipts make the root ${own}, the contract holds ${root}`);
       return `${root} at the final block ${block}`;
     },
     credits: async () => {
-      if (!sources.credits) throw new Open("the transaction was not read");
+      if (!sources.credits) throw new Unchecked("the transaction was not read");
       const read = sources.credits;
-      const credited = sums(await asked(() => read()));
+      const credited = sums(await awaitFact(() => read()));
       const earned = sums(receipts);
       for (const wallet of new Set([...credited.keys(), ...earned.keys()])) {
         const [was, is] = [credited.get(wallet) ?? 0n, earned.get(wallet) ?? 0n];
@@ -108,19 +110,19 @@ export async function* verifyBatch(
     } catch (error) {
       const outcome = outcomeOf(error);
       if (outcome.status === "failed") broken = `${name} is broken`;
-      else if (!whole) broken = "the list is not whole";
+      else if (!whole) broken = "the list is incomplete";
       else if (receipts.length === 0) broken = "there are no receipts";
       yield { name, ...outcome };
     }
   }
 }
 
-/** A list that breaks off breaks nothing. */
+/** An incomplete list proves nothing, and breaks nothing. */
 async function* listed(lines: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
   try {
     yield* lines;
   } catch (cause) {
-    throw new Open(reasonOf(cause), { cause });
+    throw new Unchecked(reasonOf(cause), { cause });
   }
 }
 
@@ -131,11 +133,11 @@ interface CheckedLine {
   readonly units: bigint;
   /** Undefined where this version has no number for the receipt's kind or assurance. */
   readonly leaf: ReceiptLeaf | undefined;
-  /** Why nobody can say here whether all of the line holds. */
-  readonly open: string | undefined;
+  /** Why a part of the line could not be checked. */
+  readonly unchecked: string | undefined;
 }
 
-/** Throws for a line that does not hold. */
+/** Throws for a broken line. */
 function checkLine(
   line: string,
   batch: { readonly id: number; readonly chain: NonNullable<ReceiptFile["chain"]> },
@@ -146,23 +148,23 @@ function checkLine(
   checkSpecDigest(receipt, spec);
   checkNodeSignature(receipt, signature);
   const { receiptId, provider, units } = receipt;
-  const [leaf, noLeaf] = unlessOpen(() => leafFields(receipt));
-  const [, open] = unlessOpen(() => {
+  const [leaf, noLeaf] = tryCheck(() => leafFields(receipt));
+  const [, unchecked] = tryCheck(() => {
     const read = readTaskSpec(fromHex(spec), kinds);
     checkSpecFields(receipt, read, batch.chain, kinds);
     if (read.kind && !read.kind.bounds(read.spec).unitsAreExact) {
-      throw new Open("only the result says how many units it is worth");
+      throw new Unchecked("only the result says how many units it is worth");
     }
   });
-  return { receiptId, provider, units: BigInt(units), leaf, open: open ?? noLeaf };
+  return { receiptId, provider, units: BigInt(units), leaf, unchecked: unchecked ?? noLeaf };
 }
 
-/** What a check returns, or why it is open. Throws when the check is broken. */
-function unlessOpen<T>(check: () => T): [T, undefined] | [undefined, string] {
+/** The result of a check, or why it stays unchecked. Throws when it is broken. */
+function tryCheck<T>(check: () => T): [T, undefined] | [undefined, string] {
   try {
     return [check(), undefined];
   } catch (error) {
-    if (error instanceof Open) return [undefined, error.message];
+    if (error instanceof Unchecked) return [undefined, error.message];
     throw error;
   }
 }

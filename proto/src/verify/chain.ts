@@ -6,7 +6,7 @@ import type { ChainFacts } from "./receipt.ts";
 
 const ABI = new Interface(PROOF_OF_COMPUTE_ABI);
 
-/** Blocks a log query may span on XDC. */
+/** Maximum span of a log query on XDC, in blocks. */
 const LOG_SPAN = 2_000;
 
 interface Where {
@@ -14,7 +14,7 @@ interface Where {
   readonly contract: Hex;
 }
 
-/** Reads what a receipt claims of the chain, all as of one final block, through the caller's connection. */
+/** Reads the facts behind a receipt at one final block, through the caller's connection. */
 export async function readChainFacts(
   provider: JsonRpcApiProvider,
   { contract }: Where,
@@ -48,7 +48,7 @@ async function readTransaction(provider: JsonRpcApiProvider, contract: Hex, hash
   return { block: found.blockNumber, recorded };
 }
 
-/** The transaction that recorded a batch, looked up in the contract's events from the final block down; null: not found. */
+/** Finds the transaction that recorded a batch in the contract's events of the last `blocks` blocks. Null when there is none. */
 export async function findRecording(
   provider: JsonRpcApiProvider,
   contract: Hex,
@@ -66,13 +66,13 @@ export async function findRecording(
   return null;
 }
 
-/** What a batch adds to one wallet. */
+/** What a batch credits to one wallet. */
 export interface Credit {
   readonly provider: Address;
   readonly units: bigint;
 }
 
-/** The credits in the data of the transaction that recorded a batch; throws when it is another transaction. */
+/** The credits in the data of the transaction that recorded a batch. Throws when `transaction` did not record it. */
 export async function readCredits(
   provider: JsonRpcApiProvider,
   contract: Hex,

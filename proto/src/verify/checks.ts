@@ -8,7 +8,7 @@ import type { ReadTaskSpec } from "../kinds/task-spec.ts";
 import { rootFromPath } from "../merkle.ts";
 import { resultMessage, resultsMessage } from "../transcript.ts";
 import type { ReceiptFile } from "./format.ts";
-import { Broken, Open } from "./outcome.ts";
+import { Broken, Unchecked } from "./outcome.ts";
 
 // The checks that one receipt and a whole batch share.
 
@@ -31,16 +31,16 @@ export function checkSpecFields(
   if (kind) checkKindFields(receipt, kind, read.spec);
   else if (kinds.get(receipt.kind)) throw new Broken(`the receipt says ${receipt.kind}, the spec is of another kind`);
   const requester = addressFromBytes(read.requester);
-  if (requester !== receipt.requester) throw new Broken(`the spec was asked for by ${requester}`);
+  if (requester !== receipt.requester) throw new Broken(`the spec names the requester ${requester}`);
   const unbound = read.chainId === 0n && read.contract.length === 0;
   if (!unbound) {
     if (!chain) throw new Broken(`the spec is for chain ${read.chainId}, the receipt names none`);
     if (read.chainId !== BigInt(chain.chainId)) throw new Broken(`the spec is for chain ${read.chainId}`);
     if (!equal(read.contract, addressBytes(chain.contract))) throw new Broken("the spec is for another contract");
   }
-  if (!kind) throw new Open(unknownKind(receipt.kind));
+  if (!kind) throw new Unchecked(unknownKind(receipt.kind));
   if (unbound && chain) {
-    throw new Open("the task was asked for before a chain was known: nothing binds it to this one");
+    throw new Unchecked("the task was submitted before a chain was known, so nothing binds it to this chain");
   }
 }
 
@@ -59,7 +59,7 @@ function checkKindFields(receipt: Fields, kind: Kind, spec: unknown): void {
   }
 }
 
-/** Why a link of a kind that this program lacks stays unchecked. */
+/** Why a link stays unchecked when the registry lacks the kind. */
 export function unknownKind(name: string): string {
   return `this version does not know tasks of kind ${name}`;
 }

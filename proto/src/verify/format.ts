@@ -3,20 +3,20 @@ import { sha256 } from "#crypto";
 import { type Address, parseAddress } from "../address.ts";
 import { type Hex, toHex } from "../bytes.ts";
 import { ASSURANCES, type ReceiptLeaf, TASK_KINDS } from "../receipt.ts";
-import { Open } from "./outcome.ts";
+import { Unchecked } from "./outcome.ts";
 
-// In a browser the hub's Content-Security-Policy refuses the code generator that zod tries, and reports the attempt.
+// zod tries to generate code, which the hub's Content-Security-Policy refuses and reports.
 if ("document" in globalThis) z.config({ jitless: true });
 
-/** The version of the form below, first member of every file. */
+/** Version of the format below, the first member of every file. */
 const RECEIPT_FORMAT = "proof-of-compute/receipt/v1";
 
-/** Receipts of one batch, and results of one frame, that a proof can be about: 2^32. */
+/** Maximum length of a proof: batches and frames have at most 2^32 leaves. */
 const MAX_DEPTH = 32;
 const MAX_SPEC_BYTES = 4096;
 
 function hex(bytes: number, description: string): z.ZodType<Hex, Hex> {
-  // The pattern makes it Hex; zod has no way to say so to the compiler.
+  // The pattern guarantees Hex, which zod cannot express as a type.
   return z
     .string()
     .regex(new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`))
@@ -43,14 +43,14 @@ const units = z
   .regex(/^[1-9][0-9]{0,28}$/)
   .refine((text) => BigInt(text) < 2n ** 96n, { error: "below 2^96" });
 
-/** An absolute http(s) address, written as a browser would write it. */
+/** An absolute http(s) address in the form that browsers write. */
 const url = z
   .string()
   .max(2048)
   .regex(/^https?:\/\/[\x21-\x7e]+$/)
   .refine((text) => URL.canParse(text) && new URL(text).href === text, { error: "an absolute URL in canonical form" });
 
-/** A name with a number in the leaf. A newer version has more of them, so that names are no closed list. */
+/** A name with a number in the leaf. The list is open, because newer versions add names. */
 const name = (description: string) =>
   z
     .string()
@@ -71,9 +71,9 @@ const leafShape = {
   taskId: hex(16, "Task id"),
   nodeId: hex(32, "ed25519 public key of the node"),
   provider: address("The wallet that is credited"),
-  requester: address("The wallet that asked"),
+  requester: address("The wallet that requested the task"),
   kind: name(`Kind of task; in the leaf ${listed(TASK_KINDS)}`),
-  assurance: name(`Why it can be believed; in the leaf ${listed(ASSURANCES)}`),
+  assurance: name(`Why the result can be believed; in the leaf ${listed(ASSURANCES)}`),
   specDigest: hex(32, "SHA-256 of the spec"),
   resultDigest: hex(32, "SHA-256 of the result"),
   units: units.meta({ description: "What is credited (compute units, decimal)" }),
@@ -87,7 +87,7 @@ const signature = z
     size: z.int().positive().meta({ description: "Results in the frame" }),
     path: z.array(hex(32, "Sibling")).max(MAX_DEPTH).meta({ description: "RFC 6962 audit path, nearest first" }),
   })
-  .meta({ description: "The node's signature, and the way from the result to what was signed" });
+  .meta({ description: "The node's signature of the frame, and the path from the result to it" });
 
 const spec = z
   .string()
@@ -96,12 +96,12 @@ const spec = z
   .meta({ description: "The serialized TaskSpec" }) as unknown as z.ZodType<Hex, Hex>;
 
 /**
- * A receipt with all that is needed to check it: no question to the coordinator that wrote it remains. In a file it is
- * written in exactly one way ({@link writeReceipt}), so that a changed byte never goes unnoticed.
+ * A receipt with everything needed to check it, without its coordinator. A file has exactly one canonical form
+ * ({@link writeReceipt}), so every changed byte shows.
  */
 export const ReceiptFile = z
   .strictObject({
-    format: z.literal(RECEIPT_FORMAT).meta({ description: "Version of this form" }),
+    format: z.literal(RECEIPT_FORMAT).meta({ description: "Version of this format" }),
     receipt: z.strictObject(leafShape).meta({ description: "What the leaf says" }),
     spec,
     signature,
@@ -109,12 +109,12 @@ export const ReceiptFile = z
       .discriminatedUnion("available", [
         z.strictObject({
           available: z.literal(true),
-          url: url.meta({ description: "Where the result is; nothing but its digest makes it the right one" }),
+          url: url.meta({ description: "Where the result is; only its digest makes it the right one" }),
         }),
         z.strictObject({ available: z.literal(false) }),
       ])
       .meta({
-        description: "Whether the coordinator still keeps the result; if not, the work is checked by recomputing it",
+        description: "Whether the coordinator still keeps the result; if not, recompute it to check the work",
       }),
     leaf: hex(32, "Its leaf in the batch's tree: keccak256(keccak256(abi.encode(…)))"),
     chain: z
@@ -138,7 +138,7 @@ export const ReceiptFile = z
       .meta({ description: "The batch that carries it; absent until one does" }),
     checksum: hex(32, "SHA-256 of the rest of the file, against accidents; proves nothing"),
   })
-  .meta({ id: "ReceiptFile", description: "A receipt with all that is needed to check it" });
+  .meta({ id: "ReceiptFile", description: "A receipt with everything needed to check it" });
 export type ReceiptFile = z.output<typeof ReceiptFile>;
 
 /** A line of `GET /api/batches/:id/receipts`. */
@@ -152,18 +152,18 @@ export const BatchLine = z
   .meta({ id: "BatchLine", description: "A receipt in the list of its batch" });
 export type BatchLine = z.output<typeof BatchLine>;
 
-/** Both forms as JSON Schema, for whoever reads them without this code: docs/reference/receipt.schema.json. */
+/** Both formats as JSON Schema, for other languages: docs/reference/receipt.schema.json. */
 export function receiptSchema(): object {
   const { $schema, $defs } = z.toJSONSchema(z.object({ ReceiptFile, BatchLine }));
   return { $schema, title: RECEIPT_FORMAT, $ref: "#/$defs/ReceiptFile", $defs };
 }
 
-/** A text that is not in the form; the message names the place. */
+/** The text is not in the format. The message names the place. */
 export class FormatError extends Error {
   override readonly name = "FormatError";
 }
 
-/** Reads text of a form that has one way of writing. */
+/** Parses text in a format with one canonical form. */
 function readCanonical<T>(text: string, form: z.ZodType<T>): T {
   let value: unknown;
   try {
@@ -176,7 +176,7 @@ function readCanonical<T>(text: string, form: z.ZodType<T>): T {
     const [issue] = parsed.error.issues;
     throw new FormatError(`${issue!.path.join(".") || "the file"}: ${issue!.message}`);
   }
-  // White space, order, doubled members and other ways of writing the same.
+  // Catches white space, another order, duplicate members and other spellings.
   if (JSON.stringify(parsed.data) !== text) throw new FormatError("it is not written in the canonical form");
   return parsed.data;
 }
@@ -185,28 +185,28 @@ function checksumOf(content: Omit<ReceiptFile, "checksum">): Hex {
   return toHex(sha256(new TextEncoder().encode(JSON.stringify(content))));
 }
 
-/** Whether the file's checksum is that of its content. */
+/** Whether the file's checksum matches its content. */
 export function hasChecksum({ checksum, ...content }: ReceiptFile): boolean {
   return checksumOf(content) === checksum;
 }
 
-/** Writes a receipt: one line, members in the schema's order, no spaces. Throws for content that is not in the form. */
+/** Serializes a receipt: one line, members in the schema's order, no spaces. Throws for content that does not fit the schema. */
 export function writeReceipt(content: Omit<ReceiptFile, "format" | "checksum">): string {
   const ordered = ReceiptFile.omit({ checksum: true }).parse({ ...content, format: RECEIPT_FORMAT });
   return JSON.stringify({ ...ordered, checksum: checksumOf(ordered) });
 }
 
-/** Reads a receipt as {@link writeReceipt} writes it, with a line feed at its end or not. Throws {@link FormatError}. */
+/** Parses a receipt as {@link writeReceipt} writes it, with or without a line feed at the end. Throws {@link FormatError}. */
 export function readReceipt(text: string): ReceiptFile {
   return readCanonical(text.endsWith("\n") ? text.slice(0, -1) : text, ReceiptFile);
 }
 
-/** Reads a line of a batch's list. Throws {@link FormatError}. */
+/** Parses a line of a batch's list. Throws {@link FormatError}. */
 export function readBatchLine(line: string): BatchLine {
   return readCanonical(line, BatchLine);
 }
 
-/** The leaf's fields of a receipt, as they are hashed. Throws where this version has no number for a name. */
+/** The fields of a receipt as its leaf has them. Throws when this version lacks the number of a name. */
 export function leafFields(receipt: ReceiptFile["receipt"]): ReceiptLeaf {
   return {
     ...receipt,
@@ -218,6 +218,6 @@ export function leafFields(receipt: ReceiptFile["receipt"]): ReceiptLeaf {
 
 function numberOf(name: string, numbers: Readonly<Record<string, number>>, what: string): number {
   const number = Object.hasOwn(numbers, name) ? numbers[name] : undefined;
-  if (number === undefined) throw new Open(`this version has no number for the ${what} ${name}`);
+  if (number === undefined) throw new Unchecked(`this version has no number for the ${what} ${name}`);
   return number;
 }

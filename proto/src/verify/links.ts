@@ -5,7 +5,7 @@ export interface LinkDescription {
   readonly about: string;
 }
 
-/** The links that every receipt has, in the order in which they are checked; those of its kind come before the last one. */
+/** The links that every receipt has, in the order of their checks. The links of its kind come before the last one. */
 export const LINKS: readonly LinkDescription[] = [
   { name: "format", about: "The file is a receipt, written in the one canonical way." },
   { name: "spec digest", about: "The task's bytes are those that the receipt names." },
@@ -19,5 +19,5 @@ export const LINKS: readonly LinkDescription[] = [
   { name: "checksum", about: "Nothing else in the file was changed by accident." },
 ];
 
-/** The link of kinds whose units depend on the output, before the kind's own links. */
+/** The link of kinds whose units depend on the output. It comes before the kind's own links. */
 export const UNITS_LINK: LinkDescription = { name: "units", about: "The result is worth the receipt's units." };

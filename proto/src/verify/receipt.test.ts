@@ -52,7 +52,7 @@ describe("a receipt", () => {
     expect(writeReceipt(content)).toBe(made.text);
   });
 
-  it("is unproven, not broken, where facts are missing", async () => {
+  it("is unproven, not broken, when facts are missing", async () => {
     const links = await check(made.text, {});
     expect(verdictOf(links)).toBe("unproven");
     const unchecked = links.filter(({ status }) => status === "unchecked").map(({ name }) => name);
@@ -67,11 +67,11 @@ describe("a receipt", () => {
     const facts = { ...made.facts, root: null };
     const waiting = await check(writeReceipt({ ...unbatched, batch: open }), { ...made.sources, chain: () => facts });
     expect([status(waiting, "root on chain"), verdictOf(waiting)]).toEqual(["unchecked", "unproven"]);
-    // Recorded, only where is not known: that is no doubt about whether.
+    // The root is on the chain, only the transaction is unknown.
     expect(verdictOf(await check(writeReceipt({ ...unbatched, batch: open })))).toBe("verified");
   });
 
-  it("is unproven when sources fail, or are of another chain", async () => {
+  it("is unproven when sources fail or belong to another chain", async () => {
     const away = () => {
       throw new Error("away");
     };
@@ -86,19 +86,19 @@ describe("a receipt", () => {
     expect([status(stuck, "product"), verdictOf(stuck)]).toEqual(["unchecked", "unproven"]);
   });
 
-  it("of a task that knew no chain is bound to none", async () => {
+  it("of a task submitted without a chain is bound to none", async () => {
     const unbound = makeReceipt({ spec: makeSpec({ chainId: 0n }) });
     const links = await check(unbound.text, unbound.sources);
     expect([status(links, "spec fields"), verdictOf(links)]).toEqual(["unchecked", "unproven"]);
   });
 
-  it("says that its result is kept no longer, and holds again once it is computed", async () => {
+  it("says that the result was deleted, and is verified once it is recomputed", async () => {
     const text = writeReceipt({ ...made.content, result: { available: false } });
     const { result: _, ...sources } = made.sources;
     const links = await check(text, sources);
     expect(links.find(({ name }) => name === "result digest")).toMatchObject({
       status: "unchecked",
-      detail: expect.stringContaining("compute it again"),
+      detail: expect.stringContaining("recompute it"),
     });
     expect(verdictOf(await check(text))).toBe("verified");
   });
@@ -124,14 +124,14 @@ describe("a receipt of another kind", () => {
     expect(verdictOf(links)).toBe("verified");
   });
 
-  it("is broken where the kind says so", async () => {
+  it("is broken by a link of its kind, and by fields that its kind refuses", async () => {
     expect(await brokenAt({ output: () => Uint8Array.of(1) })).toBe("echo");
     expect(await brokenAt({ fields: { units: "6" } })).toBe("spec fields");
     expect(await brokenAt({ fields: { assurance: "attested" } })).toBe("spec fields");
     expect(await brokenAt({ fields: { kind: KINDS.names[0]! } })).toBe("spec fields");
   });
 
-  it("may be computed again, where its kind can", async () => {
+  it("can be recomputed if its kind can", async () => {
     const { text, sources } = makeReceipt({ spec });
     const again: Sources = { ...sources, result: (_, work, kind) => recompute(kind, work) };
     expect(verdictOf(await Array.fromAsync(verifyReceipt(text, again, kinds)))).toBe("verified");
@@ -140,7 +140,7 @@ describe("a receipt of another kind", () => {
     expect([status(links, "result digest"), verdictOf(links)]).toEqual(["unchecked", "unproven"]);
   });
 
-  it("whose units depend on the output has them checked with the output", async () => {
+  it("checks units that depend on the output against the output", async () => {
     const bounds: typeof echo.bounds = () => ({ maxOutputBytes: 1024, maxUnits: 1024n, unitsAreExact: false });
     const known = KINDS.with({ ...echo, bounds });
     const links = await checked({}, known);
@@ -153,7 +153,7 @@ describe("a receipt of another kind", () => {
     expect(status(await Array.fromAsync(verifyReceipt(text, without, known)), "units")).toBe("unchecked");
   });
 
-  it("whose link cannot be checked is unproven", async () => {
+  it("is unproven when a link of its kind cannot be checked", async () => {
     const check = () => {
       throw new Error("no memory");
     };
@@ -164,9 +164,9 @@ describe("a receipt of another kind", () => {
 
   describe("that this version does not know", () => {
     it.each([
-      ["but has a number for", { spec }, KINDS, ["spec fields", "result digest"]],
+      ["but whose number it knows", { spec }, KINDS, ["spec fields", "result digest"]],
       [
-        "and has no number for",
+        "and whose number it does not know",
         { spec: makeNewerSpec() },
         kinds,
         ["spec fields", "leaf", "merkle proof", "result digest"],
@@ -180,7 +180,7 @@ describe("a receipt of another kind", () => {
       expect(verdictOf(links)).toBe("unproven");
     });
 
-    it("is broken all the same by what every kind has", async () => {
+    it("is still broken by the fields that every kind has", async () => {
       expect(await brokenAt({ fields: { requester: PROVIDER } }, KINDS)).toBe("spec fields");
       expect(await brokenAt({ spec: makeSpec({ chainId: 50n, kind: member }) }, KINDS)).toBe("spec fields");
       expect(await brokenAt({ signer: 8 }, KINDS)).toBe("node signature");
@@ -188,7 +188,7 @@ describe("a receipt of another kind", () => {
     });
   });
 
-  it("is not known for being named like a member of every object", async () => {
+  it("does not know a kind named like a member of every object", async () => {
     const kind = "constructor";
     const text = writeReceipt({ ...made.content, receipt: { ...made.content.receipt, kind } });
     expect(await brokenLink(text)).toBe("spec fields");
@@ -202,7 +202,7 @@ it("verifies a file of the version that introduced the form, byte for byte", asy
   expect(verdictOf(await check(frozen))).toBe("verified");
 });
 
-/** Every byte of the text in turn, with every bit of it flipped in turn. */
+/** The text with every single bit flipped in turn. */
 function* bitFlips(text: string): Generator<{ at: number; flipped: string }> {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length; at++) {
@@ -214,7 +214,7 @@ function* bitFlips(text: string): Generator<{ at: number; flipped: string }> {
   }
 }
 
-/** The file with the checksum that fits its content, as whoever tampers with purpose would leave it. */
+/** The file with a checksum that fits its content, as a deliberate forger would leave it. */
 function resealed(text: string): string {
   try {
     const { checksum: _, format: __, ...content } = readReceipt(text);
@@ -255,7 +255,7 @@ describe("a tampered receipt", () => {
     );
   });
 
-  it("is refused with a fitting checksum too, but for the two things that nothing depends on", async () => {
+  it("is refused despite a fitting checksum, except for the two values that nothing depends on", async () => {
     const free = new Set<string>();
     for (const { flipped } of bitFlips(made.text)) {
       const text = resealed(flipped);
@@ -269,9 +269,9 @@ describe("a tampered receipt", () => {
       for (const key of differs) free.add(key);
       expect(changed.signature.path).toEqual(made.content.signature.path);
     }
-    // Where the result may be had, and sizes of a frame that give the audit path the same sides.
+    // The result's address, and frame sizes that give the audit path the same sides.
     expect([...free].sort()).toEqual(["checksum", "result", "signature"]);
-    // Every bit of the file, on a machine that may be busy.
+    // All bits of the file, on a busy machine.
   }, 120_000);
 
   const { text } = made;
@@ -280,7 +280,7 @@ describe("a tampered receipt", () => {
     ["two line feeds", `${text}\n\n`],
     ["a byte order mark", `\ufeff${text}`],
     ["another order", JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text)).reverse()))],
-    ["a doubled member", text.replace('"spec":', '"leaf":"0x00","spec":')],
+    ["a duplicate member", text.replace('"spec":', '"leaf":"0x00","spec":')],
     ["an unknown member", text.replace('{"format"', '{"x":1,"format"')],
     ["an escape", text.replace("proof-of", "\\u0070roof-of")],
     ["units with a leading zero", text.replace('"units":"', '"units":"0')],
@@ -295,8 +295,8 @@ describe("a tampered receipt", () => {
     ["a missing member", text.replace(/"leaf":"[^"]+",/, "")],
     ["nothing", ""],
     ["an array", `[${text}]`],
-    ["a URL that is no web address", text.replace("https://hub", "file:///hub")],
-  ])("is refused as no receipt: %s", async (_, changed) => {
+    ["a URL that is not a web address", text.replace("https://hub", "file:///hub")],
+  ])("is not a receipt: %s", async (_, changed) => {
     expect(changed).not.toBe(text);
     expect(await brokenLink(changed)).toBe("format");
   });

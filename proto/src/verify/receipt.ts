@@ -8,12 +8,12 @@ import { receiptLeaf, verifyReceiptProof } from "../receipt.ts";
 import { checkNodeSignature, checkSpecDigest, checkSpecFields, unknownKind } from "./checks.ts";
 import { hasChecksum, leafFields, type ReceiptFile, readReceipt } from "./format.ts";
 import { LINKS, type LinkDescription, UNITS_LINK } from "./links.ts";
-import { asked, Broken, Open, outcomeOf } from "./outcome.ts";
+import { awaitFact, Broken, outcomeOf, Unchecked } from "./outcome.ts";
 
 export * from "./format.ts";
 export { LINKS, type LinkDescription } from "./links.ts";
 
-/** One link, checked. `unchecked` says nothing about whether it holds; `detail` is for people. */
+/** One checked link. `unchecked` does not say whether it holds; `detail` is for people. */
 export interface CheckedLink {
   /** One of {@link linksOf}. */
   readonly name: string;
@@ -21,15 +21,15 @@ export interface CheckedLink {
   readonly detail: string;
 }
 
-/** What the chain says, read by the caller at one final block. */
+/** Facts of the chain, read by the caller at one final block. */
 export interface ChainFacts {
-  /** Of the chain that answered. */
+  /** Id of the chain that answered. */
   readonly chainId: number;
   /** Number of the final block. */
   readonly block: number;
   /** `rootOf(batch)` of the contract at that block; null where it holds none. */
   readonly root: Hex | null;
-  /** The receipt's transaction: its block, and the BatchRecorded events of the contract in it. Null: there is none. */
+  /** The receipt's transaction: its block, and the contract's BatchRecorded events in it. Null when it does not exist. */
   readonly transaction?: {
     readonly block: number;
     readonly recorded: readonly { readonly batchId: number; readonly root: Hex }[];
@@ -37,29 +37,29 @@ export interface ChainFacts {
 }
 
 /**
- * Where facts come from that the file does not hold. This module never touches a network: what is absent or throws leaves
- * its links unchecked, with the error's message.
+ * Sources of the facts that the file does not contain. This module never touches a network itself. When a source is missing or
+ * throws, its links stay unchecked, with the error's message.
  */
 export interface Sources {
-  /** The contract whose units count, when the caller knows it: a receipt for another one is broken. */
+  /** The contract whose units count, if the caller knows it: a receipt for another one is broken. */
   readonly contract?: Hex;
-  /** Reads the contract; asked only when every link before it holds. */
+  /** Reads the contract. Called only if no earlier link is broken. */
   chain?(
     where: { readonly chainId: number; readonly contract: Hex },
     batch: { readonly id: number; readonly transaction: Hex | undefined },
   ): ChainFacts | Promise<ChainFacts>;
-  /** The result's bytes: from a file, from `file.result.url`, or computed again with `recompute(kind, work)`. */
+  /** The result's bytes: from a file, from `file.result.url`, or from `recompute(kind, work)`. */
   result?(file: ReceiptFile, work: Work<unknown>, kind: Kind): Uint8Array | Promise<Uint8Array>;
-  /** Checks the kind's link of that name, for callers that do so elsewhere than on this thread. */
+  /** Checks one of the kind's links, for callers that do so off this thread. */
   link?(name: string, claim: Claim<unknown>, kind: Kind): Finding | Promise<Finding>;
 }
 
-/** A link before its check, which returns what to say when the link holds, and throws otherwise. */
+/** A link with its check, which returns the detail of a link that holds and throws otherwise. */
 interface Step extends LinkDescription {
   check(): string | Promise<string>;
 }
 
-/** Runs what may throw, for later. */
+/** Runs `read` now, and keeps its error for later. */
 function attempt<T>(read: () => T): { readonly value: T } | { readonly error: unknown } {
   try {
     return { value: read() };
@@ -73,7 +73,7 @@ function resultOf<T>(attempted: { readonly value: T } | { readonly error: unknow
   return attempted.value;
 }
 
-/** One receipt under check, and what its links hand on. */
+/** The check of one receipt. Later links use what earlier ones found. */
 class Check {
   readonly #sources: Sources;
   readonly #kinds: KindRegistry<Kind>;
@@ -126,11 +126,11 @@ class Check {
     ];
   }
 
-  /** The kind of the receipt, and the work that it names. */
+  /** The receipt's kind and work. */
   #work(): { kind: Kind; work: Work<unknown> } {
     const read = this.#read;
     const { receiptId, taskId, nodeId, specDigest, kind } = this.file.receipt;
-    if (!read.kind) throw new Open(unknownKind(kind));
+    if (!read.kind) throw new Unchecked(unknownKind(kind));
     const work = {
       assignmentId: fromHex(receiptId),
       taskId: fromHex(taskId),
@@ -143,7 +143,7 @@ class Check {
 
   /** The work with its result. */
   #claim(): { kind: Kind; claim: Claim<unknown> } {
-    if (!this.#result) throw new Open("the result was not read");
+    if (!this.#result) throw new Unchecked("the result was not read");
     const { kind, work } = this.#work();
     return { kind, claim: { ...work, output: this.#result, outputDigest: fromHex(this.file.receipt.resultDigest) } };
   }
@@ -174,31 +174,31 @@ class Check {
 
   #merkleProof(): string {
     const { batch, leaf } = this.file;
-    if (!batch) throw new Open("no batch carries it yet");
+    if (!batch) throw new Unchecked("no batch carries it yet");
     if (!verifyReceiptProof(batch.root, leaf, batch.proof)) throw new Broken("the proof does not lead to the root");
     // An inner node of the tree leads to the root as well.
-    if (!this.#leafHolds) throw new Open("the proof leads to the root, but its leaf was not checked");
+    if (!this.#leafHolds) throw new Unchecked("the proof leads to the root, but its leaf was not checked");
     return `stands in the tree of batch ${batch.id}`;
   }
 
   async #rootOnChain(): Promise<string> {
     const { chain, batch } = this.file;
-    if (!batch) throw new Open("no batch carries it yet");
-    if (!chain) throw new Open("the receipt names no chain");
+    if (!batch) throw new Unchecked("no batch carries it yet");
+    if (!chain) throw new Unchecked("the receipt names no chain");
     const { id, root, recorded } = batch;
     const expected = this.#sources.contract;
     if (expected !== undefined && expected !== chain.contract) {
       throw new Broken(`it is for the contract ${chain.contract}, not for ${expected}`);
     }
     const read = this.#sources.chain;
-    if (!read) throw new Open("no chain was asked");
-    const facts = await asked(() => read(chain, { id, transaction: recorded?.transaction }));
-    if (facts.chainId !== chain.chainId) throw new Open(`chain ${facts.chainId} was asked, not ${chain.chainId}`);
+    if (!read) throw new Unchecked("no chain was read");
+    const facts = await awaitFact(() => read(chain, { id, transaction: recorded?.transaction }));
+    if (facts.chainId !== chain.chainId) throw new Unchecked(`chain ${facts.chainId} answered, not ${chain.chainId}`);
     this.#facts = facts;
     if (facts.root === null) {
-      // One that claims to be recorded can be refuted, one that is on its way cannot.
+      // A claim to be recorded can be refuted. A receipt on its way to the chain cannot.
       const refuted = recorded !== undefined && facts.block >= recorded.block;
-      throw new (refuted ? Broken : Open)(`the contract holds no batch ${id} at the final block ${facts.block}`);
+      throw new (refuted ? Broken : Unchecked)(`the contract holds no batch ${id} at the final block ${facts.block}`);
     }
     if (facts.root !== root) throw new Broken(`the contract holds the root ${facts.root} for batch ${id}`);
     return `contract ${chain.contract} on chain ${chain.chainId} holds it for batch ${id} at the final block ${facts.block}`;
@@ -206,8 +206,8 @@ class Check {
 
   #transaction(): string {
     const { batch } = this.file;
-    if (!batch?.recorded) throw new Open("the receipt names none");
-    if (this.#facts?.transaction === undefined) throw new Open("the chain was not asked for it");
+    if (!batch?.recorded) throw new Unchecked("the receipt names none");
+    if (this.#facts?.transaction === undefined) throw new Unchecked("the chain was not read");
     const { transaction: found, block } = this.#facts;
     const { recorded, id, root } = batch;
     if (found === null || found.block > block) throw new Broken(`no final block has ${recorded.transaction}`);
@@ -222,12 +222,12 @@ class Check {
     const read = this.#sources.result;
     const { file } = this;
     if (!read) {
-      throw new Open(
-        file.result.available ? "the result was not read" : "the coordinator keeps it no longer: compute it again",
+      throw new Unchecked(
+        file.result.available ? "the result was not read" : "the coordinator no longer keeps the result: recompute it",
       );
     }
     const { kind, work } = this.#work();
-    const result = await asked(() => read(file, work, kind));
+    const result = await awaitFact(() => read(file, work, kind));
     const digest = toHex(sha256(result));
     if (digest !== file.receipt.resultDigest) {
       throw new Broken(`these ${result.length} bytes have the digest ${digest}`);
@@ -246,7 +246,7 @@ class Check {
   async #kindLink(name: string): Promise<string> {
     const { kind, claim } = this.#claim();
     const { link } = this.#sources;
-    const { holds, detail } = await asked(() => (link ? link(name, claim, kind) : checkLink(kind, name, claim)));
+    const { holds, detail } = await awaitFact(() => (link ? link(name, claim, kind) : checkLink(kind, name, claim)));
     if (!holds) throw new Broken(detail);
     return detail;
   }
@@ -258,17 +258,17 @@ class Check {
 }
 
 /**
- * A receipt's links in the order in which {@link verifyReceipt} yields them: {@link LINKS}, and those of its kind as far as
- * the text can be read and `kinds` has the kind.
+ * A receipt's links in the order of {@link verifyReceipt}: {@link LINKS}, and those of its kind if the text is a receipt and
+ * `kinds` has the kind.
  */
 export function linksOf(text: string, kinds: KindRegistry<Kind> = KINDS): readonly LinkDescription[] {
   return new Check(text, {}, kinds).steps.map(({ name, about }) => ({ name, about }));
 }
 
 /**
- * Checks a receipt's text link by link, in the order of {@link linksOf}, and yields each as it is known. After the first
- * broken link the others stay unchecked, and nobody is asked for facts any more. A receipt of a kind that is not in `kinds`
- * is not broken: what depends on the kind stays unchecked.
+ * Checks a receipt link by link, in the order of {@link linksOf}, and yields each link once it is checked. After the first broken
+ * link the others stay unchecked, and no source is called. A kind that is not in `kinds` breaks nothing: the links that
+ * depend on it stay unchecked.
  *
  * @example
  * ```ts
@@ -310,8 +310,8 @@ export async function* verifyReceipt(
 }
 
 /**
- * What links come to: `verified` when all hold, `broken` when one does not, else `unproven`. Only the transaction, which
- * says where the root was recorded and not whether, may be missing from a verified receipt.
+ * The verdict on a receipt: `verified` if all links hold, `broken` if one does not, else `unproven`. A verified receipt may lack
+ * only the transaction, which says where the root was recorded, not whether.
  */
 export function verdictOf(links: readonly CheckedLink[]): "verified" | "broken" | "unproven" {
   if (links.some(({ status }) => status === "failed")) return "broken";

@@ -1590,10 +1590,10 @@ export interface components {
                 path: string[];
             };
         };
-        /** @description A receipt with all that is needed to check it */
+        /** @description A receipt with everything needed to check it */
         ReceiptFile: {
             /**
-             * @description Version of this form
+             * @description Version of this format
              * @constant
              */
             format: "proof-of-compute/receipt/v1";
@@ -1607,11 +1607,11 @@ export interface components {
                 nodeId: string;
                 /** @description The wallet that is credited */
                 provider: string;
-                /** @description The wallet that asked */
+                /** @description The wallet that requested the task */
                 requester: string;
                 /** @description Kind of task; in the leaf matmul 1, wasm 2, inference 3, echo 255 */
                 kind: string;
-                /** @description Why it can be believed; in the leaf proven 1, replicated 2, attested 3 */
+                /** @description Why the result can be believed; in the leaf proven 1, replicated 2, attested 3 */
                 assurance: string;
                 /** @description SHA-256 of the spec */
                 specDigest: string;
@@ -1624,7 +1624,7 @@ export interface components {
             };
             /** @description The serialized TaskSpec */
             spec: string;
-            /** @description The node's signature, and the way from the result to what was signed */
+            /** @description The node's signature of the frame, and the path from the result to it */
             signature: {
                 /** @description ed25519 over "proof-of-compute/results/v1" || root of the frame */
                 signature: string;
@@ -1635,11 +1635,11 @@ export interface components {
                 /** @description RFC 6962 audit path, nearest first */
                 path: string[];
             };
-            /** @description Whether the coordinator still keeps the result; if not, the work is checked by recomputing it */
+            /** @description Whether the coordinator still keeps the result; if not, recompute it to check the work */
             result: {
                 /** @constant */
                 available: true;
-                /** @description Where the result is; nothing but its digest makes it the right one */
+                /** @description Where the result is; only its digest makes it the right one */
                 url: string;
             } | {
                 /** @constant */

@@ -1,24 +1,24 @@
 import type { Claim, Finding, Kind, Work } from "@proof-of-compute/proto/kinds";
 
-/** What the worker is asked: to check a link of a kind, or to compute a result again. */
+/** A request to the worker: check one of a kind's links, or recompute a result. */
 export type EvidenceRequest =
   | { readonly kind: string; readonly link: string; readonly claim: Claim<unknown> }
   | { readonly kind: string; readonly work: Work<unknown> };
 
-/** What the worker says. */
+/** A message of the worker. */
 export type EvidenceAnswer =
   | { readonly progress: number }
   | { readonly answer: Finding | Uint8Array | null }
   | { readonly error: string };
 
-/** How the caller follows a request and ends it. */
+/** How a caller watches and ends a request. */
 export interface Follow {
-  /** Hears the fraction that is done, 0 to 1. */
+  /** Called with the fraction done, 0 to 1. */
   report(fraction: number): void;
   readonly signal: AbortSignal;
 }
 
-/** Starts a worker for one request. Rejects when the request fails or `signal` ends it. */
+/** Starts a worker for one request. Rejects when the request fails or `signal` aborts it. */
 function inWorker<T extends Finding | Uint8Array>(request: EvidenceRequest, { report, signal }: Follow): Promise<T> {
   const worker = new Worker(new URL("./evidence.worker.ts", import.meta.url), { type: "module" });
   return new Promise<T>((resolve, reject) => {
@@ -33,12 +33,12 @@ function inWorker<T extends Finding | Uint8Array>(request: EvidenceRequest, { re
   }).finally(() => worker.terminate());
 }
 
-/** Checks a link of a kind off the page's thread. */
+/** Checks one of a kind's links off the page's thread. */
 export function checkInWorker(kind: Kind, link: string, claim: Claim<unknown>, follow: Follow): Promise<Finding> {
   return inWorker({ kind: kind.name, link, claim }, follow);
 }
 
-/** Computes a result again off the page's thread. */
+/** Recomputes a result off the page's thread. */
 export function recomputeInWorker(kind: Kind, work: Work<unknown>, follow: Follow): Promise<Uint8Array> {
   return inWorker({ kind: kind.name, work }, follow);
 }

@@ -2,7 +2,7 @@ import { reasonOf } from "@proof-of-compute/proto";
 import { checkLink, KINDS, recompute } from "@proof-of-compute/proto/kinds";
 import type { EvidenceAnswer, EvidenceRequest } from "./evidence.ts";
 
-/** Checking a result and computing it again can take seconds, so both run beside the page. */
+/** Checking or recomputing a result can take seconds, so both run off the page's thread. */
 addEventListener("message", async ({ data }: MessageEvent<EvidenceRequest>) => {
   const tell = (answer: EvidenceAnswer) => postMessage(answer);
   const report = (progress: number) => {

@@ -4,11 +4,11 @@ import { messageOf } from "#lib/api/client.ts";
 import { refusalOf } from "#lib/chain/reach.ts";
 import { checkInWorker, recomputeInWorker } from "#lib/kinds/evidence.ts";
 
-/** How a receipt is to be checked. */
+/** How to check a receipt. */
 export interface How {
-  /** JSON-RPC of the chain; empty: it is not asked. */
+  /** JSON-RPC of the chain; empty: the chain is not read. */
   readonly rpcUrl: string;
-  /** Whether the result is computed again instead of being downloaded. */
+  /** Whether to recompute the result instead of downloading it. */
   readonly recompute: boolean;
 }
 
@@ -19,7 +19,7 @@ function assertReach(url: string): void {
   if (refusal !== undefined) throw new Error(refusal);
 }
 
-/** The body of an answer, at most `limit` bytes of it. */
+/** Downloads at most `limit` bytes. */
 async function download(
   url: string,
   limit: number,
@@ -31,13 +31,13 @@ async function download(
     signal.throwIfAborted();
     throw new Error(`${new URL(url).origin} does not answer.`, { cause });
   });
-  if (!answer.ok || !answer.body) throw new Error(`The result was not given (status ${answer.status}).`);
+  if (!answer.ok || !answer.body) throw new Error(`The result could not be downloaded (status ${answer.status}).`);
   const bytes = new Uint8Array(limit);
   let length = 0;
   for (const reader = answer.body.getReader(); ; ) {
     const { value, done } = await reader.read();
     if (done) return bytes.subarray(0, length);
-    if (length + value.length > limit) throw new Error(`More than the ${limit} bytes of a result were sent.`);
+    if (length + value.length > limit) throw new Error(`The download has more than the ${limit} bytes of a result.`);
     bytes.set(value, length);
     length += value.length;
     report(length / limit);
@@ -46,33 +46,33 @@ async function download(
 
 type Verdict = "verified" | "broken" | "unproven";
 
-/** How many receipts there are, and what those that were checked came to. */
+/** How many receipts there are, and the verdicts on those that were checked. */
 export interface Tally extends Record<Verdict, number> {
   readonly total: number;
 }
 
-/** Which of two verdicts is to be shown for both. */
+/** The verdict with the larger weight is shown for several receipts. */
 const WEIGHT = { verified: 0, unproven: 1, broken: 2 };
 
-/** The check of receipts, link by link, as the page shows it. */
+/** The state of a check of receipts, link by link. */
 export class Verification {
-  /** Every link of the receipt that is shown, in order: the present one, at the end the worst. */
+  /** All links of the shown receipt, in order. The page shows the current receipt, and at the end the worst. */
   links = $state.raw<readonly LinkDescription[]>(LINKS);
-  /** The first of them, as far as they are checked. */
+  /** Those of its links that were checked, in the same order. */
   checked = $state.raw<readonly CheckedLink[]>([]);
-  /** The name of the link that is being checked. */
+  /** The name of the link under check. */
   current = $state<string>();
-  /** How far that link has come, 0 to 1, where it says so. */
+  /** Progress of that check, 0 to 1, if known. */
   progress = $state<number>();
-  /** What the links came to, once all were looked at. */
+  /** The verdict, once the check is complete. */
   verdict = $state<Verdict>();
-  /** Of many receipts. */
+  /** The verdicts on all receipts so far. */
   tally = $state.raw<Tally>();
-  /** Why the check itself did not work. */
+  /** Why the check itself failed. */
   error = $state<string>();
   #abort = new AbortController();
 
-  /** Checks the texts of receipts in turn; whatever is still being checked is given up. */
+  /** Checks receipts one after the other. Stops an earlier check. */
   async run(texts: readonly string[], how: How): Promise<void> {
     this.stop();
     this.#abort = new AbortController();
@@ -102,7 +102,7 @@ export class Verification {
     }
   }
 
-  /** Checks one text; nothing comes back when it is given up. */
+  /** Checks one receipt. Undefined when the check was stopped. */
   async #check(text: string, how: How, signal: AbortSignal): Promise<Verdict | undefined> {
     const { linksOf, verdictOf, verifyReceipt } = await import("@proof-of-compute/proto/verify");
     if (signal.aborted) return undefined;
@@ -118,7 +118,7 @@ export class Verification {
     return verdictOf(this.checked);
   }
 
-  /** Gives up what is being checked. */
+  /** Stops the check. */
   stop(): void {
     this.#abort.abort();
     this.current = undefined;
@@ -133,7 +133,8 @@ export class Verification {
       ...(rpcUrl !== "" && { chain: (where, batch) => readChain(rpcUrl, where, batch) }),
       result: async (file, work, kind) => {
         if (recompute) return recomputeInWorker(kind, work, { report, signal });
-        if (!file.result.available) throw new Error("It is kept no longer. Let this browser compute it again.");
+        if (!file.result.available)
+          throw new Error("The coordinator no longer keeps the result. Let this browser recompute it.");
         return download(file.result.url, kind.bounds(work.spec).maxOutputBytes, report, signal);
       },
       link: (name, claim, kind) => checkInWorker(kind, name, claim, { report, signal }),

@@ -27,7 +27,7 @@ describe("matmul kernel", () => {
     expect(toHex(sha256(computeProduct(task(n, k, seed))!))).toBe(toHex(sha256(referenceProduct(task(n, k, seed)))));
   });
 
-  it("computes any rows by themselves", () => {
+  it("computes any rows separately", () => {
     const whole = computeProduct(task(256, 4))!;
     for (const [from, to] of [
       [0, 64],
@@ -39,7 +39,7 @@ describe("matmul kernel", () => {
     }
   });
 
-  it("stays right once the engine has optimized it", () => {
+  it("stays correct once the engine has optimized it", () => {
     const job = task(512, 2);
     const expected = toHex(sha256(referenceProduct(job)));
     for (let i = 0; i < 16; i++) expect(toHex(sha256(computeProduct(job)!))).toBe(expected);
@@ -72,7 +72,7 @@ describe("matmul kernel", () => {
     );
   });
 
-  it("refuses elements of the field written as another byte", () => {
+  it("refuses equivalent bytes outside the field", () => {
     for (let value = 0; value < 5; value++) {
       const at = right.indexOf(value);
       expect(at).toBeGreaterThanOrEqual(0);
@@ -97,12 +97,12 @@ describe("matmul kernel", () => {
     expect(checkProduct(task(128, 3), right, digest)).toBe(false);
   });
 
-  it("refuses what a task may not ask for", () => {
+  it("refuses parameters outside the limits", () => {
     expect(() => computeProduct(task(100, 2))).toThrow(RangeError);
     expect(() => checkProduct(task(64, 1), right, sha256(right))).toThrow(RangeError);
   });
 
-  it("tells how far it is, and stops when it is told to", () => {
+  it("reports progress, and stops when told to", () => {
     const heard: number[] = [];
     const output = computeProduct(task(1024, 3), (fraction) => heard.push(fraction) > 0);
     expect(output).not.toBeNull();
@@ -114,14 +114,14 @@ describe("matmul kernel", () => {
     expect(calls).toBe(2);
   });
 
-  it("may start another task from within a report", () => {
+  it("can start another task from within a report", () => {
     const outputs: string[] = [];
     const output = computeProduct(task(1024, 2), () => outputs.push(toHex(computeProduct(task(64, 3))!)) > 0)!;
     expect(new Set(outputs)).toEqual(new Set([toHex(right)]));
     expect(checkProduct(task(1024, 2), output, sha256(output))).toBe(true);
   });
 
-  it("is right again after a task whose memory it does not keep", () => {
+  it("stays correct after dropping the memory of a large task", () => {
     const large = computeProduct(task(1536, 2))!;
     expect(checkProduct(task(1536, 2), large, sha256(large))).toBe(true);
     expect(toHex(computeProduct(task(n, 3))!)).toBe(toHex(right));
@@ -129,8 +129,8 @@ describe("matmul kernel", () => {
 });
 
 describe("matmul without WebAssembly SIMD", () => {
-  it("computes, checks, reports and stops the same", async () => {
-    // An engine without SIMD refuses the kernel as this engine refuses what is none.
+  it("computes, checks, reports and stops in the same way", async () => {
+    // An engine without SIMD refuses the kernel, as this engine refuses an empty one.
     vi.doMock("../../../gen/kernel/kinds/matmul.ts", () => ({ WASM: "" }));
     vi.resetModules();
     try {

@@ -4,12 +4,12 @@ import { equal, type Hex, toHex } from "../../bytes.ts";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 import { referenceCheck, referenceProduct } from "./reference.ts";
 
-/** SHA-256 of the kernel that this version computes with. */
+/** SHA-256 of the WebAssembly kernel of this version. */
 export function kernelDigest(): Hex {
   return toHex(sha256(new TextEncoder().encode(WASM)));
 }
 
-/** What kernel/kinds/matmul.ts exports; all arguments are addresses and counts. */
+/** The exports of kernel/kinds/matmul.ts. All arguments are addresses and counts. */
 interface Kernel {
   readonly memory: WebAssembly.Memory;
   inRange(bytes: number, length: number): number;
@@ -26,32 +26,32 @@ interface Kernel {
   ): void;
 }
 
-/** Rows worked on at once: so many of the left operand stay in the second-level cache while all of the right one passes. */
+/** Rows per step: that part of the left operand stays in the second-level cache while the whole right operand passes. */
 const STRIP = 64;
 
 /** Bytes of an element in a packed operand. */
 const PACKED = 2;
 
-/** What `multiply` wants beside its operands for a strip. */
+/** Scratch memory of `multiply` for a strip. */
 const SUMS_BYTES = STRIP * 64;
 
-/** Memory that an idle kernel may keep; WebAssembly's never shrinks, so a kernel that grew beyond is thrown away. */
+/** Memory that an idle kernel may keep. WebAssembly memory never shrinks, so a larger kernel is dropped. */
 const KEPT_BYTES = 8 << 20;
 
 const PAGE = 1 << 16;
 
-/** Multiply-accumulates between two calls of `report`: some 5 ms. */
+/** Multiply-accumulates between two calls of `report`, about 5 ms. */
 const REPORT_EVERY = 2 ** 27;
 
-/** What of Node's `process` is used, which browsers don't have. */
+/** The part of Node's `process` used here. Browsers have none. */
 interface NodeProcess {
   readonly versions: { readonly node: string };
   getBuiltinModule(id: "node:v8"): { setFlagsFromString(flags: string): void };
 }
 
 /**
- * Lets V8 join two operations of 128 bits to one of 256 where the processor has them: nearly twice the speed. Node 24 has
- * that behind a flag, browsers offer no way to it; docs/adr/webassembly-kernels.md says why it may be relied on.
+ * Lets V8 merge pairs of 128-bit operations into 256-bit ones where the processor has them, at nearly twice the speed. Node 24
+ * has this behind a flag, browsers not at all; docs/adr/webassembly-kernels.md says why it is safe to use.
  */
 function widenVectors(): void {
   const { process } = globalThis as { process?: NodeProcess };
@@ -61,7 +61,7 @@ function widenVectors(): void {
 
 widenVectors();
 
-/** Null where there is no WebAssembly with SIMD. */
+/** Null where WebAssembly or its SIMD instructions are missing. */
 const module = (() => {
   try {
     return new WebAssembly.Module(Uint8Array.from(atob(WASM), (character) => character.charCodeAt(0)));
@@ -72,11 +72,11 @@ const module = (() => {
 
 let idle: Kernel | undefined;
 
-/** Runs `work` on a kernel with so much memory, or returns undefined where there is none. */
+/** Runs `work` on a kernel with at least `bytes` of memory. Returns undefined where there is no kernel. */
 function withKernel<T>(bytes: number, work: (kernel: Kernel, memory: Uint8Array) => T): T | undefined {
   if (module === null) return undefined;
   const kernel = idle ?? (new WebAssembly.Instance(module).exports as unknown as Kernel);
-  // Not idle while it works, in case `report` starts another task.
+  // Taken while it works: `report` may start another task.
   idle = undefined;
   const missing = bytes - kernel.memory.buffer.byteLength;
   if (missing > 0) kernel.memory.grow(Math.ceil(missing / PAGE));
@@ -85,7 +85,7 @@ function withKernel<T>(bytes: number, work: (kernel: Kernel, memory: Uint8Array)
   return result;
 }
 
-/** Puts rows of a derived matrix strip by strip at `address`; its bytes are not reduced yet. */
+/** Writes the rows of a derived matrix to `address`, one strip at a time. The bytes are not reduced yet. */
 function eachStrip(
   key: Uint8Array,
   { from, to }: Rows,
@@ -102,22 +102,22 @@ function eachStrip(
 }
 
 /**
- * The product A_1 … A_k, n*n bytes, row-major. `report` hears the fraction that is done, every 5 to 50 ms and on short tasks not
- * at all; when it returns false the work stops and null comes back.
+ * The product A_1 … A_k, n*n bytes, row-major. `report` is called every 5 to 50 ms, and not at all for short tasks. The result is
+ * null when it returned false.
  */
 export function computeProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null {
   return computeRows(task, { from: 0, to: task.n }, report);
 }
 
-/** Rows of a product; both ends are multiples of 64. */
+/** A range of rows of a product. Both ends are multiples of 64. */
 export interface Rows {
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * As {@link computeProduct}, but only some of its rows: they follow from the same rows of A_1 and all of the other matrices, so
- * several threads can share a product without a word between them.
+ * Some rows of the product of {@link computeProduct}. They depend on the same rows of A_1 and on all other matrices, so
+ * several threads can share a product without communicating.
  */
 export function computeRows(
   task: MatmulTask,
@@ -143,7 +143,7 @@ export function computeRows(
         kernel.packRight(strip, right, row, STRIP, n, n);
       });
       for (let row = 0; row < to - from; row += STRIP) {
-        // Rows of the product need the same rows of the left operand only, so they may take their place.
+        // Rows of the product depend only on the same rows of the left operand, so they can replace them.
         const rows = left + (row / STRIP) * stripPacked;
         kernel.multiply(rows, right, strip, sums, STRIP, n, n);
         if (i < k) kernel.packLeft(strip, rows, STRIP, n);
@@ -162,9 +162,9 @@ export function computeRows(
 }
 
 /**
- * Whether an output is the task's product: its length, then its range, then Freivalds' check, by which a wrong one passes
- * with probability at most 2^-112. `outputDigest` is SHA-256 of the output; that it is, the caller has checked. `report`
- * hears the fraction that is done after each matrix.
+ * Whether an output is the task's product. Checks its length, its range, and Freivalds' equation, which a wrong product passes
+ * with probability at most 2^-112. The caller has checked that `outputDigest` is the SHA-256 of the output. `report` is called
+ * after each matrix.
  */
 export function checkProduct(
   task: MatmulTask,

@@ -11,7 +11,7 @@ export function productOf(work: Work<MatmulSpec>): MatmulTask {
   return { seed: matmulSeed(work), n, k };
 }
 
-/** Products of matrices over F_251 that nobody chose, proven by Freivalds' check. */
+/** Products of derived matrices over F_251, proven by Freivalds' check. */
 export const matmul: Kind<MatmulSpec> = {
   name: "matmul",
   specCase: "matmul",
@@ -27,7 +27,7 @@ export const matmul: Kind<MatmulSpec> = {
   },
   assurance: "proven",
   canFail: false,
-  // Each assignment has matrices of its own.
+  // The matrices depend on the assignment.
   deterministic: false,
   title: ({ n, k }) => `product of ${k} matrices of ${n} x ${n} over F_251`,
   links: [

@@ -1,15 +1,15 @@
 import { sha256 } from "#crypto";
 
-/** What a matmul task may ask for. */
+/** Limits of a matmul task. */
 export const MATMUL_LIMITS = { nMin: 64, nMax: 4096, nStep: 64, kMin: 2, kMax: 64 } as const;
 
 /** The field F_251: the largest prime below 256, so that an element is a byte. */
 export const FIELD = 251;
 
-/** Columns of Freivalds' matrix R; a wrong product passes with probability at most (2/256)^16 = 2^-112. */
+/** Columns of Freivalds' matrix R. A wrong product passes with probability at most (2/256)^16 = 2^-112. */
 export const FREIVALDS_COLUMNS = 16;
 
-/** The check's error probability is at most 2 to the power of minus this. */
+/** The check's error probability is at most 2 to the power of minus this number. */
 export const FREIVALDS_ERROR_BITS = 7 * FREIVALDS_COLUMNS;
 
 /** A product A_1 … A_k of n x n matrices, all derived from the seed. */
@@ -26,7 +26,7 @@ const SEED = ascii("proof-of-compute/seed/v1");
 const MATRIX = ascii("proof-of-compute/matmul/v1");
 const FREIVALDS = ascii("proof-of-compute/freivalds/v1");
 
-/** Throws a RangeError that says what is wrong with a size or a count. */
+/** Throws a RangeError for an impossible size or count. */
 export function checkMatmulSpec(n: number, k: number): void {
   const { nMin, nMax, nStep, kMin, kMax } = MATMUL_LIMITS;
   if (!Number.isInteger(n) || n < nMin || n > nMax || n % nStep !== 0) {
@@ -43,7 +43,7 @@ export function matmulUnits(n: number, k: number): bigint {
   return BigInt(k - 1) * BigInt(n / 64) ** 3n;
 }
 
-/** The seed from which every matrix follows: fixed by who computes what, chosen by nobody. */
+/** The seed of all matrices. It follows from who computes what, so nobody can choose it. */
 export function matmulSeed(assignment: {
   readonly assignmentId: Uint8Array;
   readonly taskId: Uint8Array;
@@ -58,7 +58,7 @@ export function matrixKey(seed: Uint8Array, i: number): Uint8Array {
   return sha256(MATRIX, seed, Uint8Array.of(i >>> 24, i >>> 16, i >>> 8, i)).subarray(0, 16);
 }
 
-/** The AES key of Freivalds' matrix R. It depends on the result, so that nobody can choose a result after R. */
+/** The AES key of Freivalds' matrix R. It depends on the result, so nobody can choose the result to fit R. */
 export function freivaldsKey(seed: Uint8Array, outputDigest: Uint8Array): Uint8Array {
   return sha256(FREIVALDS, seed, outputDigest).subarray(0, 16);
 }

@@ -22,8 +22,8 @@ import { recompute } from "../index.ts";
 import { computeProduct } from "./kernel.ts";
 import { FIELD, matmulSeed, matrixKey } from "./matmul.ts";
 
-// Everybody but the chain may lie here: each attack is as consistent as its attacker can make it, and names the link at
-// which it shows. Where the coordinator itself attacks, the contract holds the root that it chose.
+// Everybody but the chain may lie here. Each attack is as consistent as its attacker can make it, and names the link that
+// fails. When the coordinator attacks, the contract holds the root of its choice.
 
 const N = 64;
 const honest = makeReceipt();
@@ -37,13 +37,13 @@ async function broken(text: string, sources: Sources): Promise<string | undefine
   return failed;
 }
 
-/** Where an attack by node and coordinator together shows: they sign, batch and record whatever they like. */
+/** The link that fails when node and coordinator collude: they sign, batch and record whatever they like. */
 const collusion = (change: Change) => {
   const made = makeReceipt(change);
   return broken(made.text, made.sources);
 };
 
-/** Where a change of the finished file shows, the chain being honest. */
+/** The link that fails when a finished file is changed and the chain is honest. */
 const forgery = (change: Partial<MadeReceipt["content"]>, sources = honest.sources) =>
   broken(writeReceipt({ ...honest.content, ...change }), sources);
 
@@ -103,7 +103,7 @@ describe("a wrong result, signed and recorded as if it were right", () => {
     for (const output of attacks) expect(await collusion({ output })).toBe("product");
   });
 
-  it("with matrices swapped, left out, or taken for one another", async () => {
+  it("with matrices swapped, left out, or used twice", async () => {
     const [a, b, c] = matrices(honest) as [Uint8Array, Uint8Array, Uint8Array];
     expect(multiply(multiply(a, b), c)).toEqual(honest.output);
     for (const [x, y, z] of [
@@ -127,7 +127,7 @@ describe("a wrong result, signed and recorded as if it were right", () => {
     );
   });
 
-  it("truncated, oversized, empty, or with elements beyond the field that mean the same", async () => {
+  it("truncated, oversized, empty, or with equivalent elements outside the field", async () => {
     expect(await collusion({ output: (right) => right.subarray(1) })).toBe("product");
     expect(await collusion({ output: (right) => concat(right, Uint8Array.of(0)) })).toBe("product");
     expect(await collusion({ output: () => new Uint8Array() })).toBe("product");
@@ -139,14 +139,14 @@ describe("a wrong result, signed and recorded as if it were right", () => {
     expect(await collusion({ output: beyond })).toBe("product");
   });
 
-  it("that another node computed: the seed is the node's own", async () => {
+  it("computed by another node, whose seed differs", async () => {
     const other = keyPair(9);
     expect(await collusion({ fields: { nodeId: other.nodeId }, signer: 9 })).toBe("product");
   });
 });
 
-describe("bytes given for the result", () => {
-  it("that differ anywhere from what was signed", async () => {
+describe("bytes presented as the result", () => {
+  it("that differ from the signed bytes anywhere", async () => {
     await fc.assert(
       fc.asyncProperty(element, fc.integer({ min: 1, max: 255 }), async (at, by) => {
         const result = () => honest.output.map((value, i) => (i === at ? value ^ by : value));
@@ -163,19 +163,19 @@ describe("bytes given for the result", () => {
   });
 });
 
-describe("a receipt for what was not done", () => {
-  it("with other units, kind or assurance than the spec has", async () => {
+describe("a receipt for work that was not done", () => {
+  it("with units, kind or assurance that contradict the spec", async () => {
     expect(await collusion({ fields: { units: "3" } })).toBe("spec fields");
     expect(await collusion({ fields: { kind: "inference" } })).toBe("spec fields");
     expect(await collusion({ fields: { kind: "wasm", assurance: "replicated" } })).toBe("spec fields");
     expect(await collusion({ fields: { assurance: "attested" } })).toBe("spec fields");
   });
 
-  it("asked for by somebody else than it says", async () => {
+  it("with a requester that contradicts the spec", async () => {
     expect(await collusion({ fields: { requester: THIEF } })).toBe("spec fields");
   });
 
-  it("with another spec than was signed", async () => {
+  it("with another spec than the signed one", async () => {
     const larger = makeSpec({ kind: product(64, 64) });
     expect(await forgery({ spec: toHex(larger) })).toBe("spec digest");
     const fields = { ...honest.content.receipt, specDigest: toHex(sha256(larger)), units: "63" };
@@ -183,7 +183,7 @@ describe("a receipt for what was not done", () => {
     expect(await forgery({ spec: toHex(larger), receipt: fields, leaf })).toBe("node signature");
   });
 
-  it("with a size that nobody may ask for", async () => {
+  it("with a size outside the limits", async () => {
     const spec = fromHex(toHex(makeSpec()).replace("08401003", "08401001") as Hex);
     const receipt = { ...honest.content.receipt, specDigest: toHex(sha256(spec)) };
     expect(await forgery({ spec: toHex(spec), receipt })).toBe("spec fields");
@@ -214,7 +214,7 @@ describe("a stolen receipt", () => {
     expect(await collusion({ spec: makeSpec({ contract: THIEF }) })).toBe("spec fields");
   });
 
-  it("signed under a key of small order, for which anybody signs", async () => {
+  it("signed under a key of small order, which anybody can forge", async () => {
     // The neutral element: with R = it and S = 0 the equation holds for every message.
     const nodeId: Hex = `0x01${"00".repeat(31)}`;
     const receipt = { ...honest.content.receipt, nodeId };
@@ -223,7 +223,7 @@ describe("a stolen receipt", () => {
     expect(await forgery({ ...content, signature: { signature, index: 0, size: 1, path: [] } })).toBe("node signature");
   });
 
-  it("with a frame or a result that was never signed as such", async () => {
+  it("with a signature of something else", async () => {
     const { receipt, signature } = honest.content;
     // The signature of a hello, of a bare result, and of the root without its prefix.
     const message = resultMessage({
@@ -249,7 +249,7 @@ describe("a stolen receipt", () => {
   });
 });
 
-describe("a receipt that no batch carries", () => {
+describe("a receipt that is in no batch", () => {
   const { content, tree, neighbours } = honest;
   const batch = content.batch!;
 
@@ -257,7 +257,7 @@ describe("a receipt that no batch carries", () => {
     const [sibling, ...rest] = batch.proof as [Hex, ...Hex[]];
     const pair = [content.leaf, sibling].sort().map((hash) => fromHex(hash));
     const inner = toHex(keccak256(concat(...pair)));
-    // It does lead to the root, so it has to be refused as a leaf.
+    // The proof leads to the root, so the leaf must be refused.
     expect(verifyReceiptProof(batch.root, inner, rest)).toBe(true);
     expect(await forgery({ leaf: inner, batch: { ...batch, proof: rest } })).toBe("leaf");
     for (const leaf of [tree.root, toHex(sha256(fromHex(content.leaf)))]) {
@@ -265,25 +265,25 @@ describe("a receipt that no batch carries", () => {
     }
   });
 
-  it("with a proof of another receipt, another batch, cut or lengthened", async () => {
+  it("with a proof of another receipt or batch, or one that is too short or long", async () => {
     const other = receiptTree(neighbours);
     for (const proof of [tree.proof(1), other.proof(0), batch.proof.slice(1), [...batch.proof, batch.proof[0]!], []]) {
       expect(await forgery({ batch: { ...batch, proof } })).toBe("merkle proof");
     }
   });
 
-  it("with a tree that the chain does not hold", async () => {
+  it("with a root that is not on the chain", async () => {
     const own = receiptTree([leafFields(content.receipt)]);
     expect(await forgery({ batch: { ...batch, root: own.root, proof: [] } })).toBe("root on chain");
     expect(await forgery({ batch: { ...batch, id: batch.id + 1 } })).toBe("root on chain");
   });
 
-  it("in a contract that its maker deployed himself", async () => {
+  it("recorded in a contract that the forger deployed", async () => {
     expect(await broken(honest.text, { ...honest.sources, contract: CHAIN.contract })).toBeUndefined();
     expect(await broken(honest.text, { ...honest.sources, contract: THIEF })).toBe("root on chain");
   });
 
-  it("with a transaction that recorded something else, somewhere else, or nothing", async () => {
+  it("with a transaction that recorded another batch, in another block, or nothing", async () => {
     const recorded = batch.recorded!;
     expect(await forgery({ batch: { ...batch, recorded: { ...recorded, block: 1 } } })).toBe("transaction");
     const transaction: Hex = `0x${"ce".repeat(32)}`;
@@ -295,15 +295,15 @@ describe("a receipt that no batch carries", () => {
 });
 
 describe("a coordinator that invents a receipt", () => {
-  it("with a node of its own and a root on the chain, still lacks the work", async () => {
+  it("still lacks the work, with its own node and a root on the chain", async () => {
     const invented = makeReceipt({ output: (right) => right.map(() => 0) });
     const { result: _, ...sources } = invented.sources;
-    // It gives what it signed, it gives nothing, it says that the result was kept long enough.
+    // It serves what it signed, serves nothing, or says that the result was deleted.
     expect(await broken(invented.text, invented.sources)).toBe("product");
     expect(verdictOf(await Array.fromAsync(verifyReceipt(invented.text, sources)))).toBe("unproven");
     const pruned = writeReceipt({ ...invented.content, result: { available: false } });
     expect(verdictOf(await Array.fromAsync(verifyReceipt(pruned, sources)))).toBe("unproven");
-    // Whoever computes it again sees it.
+    // Recomputing the result shows it.
     const again: Sources = { ...sources, result: (_, work, kind) => recompute(kind, work) };
     expect(await broken(pruned, again)).toBe("result digest");
   });

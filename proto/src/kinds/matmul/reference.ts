@@ -1,19 +1,19 @@
 import { keystream } from "#crypto";
 import { checkMatmulSpec, FIELD, FREIVALDS_COLUMNS, freivaldsKey, type MatmulTask, matrixKey } from "./matmul.ts";
 
-// The definition of matmul tasks as plain code: the oracle of the tests, and what runs where there is no WebAssembly SIMD.
+// The definition of matmul tasks in plain code: the oracle of the tests, and the fallback without WebAssembly SIMD.
 
 function elements(key: Uint8Array, count: number): Uint8Array {
   return keystream(key, count).map((byte) => byte % FIELD);
 }
 
-/** left (n x n) times right (n x columns), row-major; stops where `goOn`, asked after each row, says so. */
+/** left (n x n) times right (n x columns), row-major. Stops when `proceed`, called after each row, returns false. */
 function multiply(
   left: Uint8Array,
   right: Uint8Array,
   n: number,
   columns: number,
-  goOn?: (rows: number) => boolean,
+  proceed?: (rows: number) => boolean,
 ): Uint8Array {
   const product = new Uint8Array(n * columns);
   const row = new Int32Array(columns);
@@ -24,12 +24,12 @@ function multiply(
       for (let column = 0; column < columns; column++) row[column]! += factor * right[j * columns + column]!;
     }
     for (let column = 0; column < columns; column++) product[i * columns + column] = row[column]! % FIELD;
-    if (goOn?.(i + 1) === false) break;
+    if (proceed?.(i + 1) === false) break;
   }
   return product;
 }
 
-/** The product A_1 … A_k; null when `report`, told the fraction that is done after every row, returned false. */
+/** The product A_1 … A_k. Null when `report`, called after every row, returned false. */
 export function referenceProduct(task: MatmulTask): Uint8Array;
 export function referenceProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null;
 export function referenceProduct(task: MatmulTask, report?: (fraction: number) => boolean): Uint8Array | null {
