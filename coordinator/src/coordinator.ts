@@ -56,8 +56,7 @@ export async function startCoordinator(
   const dispatch = opening.use(await openDispatch(base, { store, peers, link }, { settings, contract }));
   const intake = createIntake(base, { store, blobs, pool, dispatch, settlement });
   opening.use(openRetention(base, { store, blobs }, settings));
-  const init = { settings, contract, coordinatorId: self.coordinatorId };
-  const { grpc } = opening.use(await openGrpc(base, { dispatch, intake, blobs }, init));
+  const { grpc } = opening.use(await openGrpc(base, { dispatch, intake, blobs }, { settings, contract }));
   const edge = { settings, contract, grpcPort: grpc.port };
   const rest = opening.use(await openRest(base, { store, blobs, cluster, dispatch, settlement }, edge));
   opening.use(closing(base, "drain", () => drain(base, { dispatch, grpc, intake }, settings)));

@@ -48,6 +48,7 @@ export function aLink(): NotedLink {
     cancelled: [],
     verdicts: [],
     closed: false,
+    welcome: () => {},
     assign: (id) => void link.assigned.push(id),
     cancel: (id, reason) => void link.cancelled.push({ id, reason }),
     ack: (verdict) => void link.verdicts.push(verdict),

@@ -26,6 +26,7 @@ import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
 import { SiweMessage } from "siwe";
 import { echo, echoRequest } from "./echo/coordinator.ts";
+import { aLink } from "./fleet.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** Where the tests' site is. */
@@ -67,7 +68,7 @@ export async function startRest(change: RestChange = {}) {
   const settings = resolveSettings(SETTINGS);
   const contract = { chainId: CHAIN_ID, address: parseAddress(CONTRACT) };
   const dispatch = await openDispatch(base, { store, peers, link }, { settings, contract });
-  const { fleet, leases, takeover, scheduler } = dispatch;
+  const { fleet, leases, sessions, scheduler } = dispatch;
   let status: SettlementStatus = { state: "running", openBatches: 0 };
   const settlement = { status: () => status };
   const proving = openProofs(base, { store });
@@ -129,30 +130,18 @@ export async function startRest(change: RestChange = {}) {
 
   /** A node with a session; its stream swallows what is sent down. */
   async function joinNode(wallet = addressFromBytes(randomBytes(20)), unitsPerSecond?: number): Promise<LiveNode> {
-    const link = {
-      sessionId: toHex(randomBytes(16)),
-      assign: () => {},
-      cancel: () => {},
-      ack: () => {},
-      reconnect: () => {},
-      close: () => {},
+    const offer = {
+      nodeId: toHex(randomBytes(32)),
+      wallet,
+      version: "0.1.0",
+      kinds: kinds.names,
+      slots: 2,
+      ...(unitsPerSecond !== undefined && { unitsPerSecond }),
+      hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
+      confirmed: false,
+      runningAssignmentIds: [],
     };
-    const node = await fleet.join(
-      {
-        nodeId: toHex(randomBytes(32)),
-        wallet,
-        version: "0.1.0",
-        kinds: kinds.names,
-        slots: 2,
-        ...(unitsPerSecond !== undefined && { unitsPerSecond }),
-        hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
-        confirmed: false,
-        runningAssignmentIds: [],
-      },
-      link,
-    );
-    await takeover.adopt(node);
-    fleet.announce(node);
+    const { node } = await sessions.open(offer, aLink(), new AbortController().signal);
     return node;
   }
 

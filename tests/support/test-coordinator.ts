@@ -104,9 +104,12 @@ export class TestCoordinator {
     const { nodeId, wallet, slots } = offer;
     const earned = (await this.store.standing(nodeId, wallet)) ?? { valid: 0, faults: 0 };
     await this.store.saveStandings([{ nodeId, wallet, ...earned, cap: 2 * slots }]);
-    const node = await this.fleet.join({ ...offer, runningAssignmentIds: running }, link);
-    await this.takeover.adopt(node);
-    this.fleet.announce(node);
+    const { sessions } = this.#dispatch!;
+    const { node } = await sessions.open(
+      { ...offer, runningAssignmentIds: running },
+      link,
+      new AbortController().signal,
+    );
     await settle();
     return { node, link };
   }

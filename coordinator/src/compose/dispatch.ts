@@ -3,8 +3,12 @@ import { DispatchServices, type DispatchServicesComponents } from "../services/d
 import type { Settings } from "../settings/table.ts";
 import { type Base, closing } from "./part.ts";
 
-/** Fleet, leases, takeover and scheduler. */
-export type Dispatch = Pick<DispatchServices, "fleet" | "leases" | "takeover" | "scheduler"> & AsyncDisposable;
+/** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
+const SPREAD_PER_NODE_MS = 1;
+
+/** The services that bring tasks to nodes. */
+export type Dispatch = Pick<DispatchServices, "fleet" | "leases" | "takeover" | "sessions" | "scheduler"> &
+  AsyncDisposable;
 
 export interface DispatchInit {
   readonly settings: Settings;
@@ -28,6 +32,7 @@ export async function openDispatch(
       maxQueued: settings.MAX_QUEUED_TASKS,
       maxQueuedPerRequester: settings.MAX_QUEUED_PER_REQUESTER,
       allowSelfTasks: settings.ALLOW_SELF_TASKS,
+      reconnectSpreadMs: (nodes) => Math.ceil(settings.RECONNECT_SPREAD + nodes * SPREAD_PER_NODE_MS),
       contract,
     },
   );
@@ -35,6 +40,6 @@ export async function openDispatch(
   opening.use(closing(base, "dispatch", () => services.stop()));
   await services.start();
   const parts = opening.move();
-  const { fleet, leases, takeover, scheduler } = services;
-  return { fleet, leases, takeover, scheduler, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+  const { fleet, leases, takeover, sessions, scheduler } = services;
+  return { fleet, leases, takeover, sessions, scheduler, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }

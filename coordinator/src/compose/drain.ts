@@ -2,13 +2,12 @@ import type { GrpcServer } from "../edges/grpc/server.ts";
 import type { ResultIntake } from "../services/results/intake.ts";
 import type { Settings } from "../settings/table.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { reconnectSpread } from "./grpc.ts";
 import type { Base } from "./part.ts";
 
 const POLL_MS = 50;
 
 interface Components {
-  readonly dispatch: Pick<Dispatch, "scheduler" | "fleet">;
+  readonly dispatch: Pick<Dispatch, "scheduler" | "sessions" | "fleet">;
   readonly grpc: Pick<GrpcServer, "drain">;
   readonly intake: Pick<ResultIntake, "drain">;
 }
@@ -16,15 +15,13 @@ interface Components {
 /** Gives out no new work, sends nodes elsewhere, and waits up to DRAIN_TIMEOUT for results of running assignments. */
 export async function drain(
   { clock, logger }: Base,
-  { dispatch: { scheduler, fleet }, grpc, intake }: Components,
-  settings: Pick<Settings, "DRAIN_TIMEOUT" | "RECONNECT_SPREAD">,
+  { dispatch: { scheduler, sessions, fleet }, grpc, intake }: Components,
+  settings: Pick<Settings, "DRAIN_TIMEOUT">,
 ): Promise<void> {
   logger.info(scheduler.depth(), "draining: no new work, results of running assignments are still accepted");
   scheduler.drain();
   grpc.drain();
-  const { online, suspect } = fleet.counts();
-  const spreadMs = reconnectSpread(settings, online + suspect);
-  for (const node of fleet.online()) node.link?.reconnect(spreadMs, "draining");
+  sessions.reconnectAll("draining");
   const until = clock.monotonic() + settings.DRAIN_TIMEOUT;
   while (scheduler.depth().running > 0 && fleet.counts().online > 0 && clock.monotonic() < until) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

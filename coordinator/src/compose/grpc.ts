@@ -4,21 +4,12 @@ import type { Blobs } from "../ports/blobs.ts";
 import type { ResultIntake } from "../services/results/intake.ts";
 import { UploadBudget } from "../services/results/uploads.ts";
 import { audiencesOf } from "../settings/addresses.ts";
-import type { Settings } from "../settings/table.ts";
 import { readTlsFiles } from "../settings/tls-files.ts";
 import type { Dispatch, DispatchInit } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
 
-/** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
-const SPREAD_PER_NODE_MS = 1;
-
-/** Over how many milliseconds so many nodes are to spread their reconnects. */
-export function reconnectSpread({ RECONNECT_SPREAD }: Pick<Settings, "RECONNECT_SPREAD">, nodes: number): number {
-  return Math.ceil(RECONNECT_SPREAD + nodes * SPREAD_PER_NODE_MS);
-}
-
 interface Components {
-  readonly dispatch: Dispatch;
+  readonly dispatch: Pick<Dispatch, "leases" | "sessions">;
   readonly intake: ResultIntake;
   readonly blobs: Blobs;
 }
@@ -26,16 +17,15 @@ interface Components {
 /** Listens for nodes. Throws UNAVAILABLE when it cannot, and ConfigError for a certificate that does not work. */
 export async function openGrpc(
   base: Base,
-  { dispatch: { fleet, leases, takeover }, intake, blobs }: Components,
-  { settings, contract, coordinatorId }: DispatchInit & { readonly coordinatorId: string },
+  { dispatch: { leases, sessions }, intake, blobs }: Components,
+  { settings, contract }: DispatchInit,
 ): Promise<{ readonly grpc: GrpcServer } & AsyncDisposable> {
   const audiences = audiencesOf(settings);
   const grpc = new GrpcServer(
     {
       ...base,
-      fleet,
       leases,
-      takeover,
+      sessions,
       intake,
       blobs,
       uploads: new UploadBudget(base, { maxBytes: settings.UPLOAD_MAX_BYTES }),
@@ -43,13 +33,11 @@ export async function openGrpc(
     {
       ...settings.GRPC_ADDRESS,
       tls: await readTlsFiles(settings),
-      coordinatorId,
       heartbeatMs: settings.HEARTBEAT_INTERVAL,
-      leaseMs: settings.LEASE_TIME,
-      reconnectSpreadMs: (nodes) => reconnectSpread(settings, nodes),
       // Room for nodes that dial again before their old stream is known to be dead.
       maxStreams: 2 * settings.MAX_NODES,
       audiences,
+      kinds: base.kinds,
       contract,
       requireAuthorization: settings.REQUIRE_NODE_AUTHORIZATION,
       nowSeconds: () => Math.floor(base.clock.now() / 1_000),

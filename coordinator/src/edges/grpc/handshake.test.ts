@@ -3,6 +3,7 @@ import { concat, helloMessage } from "@proof-of-compute/proto";
 import { HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
 import { expect, test } from "vitest";
+import { KINDS } from "../../kinds/index.ts";
 import { checkHello, type HandshakeInit } from "./handshake.ts";
 
 const audience = "coordinator.example:50051";
@@ -17,6 +18,7 @@ const terms = Buffer.from(
 );
 const init: HandshakeInit = {
   audiences: new Set([audience]),
+  kinds: KINDS,
   contract: undefined,
   requireAuthorization: false,
   nowSeconds: () => 1_795_305_600,

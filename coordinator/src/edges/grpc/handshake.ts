@@ -5,14 +5,13 @@ import {
   helloMessage,
   isSoundPublicKey,
   recoverNodeAuthorization,
-  type TaskKindName,
+  TASK_KINDS,
   toHex,
   ZERO_ADDRESS,
 } from "@proof-of-compute/proto";
 import { type Hello, HelloTerms } from "@proof-of-compute/proto/node";
-import { TaskKind } from "@proof-of-compute/proto/task";
 import { ComputeError } from "../../domain/errors.ts";
-
+import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Offer } from "../../services/fleet/offer.ts";
 import { verifySignature } from "../../util/verify-signature.ts";
 
@@ -21,15 +20,10 @@ const MAX_TERMS_BYTES = 131_072;
 export const MAX_RUNNING = 4_096;
 const MAX_SLOTS = 1_024;
 
-const KIND_NAMES: Partial<Record<TaskKind, TaskKindName>> = {
-  [TaskKind.TASK_KIND_MATMUL]: "matmul",
-  [TaskKind.TASK_KIND_WASM]: "wasm",
-  [TaskKind.TASK_KIND_INFERENCE]: "inference",
-};
-
 export interface HandshakeInit {
   /** Names that nodes may dial. */
   readonly audiences: ReadonlySet<string>;
+  readonly kinds: CoordinatorKinds;
   /** Where a NodeAuthorization must be for; undefined: none can be checked. */
   readonly contract: { readonly chainId: number; readonly address: Address } | undefined;
   readonly requireAuthorization: boolean;
@@ -70,7 +64,8 @@ function readTerms(nodeId: Uint8Array, bytes: Uint8Array, init: HandshakeInit): 
   if (wallet === ZERO_ADDRESS) throw new ComputeError("INVALID_ADDRESS", "the zero wallet cannot be credited");
   if (terms.slots < 1 || terms.slots > MAX_SLOTS) throw violation(`slots are 1 to ${MAX_SLOTS}`);
   if (terms.runningAssignmentIds.length > MAX_RUNNING) throw violation(`at most ${MAX_RUNNING} running assignments`);
-  const kinds = [...new Set(terms.kinds.flatMap((kind) => KIND_NAMES[kind] ?? []))];
+  const numbers = new Set<number>(terms.kinds);
+  const kinds = init.kinds.names.filter((name) => numbers.has(TASK_KINDS[name]));
   if (kinds.length === 0) throw violation("no kind of task that this coordinator knows");
   const { hardware } = terms;
   return {

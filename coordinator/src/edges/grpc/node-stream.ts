@@ -1,6 +1,6 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { addressBytes, fromHex, type Hex, toHex } from "@proof-of-compute/proto";
+import { type Hex, toHex } from "@proof-of-compute/proto";
 import {
   type CoordinatorFrame,
   type Failure,
@@ -13,14 +13,12 @@ import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 
 import type { Clock } from "../../ports/clock.ts";
-import type { Takeover } from "../../services/cluster/takeover.ts";
 import type { FailureCode } from "../../services/dispatch/failure.ts";
 import type { Leases } from "../../services/dispatch/leases.ts";
 import type { ActiveAssignment } from "../../services/fleet/active-assignment.ts";
-import type { Fleet } from "../../services/fleet/fleet.ts";
 import type { LiveNode } from "../../services/fleet/live-node.ts";
+import type { Session, Sessions } from "../../services/fleet/sessions.ts";
 import type { ResultIntake } from "../../services/results/intake.ts";
-import { INLINE_OUTPUT_BYTES } from "../../services/results/limits.ts";
 import type { UploadBudget } from "../../services/results/uploads.ts";
 import { checkHello, type HandshakeInit, MAX_RUNNING } from "./handshake.ts";
 import { toServiceError } from "./status.ts";
@@ -44,9 +42,8 @@ const FAILURES: Partial<Record<WireFailureCode, FailureCode>> = {
 };
 
 export interface NodeStreamComponents {
-  readonly fleet: Fleet;
+  readonly sessions: Sessions;
   readonly leases: Leases;
-  readonly takeover: Takeover;
   readonly intake: ResultIntake;
   readonly uploads: UploadBudget;
   readonly clock: Clock;
@@ -54,11 +51,7 @@ export interface NodeStreamComponents {
 }
 
 export interface NodeStreamInit extends HandshakeInit {
-  readonly coordinatorId: string;
   readonly heartbeatMs: number;
-  readonly leaseMs: number;
-  /** Spread for a number of nodes, in milliseconds. */
-  readonly reconnectSpreadMs: (nodes: number) => number;
   readonly isDraining: () => boolean;
 }
 
@@ -83,7 +76,7 @@ export class NodeStream {
   readonly #nonce = randomBytes(32);
   readonly #ended = new AbortController();
   #state: State = "challenged";
-  #node: LiveNode | undefined;
+  #session: Session | undefined;
   #key: KeyObject | undefined;
   /** The frames' work goes one after the other. */
   #tail: Promise<void> = Promise.resolve();
@@ -134,7 +127,7 @@ export class NodeStream {
   #take(frame: Frame): void {
     if (this.#state === "closed") return;
     // Presence is the time of receipt, not of when its turn comes.
-    if (this.#node) this.#components.fleet.heard(this.#node);
+    this.#session?.heard();
     if (++this.#pending >= MAX_PENDING) this.#call.pause();
     this.#tail = this.#tail
       .then(() => (this.#state === "closed" ? undefined : this.#handle(frame)))
@@ -149,7 +142,7 @@ export class NodeStream {
       if (this.#state !== "challenged") throw new ComputeError("PROTOCOL_VIOLATION", "Hello comes once");
       return this.#open(frame.value);
     }
-    const node = this.#node;
+    const node = this.#session?.node;
     if (this.#state !== "open" || !node) throw new ComputeError("PROTOCOL_VIOLATION", "Hello comes first");
     switch (frame.$case) {
       case "heartbeat":
@@ -172,40 +165,14 @@ export class NodeStream {
   }
 
   async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
-    const { fleet, takeover, logger } = this.#components;
-    const { contract } = this.#init;
     this.#state = "checking";
     if (this.#init.isDraining()) throw new ComputeError("DRAINING");
     const { offer, key } = await checkHello(hello, this.#nonce, this.#init);
-    if (this.#ended.signal.aborted) return;
     this.#key = key;
-    const node = await fleet.join(offer, this.#link);
-    try {
-      if (!this.#ended.signal.aborted) await takeover.adopt(node);
-    } catch (error) {
-      fleet.leave(node, this.#link);
-      throw error;
-    }
-    if (this.#ended.signal.aborted) return fleet.leave(node, this.#link);
-    this.#node = node;
+    const session = await this.#components.sessions.open(offer, this.#link, this.#ended.signal);
+    this.#session = session;
     this.#state = "open";
-    this.#followWork(node);
-    const { online, suspect } = fleet.counts();
-    this.#link.send({
-      $case: "welcome",
-      value: {
-        sessionId: fromHex(this.#link.sessionId),
-        coordinatorId: this.#init.coordinatorId,
-        heartbeatIntervalMs: this.#init.heartbeatMs,
-        leaseMs: this.#init.leaseMs,
-        reconnectSpreadMs: this.#init.reconnectSpreadMs(online + suspect),
-        inlineOutputBytes: INLINE_OUTPUT_BYTES,
-        chainId: BigInt(contract?.chainId ?? 0),
-        contract: contract ? addressBytes(contract.address) : new Uint8Array(),
-      },
-    });
-    logger.debug({ nodeId: node.id, session: this.#link.sessionId }, "session open");
-    fleet.announce(node);
+    this.#followWork(session);
   }
 
   #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): undefined {
@@ -248,18 +215,17 @@ export class NodeStream {
     leases.fail(run, FAILURES[code] ?? "INTERNAL", detail.slice(0, MAX_DETAIL));
   }
 
-  /** While a frame's work takes long, the node's heartbeats wait with it: its silence is ours, and it hears of that. */
-  #followWork(node: LiveNode): void {
-    const { clock, fleet } = this.#components;
-    const stop = clock.every(this.#init.heartbeatMs, () => {
+  /** A slow frame also delays the heartbeats queued behind it. Counts the node as alive meanwhile, and tells it so. */
+  #followWork(session: Session): void {
+    const stop = this.#components.clock.every(this.#init.heartbeatMs, () => {
       if (this.#pending === 0) return;
-      fleet.heard(node);
+      session.heard();
       this.#sayAlive();
     });
     this.#ended.signal.addEventListener("abort", stop, { once: true });
   }
 
-  /** A node gives a coordinator up that says nothing while verdicts are due; that they take their time is to be heard. */
+  /** Nodes drop a coordinator that is silent while verdicts are pending. An empty Acks frame keeps the session alive. */
   #sayAlive(): void {
     this.#link.send({ $case: "acks", value: { acks: [] } });
   }
@@ -273,7 +239,7 @@ export class NodeStream {
     const known = error instanceof ComputeError ? error : new ComputeError("INTERNAL", undefined, { cause: error });
     const { logger } = this.#components;
     if (known.code === "INTERNAL") logger.error({ err: error, session: this.#link.sessionId }, "stream failed");
-    else logger.info({ code: known.code, detail: known.message, nodeId: this.#node?.id }, "stream refused");
+    else logger.info({ code: known.code, detail: known.message, nodeId: this.#session?.node.id }, "stream refused");
     this.#link.lost();
     this.#call.emit("error", toServiceError(known));
     this.#end();
@@ -284,11 +250,7 @@ export class NodeStream {
     this.#state = "closed";
     this.#link.lost();
     this.#ended.abort();
-    if (!this.#node) return;
-    if (this.#node.link === this.#link) {
-      for (const run of this.#node.assignments.values()) if (run.phase !== "checking") run.dropUpload();
-    }
-    this.#components.fleet.leave(this.#node, this.#link);
+    this.#session?.close();
   }
 }
 

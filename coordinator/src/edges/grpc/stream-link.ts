@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { fromHex, type Hex } from "@proof-of-compute/proto";
+import { addressBytes, fromHex, type Hex } from "@proof-of-compute/proto";
 import {
   type Assignment,
   type CoordinatorFrame,
@@ -10,7 +10,7 @@ import {
 } from "@proof-of-compute/proto/node";
 import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
-import type { CancelReason, NodeLink } from "../../services/fleet/node-link.ts";
+import type { CancelReason, NodeLink, Welcome } from "../../services/fleet/node-link.ts";
 import type { ResultVerdict } from "../../services/results/verdict.ts";
 import { toServiceError } from "./status.ts";
 
@@ -58,6 +58,22 @@ export class StreamLink implements NodeLink {
     }
     this.#call.write({ message }, () => {
       this.#unread -= items;
+    });
+  }
+
+  welcome({ contract, ...welcome }: Welcome): void {
+    this.send({
+      $case: "welcome",
+      value: {
+        sessionId: fromHex(this.sessionId),
+        coordinatorId: welcome.coordinatorId,
+        heartbeatIntervalMs: welcome.heartbeatMs,
+        leaseMs: welcome.leaseMs,
+        reconnectSpreadMs: welcome.reconnectSpreadMs,
+        inlineOutputBytes: welcome.inlineOutputBytes,
+        chainId: BigInt(contract?.chainId ?? 0),
+        contract: contract ? addressBytes(contract.address) : new Uint8Array(),
+      },
     });
   }
 

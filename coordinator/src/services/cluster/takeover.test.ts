@@ -53,7 +53,7 @@ test("an assignment that a node's adoption took after the node had left for good
     b.fleet.leave(node, node.link!);
     return saveTask.call(store, change, made);
   };
-  await b.join(offer, [id]);
+  await expect(b.join(offer, [id])).rejects.toMatchObject({ code: "SESSION_REPLACED" });
   const { node } = await b.join(offer, [id]);
   expect(b.leases.find(id, node)).toBeDefined();
 });

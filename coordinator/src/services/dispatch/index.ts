@@ -7,6 +7,7 @@ import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
 import { Takeover } from "../cluster/takeover.ts";
 import { Fleet, type FleetInit } from "../fleet/fleet.ts";
+import { Sessions, type SessionsInit } from "../fleet/sessions.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import { Leases, type LeasesInit } from "./leases.ts";
@@ -25,13 +26,14 @@ export interface DispatchServicesComponents {
   readonly random: () => number;
 }
 
-export type DispatchServicesInit = Omit<FleetInit & LeasesInit & SchedulerInit, "self">;
+export type DispatchServicesInit = Omit<FleetInit & LeasesInit & SchedulerInit & SessionsInit, "self">;
 
 /** The services that bring tasks to nodes, and how they hear of one another; edges bring them the nodes and the tasks. */
 export class DispatchServices {
   readonly fleet: Fleet;
   readonly leases: Leases;
   readonly takeover: Takeover;
+  readonly sessions: Sessions;
   readonly scheduler: Scheduler;
   readonly #peers: Peers;
   readonly #logger: Logger;
@@ -45,6 +47,7 @@ export class DispatchServices {
     this.fleet = fleet;
     this.leases = leases;
     this.takeover = takeover;
+    this.sessions = new Sessions({ ...components, fleet, leases, takeover }, init);
     this.scheduler = new Scheduler({ ...components, fleet, leases, takeover }, init);
     this.#peers = peers;
     this.#logger = logger;
@@ -55,7 +58,6 @@ export class DispatchServices {
     const { fleet, leases, scheduler } = this;
     fleet.start({
       onCapacity: () => scheduler.onCapacity(),
-      onJoined: (node, running) => leases.onJoined(node, running),
       onOffline: (node) => leases.onOffline(node),
     });
     await fleet.recover();

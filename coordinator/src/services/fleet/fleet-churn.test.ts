@@ -53,7 +53,7 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
           maxNodes: NODES,
         },
       );
-      fleet.start({ onCapacity: () => {}, onJoined: () => {}, onOffline: endAll });
+      fleet.start({ onCapacity: () => {}, onOffline: endAll });
       const links = OFFERS.map((): NodeLink[] => []);
       for (const step of actions) {
         if (step.do === "wait") {
@@ -64,7 +64,7 @@ test("whoever joins, leaves, works and fails: work goes to exactly the nodes tha
           if (step.do === "join") {
             const link = aLink();
             links[step.which]!.push(link);
-            fleet.announce(await fleet.join(offer, link));
+            (await fleet.join(offer, link)).welcome();
           } else if (node) {
             act(step, node, links[step.which]!);
           }

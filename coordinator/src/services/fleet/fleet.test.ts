@@ -9,6 +9,7 @@ import { SqliteStore } from "../../adapters/sqlite/store.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
+import type { Offer } from "./offer.ts";
 
 const LEASE_MS = 30_000;
 const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
@@ -33,8 +34,13 @@ function newFleet(self: Owner = SELF): { fleet: Fleet; rooms: () => number } {
     { self, heartbeatMs: 5_000, leaseMs: LEASE_MS, maxNodes: 10 },
   );
   let rooms = 0;
-  fleet.start({ onCapacity: () => rooms++, onJoined: () => {}, onOffline: () => {} });
+  fleet.start({ onCapacity: () => rooms++, onOffline: () => {} });
   return { fleet, rooms: () => rooms };
+}
+
+/** A node whose session is open. */
+async function open(fleet: Fleet, offer: Offer): Promise<void> {
+  (await fleet.join(offer, aLink())).welcome();
 }
 
 /** A node that may be given a task of any requester. */
@@ -43,7 +49,7 @@ const found = (fleet: Fleet) => fleet.find({ kind: "matmul", tried: new Set(), f
 test("nodes that an earlier run left online are suspect until they come back, and offline if they do not", async () => {
   const [stays, leaves] = [anOffer(), anOffer()];
   const before = newFleet().fleet;
-  for (const each of [stays, leaves]) before.announce(await before.join(each, aLink()));
+  for (const each of [stays, leaves]) await open(before, each);
   const lastSeen = clock.now();
   await before.stop();
 
@@ -51,7 +57,7 @@ test("nodes that an earlier run left online are suspect until they come back, an
   const { fleet } = newFleet({ ...SELF, incarnation: "0x02" });
   await fleet.recover();
   expect(await store.node(leaves.nodeId)).toMatchObject({ status: "suspect", lastSeen });
-  fleet.announce(await fleet.join(stays, aLink()));
+  await open(fleet, stays);
   await store.releaseNodes([{ ...SELF, incarnation: "0x02" }]);
   await fleet.stop();
   expect(fleet.counts()).toEqual({ online: 1, suspect: 0 });
@@ -62,7 +68,7 @@ test("nodes that an earlier run left online are suspect until they come back, an
 test("nodes that an earlier run left are stored together, not one commit after the other", async () => {
   const before = newFleet().fleet;
   const offers = Array.from({ length: 10 }, () => anOffer());
-  for (const offer of offers) before.announce(await before.join(offer, aLink()));
+  for (const offer of offers) await open(before, offer);
   await before.stop();
   const { saveNode } = store;
   let asked = 0;
@@ -80,7 +86,7 @@ test("a node has no room before its session was announced", async () => {
   const node = await fleet.join(anOffer(), aLink());
   await clock.run(5_000);
   expect([node.capacity, rooms(), found(fleet)]).toEqual([0, 0, undefined]);
-  fleet.announce(node);
+  node.welcome();
   expect([node.capacity, rooms(), found(fleet)]).toEqual([1, 1, node]);
   // A second session of the same node starts without room as well.
   await fleet.join(node.offer, aLink());
@@ -107,7 +113,7 @@ test("a node that another coordinator holds by now is left to that one", async (
   const offer = anOffer();
   const link = aLink();
   const node = await fleet.join(offer, link);
-  fleet.announce(node);
+  node.welcome();
   const other = { coordinatorId: "other", incarnation: "0x02" } as const;
   await store.joinNode(node.toNode(other));
 
@@ -121,7 +127,7 @@ test("a node that another coordinator holds by now is left to that one", async (
 test("a node that says that it failed pauses, twice as long each time, until a result of it is right", async () => {
   const { fleet } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
-  fleet.announce(node);
+  node.welcome();
   const pause = () => node.pausedUntil! - clock.monotonic();
   for (const seconds of [2, 4, 8]) {
     fleet.blame(node, "failed");

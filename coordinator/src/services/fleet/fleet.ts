@@ -34,8 +34,6 @@ export interface FleetInit {
 export interface FleetListener {
   /** A node may be given more work than before. */
   onCapacity(): void;
-  /** A session began; `running` are the assignments that the node says it still has. */
-  onJoined(node: LiveNode, running: readonly Hex[]): void;
   /** The grace of a node without a sign of life is over; its leases are lost. */
   onOffline(node: LiveNode): void;
 }
@@ -95,7 +93,7 @@ export class Fleet {
     }
   }
 
-  /** Opens a session. An older one of the same node is closed with SESSION_REPLACED. */
+  /** A session begins; the node gets no work before it is welcomed. An older session is closed with SESSION_REPLACED. */
   async join(offer: Offer, link: NodeLink): Promise<LiveNode> {
     const { store, logger } = this.#components;
     const known = this.#nodes.get(offer.nodeId);
@@ -118,12 +116,6 @@ export class Fleet {
     if (node.link !== link) throw new ComputeError("SESSION_REPLACED");
     logger.info({ nodeId: node.id, wallet: offer.wallet, session: link.sessionId, slots: offer.slots }, "node joined");
     return node;
-  }
-
-  /** Tells the listener of a session that was welcomed. */
-  announce(node: LiveNode): void {
-    this.#listener?.onJoined(node, node.offer.runningAssignmentIds);
-    node.welcome();
   }
 
   /** The stream of `link` ended; leases hold for the lease time. */
