@@ -337,17 +337,17 @@ describe("compute units", () => {
 describe("a task", () => {
   it("shows how long each size takes on the nodes that are online", async () => {
     await signIn();
-    await page.getByText("about 17 s").waitFor();
+    await page.getByText("about 16 s").waitFor();
     expect(await page.getByText(/^(under 1|about \d+) s$/).allTextContents()).toEqual([
       "under 1 s",
       "under 1 s",
       "about 1 s",
-      "about 17 s",
+      "about 16 s",
     ]);
     api.on("GET /api/network", () => ({ body: network({ unitsPerSecond: {} }) }));
     await page.reload();
     await page.getByText("16,384 units", { exact: true }).waitFor();
-    expect(await page.getByText("about 17 s").count()).toBe(0);
+    expect(await page.getByText("about 16 s").count()).toBe(0);
   });
 
   it("is followed from the click to its recording, when the units are read again", async () => {
