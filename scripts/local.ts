@@ -3,10 +3,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { LocalError, shortPath } from "./local/children.ts";
 import { showRestored, showTask } from "./local/evidence.ts";
-import { LocalNetwork, type Say } from "./local/network.ts";
+import { LocalNetwork } from "./local/local-network.ts";
 import { foldersOf, readLocalSettings } from "./local/settings.ts";
+import type { Say } from "./local/terminal.ts";
+import { LocalError, shortPath } from "./local/terminal.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const INTERRUPTED = new Error("interrupted");

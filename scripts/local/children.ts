@@ -1,14 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { dirname, join } from "node:path";
+import { LocalError, shortPath } from "./terminal.ts";
 
-/** Something that the person at the terminal has to know or do; shown without a stack. */
-export class LocalError extends Error {
-  override readonly name = "LocalError";
-}
-
-/** A program ended that nobody asked to. */
+/** A program ended without having been asked to. */
 export class ProgramEnded extends LocalError {
   /** "signal SIGKILL", "exit code 3: ..." with what it said last. */
   readonly how: string;
@@ -17,12 +13,6 @@ export class ProgramEnded extends LocalError {
     super(message);
     this.how = how;
   }
-}
-
-/** A path as one types it here. */
-export function shortPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.startsWith("..") ? path : short;
 }
 
 /** A program to run beside this one. */

@@ -1,9 +1,10 @@
 import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
-import { type Say, until } from "./network.ts";
 import { dialled, type Listener, requireFree } from "./ports.ts";
 import { foldersOf, type LocalSettings } from "./settings.ts";
+import type { Say } from "./terminal.ts";
+import { until } from "./until.ts";
 
 /** Drains for 10 s at most, then closes. */
 const DRAIN_TIMEOUT = "10s";

@@ -7,10 +7,12 @@ import type { Hex } from "@proof-of-compute/proto";
 import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
 import { JsonRpcProvider } from "ethers";
-import { LocalError } from "./children.ts";
-import type { ChainFacts, LocalNetwork, Say } from "./network.ts";
+import type { ChainFacts } from "./chain.ts";
+import type { LocalNetwork } from "./local-network.ts";
 import { Requester } from "./requester.ts";
 import { untilRestored } from "./restored.ts";
+import type { Say } from "./terminal.ts";
+import { LocalError } from "./terminal.ts";
 
 const number = new Intl.NumberFormat("en");
 

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Wallet } from "ethers";
-import { LocalError } from "./children.ts";
+import { LocalError } from "./terminal.ts";
 
 /** The wallet whose private key a file holds; makes both at first use. The file is for its owner only. */
 export function keptWallet(file: string): Wallet {

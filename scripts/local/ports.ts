@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 import type { HostPort } from "@proof-of-compute/coordinator/net/host-port";
-import { LocalError } from "./children.ts";
+import { LocalError } from "./terminal.ts";
 
 /** A place to listen, and how to choose another. */
 export interface Listener extends HostPort {

@@ -4,8 +4,8 @@ import type { ConfigView, NodeView } from "@proof-of-compute/coordinator/edges/r
 import type { DispatchRequest, TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
-import { LocalError } from "./children.ts";
 import { RestClient } from "./rest-client.ts";
+import { LocalError } from "./terminal.ts";
 
 /** States after which a task changes no more. */
 const FINAL: ReadonlySet<TaskView["state"]> = new Set(["recorded", "failed", "cancelled"]);

@@ -2,7 +2,7 @@ import type { ConfigView } from "@proof-of-compute/coordinator/edges/rest/networ
 import type { Problem } from "@proof-of-compute/coordinator/edges/rest/schemas";
 import type { Wallet } from "ethers";
 import { SiweMessage } from "siwe";
-import { LocalError } from "./children.ts";
+import { LocalError } from "./terminal.ts";
 
 /** How long a signed message may open a session. */
 const SIGN_IN_MS = 300_000;

@@ -1,7 +1,7 @@
 import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { expect, test } from "vitest";
-import { LocalError } from "./children.ts";
 import { untilRestored } from "./restored.ts";
+import { LocalError } from "./terminal.ts";
 
 const SECOND = 1_000;
 

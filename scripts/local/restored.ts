@@ -1,6 +1,7 @@
 import type { Clock } from "@proof-of-compute/coordinator/ports/clock";
-import { LocalError } from "./children.ts";
-import { type Say, START_MS } from "./network.ts";
+import type { Say } from "./terminal.ts";
+import { LocalError } from "./terminal.ts";
+import { START_MS } from "./until.ts";
 
 const POLL_MS = 100;
 /** How often people hear how far it is. */

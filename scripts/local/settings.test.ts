@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { LocalError } from "./children.ts";
 import { Coordinators } from "./coordinators.ts";
 import { readLocalSettings } from "./settings.ts";
+import { LocalError } from "./terminal.ts";
 
 test.each([
   ["mongodb://127.0.0.1:27017/?replicaSet=rs0", "MongoDB at 127.0.0.1:27017, database proof_of_compute"],

@@ -2,8 +2,8 @@ import { join, resolve } from "node:path";
 import { isLoopback } from "@proof-of-compute/coordinator/net/host-port";
 import { NETWORKS } from "@proof-of-compute/proto";
 import { Command, InvalidArgumentError } from "commander";
-import { LocalError, shortPath } from "./children.ts";
 import { type Listener, readAddress } from "./ports.ts";
+import { LocalError, shortPath } from "./terminal.ts";
 
 /** Ports side by side, and memory of one machine. */
 const MAX_COORDINATORS = 9;

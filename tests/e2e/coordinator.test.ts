@@ -10,10 +10,10 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
 import { CERTIFICATE, CERTIFICATE_KEY } from "../support/daemon/certificate.ts";
 import { mongoOrSkip } from "../support/mongo.ts";
-import { PATIENCE } from "../support/network.ts";
 import { freePort, Program } from "../support/process.ts";
 import { ScriptedNode } from "../support/scripted-node.ts";
 import { storeSettings } from "../support/store.ts";
+import { PATIENCE } from "../support/test-network.ts";
 
 const PROVIDER = Wallet.createRandom().address as Address;
 const EXIT = { settings: 2, unavailable: 3, terminatedTwice: 143 };

@@ -5,7 +5,7 @@ import { getBytes, Wallet } from "ethers";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
-import { PATIENCE, TestNetwork } from "../support/network.ts";
+import { PATIENCE, TestNetwork } from "../support/test-network.ts";
 
 const SCREENSHOTS = fileURLToPath(new URL("../hub/screenshots/", import.meta.url));
 /** The smallest of the sizes that the hub offers. */

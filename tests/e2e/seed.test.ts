@@ -5,7 +5,7 @@ import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
-import { PATIENCE, TestNetwork } from "../support/network.ts";
+import { PATIENCE, TestNetwork } from "../support/test-network.ts";
 
 // The path that the first plan of this project names, by the names that it gave: flag, routes, contract and event.
 

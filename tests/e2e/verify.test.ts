@@ -14,7 +14,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
 import { launchBrowser } from "../support/browser.ts";
-import { PATIENCE, TestNetwork } from "../support/network.ts";
+import { PATIENCE, TestNetwork } from "../support/test-network.ts";
 
 const SCRIPTS = fileURLToPath(new URL("../../scripts/", import.meta.url));
 const TASKS = 3;

@@ -7,9 +7,9 @@ import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { Wallet } from "ethers";
 import { expect, it, onTestFinished } from "vitest";
 import { Requester } from "../../scripts/local/requester.ts";
-import { TestNetwork } from "../support/network.ts";
 import { type Program, seededRandom } from "../support/process.ts";
 import { openTestStore } from "../support/store.ts";
+import { TestNetwork } from "../support/test-network.ts";
 
 /** Kills of each kind of process. */
 const KILLS = Number(process.env.KILLS ?? 30);

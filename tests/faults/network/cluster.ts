@@ -52,7 +52,7 @@ export class Cluster {
     const port = await freePort();
     const chainUrl = `http://127.0.0.1:${port}`;
     const chain = new Program(
-      "scripts/local/chain.ts",
+      "scripts/local/chain-server.ts",
       ["127.0.0.1", String(port)],
       {},
       { log: join(folder, "chain.log") },
