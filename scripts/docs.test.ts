@@ -114,6 +114,20 @@ test("every page, and every heading, that a page links to exists", () => {
   expect(broken).toEqual([]);
 });
 
+test("every page that code or a proto file names exists", () => {
+  const folders = ["proto/src", "proto/proofofcompute", "coordinator/src", "daemon/src", "hub/src", "scripts", "tests"];
+  const named = folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((path) => /\.(ts|svelte|proto)$/.test(path) && !path.includes("node_modules"))
+      .flatMap((path) => {
+        const pages = readFileSync(join(ROOT, folder, path), "utf8").matchAll(/docs\/[\w/-]+\.(?:md|json)\b/g);
+        return [...pages].map(([page]) => ({ page, by: join(folder, path) }));
+      }),
+  );
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ page }) => !existsSync(join(ROOT, page)))).toEqual([]);
+});
+
 test("the index names every page of docs/", () => {
   const index = readFileSync(join(ROOT, "docs/README.md"), "utf8");
   const missing = ["guides", "reference", "."].flatMap((folder) =>
