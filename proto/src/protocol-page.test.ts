@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { HelloTerms } from "@proof-of-compute/proto/node";
+import { HelloTerms, KindOffer } from "@proof-of-compute/proto/node";
 import { type EchoSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { echo } from "@proof-of-compute/tests/support/echo/protocol";
 import { bytes, vectors } from "@proof-of-compute/tests/support/vectors";
@@ -159,10 +159,11 @@ describe("docs/reference/protocol.md", () => {
     for (const code of codes) expect(errors).toContain(`\`${code}\` |`);
   });
 
-  it("names every field of HelloTerms", () => {
+  it("names every field of HelloTerms and KindOffer", () => {
     const terms = HelloTerms.decode(bytes(signing.hello.terms));
     expect(terms.version).toBe("1.0");
-    for (const field of Object.keys(terms)) {
+    const offer = KindOffer.decode(new Uint8Array());
+    for (const field of [...Object.keys(terms), ...Object.keys(offer)]) {
       const name = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       expect(page, name).toContain(`\`${name}\``);
     }

@@ -1,6 +1,4 @@
-import { equal } from "@proof-of-compute/proto";
-import type { Kind, KindRegistry } from "@proof-of-compute/proto/kinds";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type Kind, type KindRegistry, readTaskSpec } from "@proof-of-compute/proto/kinds";
 import type { Task } from "../domain/task.ts";
 
 /** A task's kind and what its spec asks of it. */
@@ -20,14 +18,11 @@ export function specOf<K extends { readonly name: Kind["name"]; readonly protoco
 ): KnownSpec<K> | undefined {
   const kind = kinds.get(task.kind);
   if (!kind) return undefined;
-  const decoded = TaskSpec.decode(task.spec);
-  if (decoded.kind?.$case !== kind.protocol.specCase) return undefined;
-  // The decoder drops unknown fields; with one of them the same bytes may ask for something else.
-  if (!equal(TaskSpec.encode(decoded).finish(), task.spec)) return undefined;
   try {
-    return { kind, spec: kind.protocol.parse(decoded.kind.value) };
+    const read = readTaskSpec(task.spec, [kind.protocol]);
+    return read.kind && { kind, spec: read.spec };
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof TypeError || error instanceof RangeError) return undefined;
     throw error;
   }
 }

@@ -2,7 +2,6 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { TaskSpec } from "../../gen/proofofcompute/node/v1/task.ts";
 import { equal } from "../bytes.ts";
 import type { Kind } from "./kind.ts";
-import type { KindRegistry } from "./registry.ts";
 
 /** The fields of a TaskSpec that every kind has. */
 export interface TaskTerms {
@@ -32,11 +31,15 @@ const LAST_COMMON_FIELD = 4;
  * but the canonical one of {@link writeTaskSpec}, because a spec has one digest, and what `kind.parse` throws for impossible
  * parameters.
  */
-export function readTaskSpec(bytes: Uint8Array, kinds: KindRegistry<Kind>): ReadTaskSpec {
+export function readTaskSpec(bytes: Uint8Array, kinds: Iterable<Kind>): ReadTaskSpec {
   const { kind: member, deadlineUnixMs: deadline, ...common } = decode(bytes);
   const terms: TaskTerms = { ...common, deadline };
-  const kind = [...kinds].find(({ specCase }) => specCase === member?.$case);
-  return kind && member ? { ...terms, kind, spec: kind.parse(member.value) } : { ...terms, kind: undefined };
+  if (member) {
+    for (const kind of kinds) {
+      if (kind.specCase === member.$case) return { ...terms, kind, spec: kind.parse(member.value) };
+    }
+  }
+  return { ...terms, kind: undefined };
 }
 
 /** Encodes a TaskSpec. */

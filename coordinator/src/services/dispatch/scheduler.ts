@@ -1,5 +1,5 @@
 import { type Address, addressBytes, type Hex, type TaskKindName } from "@proof-of-compute/proto";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { writeTaskSpec } from "@proof-of-compute/proto/kinds";
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
 import { cancel, expire, type Task } from "../../domain/task.ts";
@@ -230,14 +230,13 @@ export class Scheduler {
 
   #encodeSpec({ requester, kind, spec }: TaskRequest, deadline: number): Uint8Array {
     const { contract } = this.#init;
-    const $case = this.#components.kinds.get(kind)!.protocol.specCase;
-    return TaskSpec.encode({
+    const terms = {
       chainId: BigInt(contract?.chainId ?? 0),
       contract: contract ? addressBytes(contract.address) : new Uint8Array(),
       requester: addressBytes(requester),
-      deadlineUnixMs: BigInt(deadline),
-      kind: { $case, value: spec } as TaskSpec["kind"],
-    }).finish();
+      deadline: BigInt(deadline),
+    };
+    return writeTaskSpec(terms, this.#components.kinds.get(kind)!.protocol, spec);
   }
 
   async #takeOver(): Promise<void> {
