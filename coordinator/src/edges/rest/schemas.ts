@@ -3,7 +3,7 @@ import { ASSURANCES } from "@proof-of-compute/proto";
 import { z } from "zod";
 
 /**
- * What the schemas of several subjects share. The routes validate and serialize with schemas, and `docs/openapi.json` and the
+ * What the schemas of several subjects share. The routes validate and serialize with schemas, and `docs/reference/openapi.json` and the
  * hub's typed client are generated from them, so there is no second description of the API.
  *
  * Times are milliseconds since 1970 on the coordinator's clock, units are decimal strings (they pass 2^53), identifiers
@@ -73,7 +73,7 @@ export type KindMembers = { readonly [name in TaskKindName]?: unknown };
 
 export const assurance = z
   .enum(Object.keys(ASSURANCES) as [AssuranceName])
-  .meta({ description: "Why the result can be believed; see docs/verification.md" });
+  .meta({ description: "Why the result can be believed; see docs/reference/verification.md" });
 
 /** RFC 9457 problem document: the body of every error. */
 export const Problem = z
@@ -82,7 +82,7 @@ export const Problem = z
     title: z.string().meta({ description: "What the code means, the same for every occurrence" }),
     status: z.int(),
     detail: z.string().meta({ description: "What went wrong this time" }),
-    code: z.string().meta({ description: "Stable, one of docs/errors.md" }),
+    code: z.string().meta({ description: "Stable, one of docs/reference/errors.md" }),
     instance: z.string().meta({ description: "The request's id, also in x-request-id and in the coordinator's log" }),
   })
   .meta({ id: "Problem", description: "An error (RFC 9457)" });

@@ -226,7 +226,7 @@ export interface paths {
         };
         /**
          * The result's bytes
-         * @description In the form of its kind; see docs/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         * @description In the form of its kind; see docs/reference/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.
          */
         get: {
             parameters: {
@@ -1539,7 +1539,7 @@ export interface components {
             status: number;
             /** @description What went wrong this time */
             detail: string;
-            /** @description Stable, one of docs/errors.md */
+            /** @description Stable, one of docs/reference/errors.md */
             code: string;
             /** @description The request's id, also in x-request-id and in the coordinator's log */
             instance: string;
@@ -1565,7 +1565,7 @@ export interface components {
             /** @description Kind of task, for example matmul */
             kind: string;
             /**
-             * @description Why the result can be believed; see docs/verification.md
+             * @description Why the result can be believed; see docs/reference/verification.md
              * @enum {string}
              */
             assurance: "proven" | "replicated" | "attested";

@@ -135,7 +135,7 @@ export function taskRoutes(app: RestApp, context: RestContext, streams: TaskStre
       schema: {
         summary: "The result's bytes",
         description:
-          "In the form of its kind; see docs/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.",
+          "In the form of its kind; see docs/reference/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.",
         tags: ["tasks"],
         security: SIGNED_IN,
         params: TaskParams,
