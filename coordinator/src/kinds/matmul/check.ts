@@ -2,7 +2,7 @@ import type { Claim } from "@proof-of-compute/proto/kinds";
 import { type MatmulSpec, matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import type { Checker, CheckPool, Judgement } from "../kind.ts";
 import type { Refusal } from "./check.worker.ts";
-import { type PackedClaims, packClaims } from "./jobs.ts";
+import { type PackedClaims, packClaims } from "./packed-claims.ts";
 
 const WORKER = new URL("./check.worker.ts", import.meta.url);
 /** Small results that travel to a worker in one message, because the message costs more than their check. */

@@ -1,6 +1,6 @@
 import { equal, sha256 } from "@proof-of-compute/proto";
 import { checkProduct, FIELD, productOf } from "@proof-of-compute/proto/kinds/matmul";
-import { type PackedClaims, unpackClaims } from "./jobs.ts";
+import { type PackedClaims, unpackClaims } from "./packed-claims.ts";
 
 /** Why a result is refused; undefined: it is right, but for the chance that docs/reference/verification.md bounds. */
 export type Refusal = "WRONG_LENGTH" | "DIGEST_MISMATCH" | "OUT_OF_RANGE" | "WRONG_PRODUCT" | undefined;

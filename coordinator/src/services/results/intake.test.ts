@@ -8,54 +8,70 @@ import {
   sha256,
   toHex,
 } from "@proof-of-compute/proto";
-import { KindRegistry } from "@proof-of-compute/proto/kinds";
-import { computeProduct, type MatmulSpec, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
-import { TaskSpec } from "@proof-of-compute/proto/task";
+import { type Claim, type Kind, KindRegistry } from "@proof-of-compute/proto/kinds";
+import { type EchoSpec, TaskSpec } from "@proof-of-compute/proto/task";
+import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
-import { ALICE, aNetwork, settle, type TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { ALICE, settle, TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
+import { expect, test, vi } from "vitest";
 import { MemoryBlobs } from "../../adapters/memory/blobs.ts";
+import { MemoryStore } from "../../adapters/memory/store.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { assign, type Task } from "../../domain/task.ts";
-import type { Checker } from "../../kinds/index.ts";
-import { matmul } from "../../kinds/matmul/kind.ts";
+import type { Checker, CheckPool, CoordinatorKind } from "../../kinds/index.ts";
 import { YOUNG_BLOB_MS } from "../../ports/blobs.ts";
 import { newId } from "../../util/ids.ts";
-import type { ActiveAssignment } from "../fleet/active-assignment.ts";
-import { WorkerCheckPool } from "./check-pool.ts";
 import { type ResultClaim, ResultIntake } from "./intake.ts";
+import { INLINE_OUTPUT_BYTES } from "./limits.ts";
 import { UploadBudget } from "./uploads.ts";
 
-/** For worker threads that start. */
-const PATIENCE = { timeout: 20_000 };
+/** Echoes need no worker threads. */
+const NO_POOL: CheckPool = { threads: 0, run: () => Promise.reject(new Error("there are no worker threads")) };
+const INPUT = Buffer.from("what a node is to say again");
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-let pool: WorkerCheckPool;
-let checker: Checker<MatmulSpec>;
-beforeAll(() => {
-  pool = new WorkerCheckPool({ threads: 1 });
-  checker = matmul.createChecker(pool);
-});
-afterAll(() => pool.stop());
 
-/** An intake on the real services, and a node that runs one task. */
-async function anIntake(judge: Checker<MatmulSpec>["judge"] = (claim) => checker.judge(claim), n = 64) {
-  const { store, all } = await aNetwork("test");
-  const [coordinator] = all as [TestCoordinator];
+interface Change {
+  /** Judges instead of the kind's own checker. */
+  readonly judge?: Checker["judge"];
+  readonly maxOutputBytes?: number;
+  readonly maxUnits?: bigint;
+}
+
+/** Echo, changed where a test says so. */
+function anEcho({ judge, ...bounds }: Change): CoordinatorKind {
+  const { protocol } = echo;
+  return {
+    ...(echo as CoordinatorKind),
+    protocol: { ...protocol, bounds: (spec: EchoSpec) => ({ ...protocol.bounds(spec), ...bounds }) } as Kind,
+    ...(judge && { createChecker: () => ({ judge }) }),
+  };
+}
+
+/** An intake on the real services, and a node that runs one echo. */
+async function anIntake(change: Change = {}) {
+  const kinds = new KindRegistry([anEcho(change)]);
+  const store = new MemoryStore();
+  await store.start();
+  const coordinator = new TestCoordinator(store, "test", 1, () => {}, kinds);
+  await coordinator.start();
   const { clock, components, leases, fleet } = coordinator;
   const { metrics } = components;
   const blobs = new MemoryBlobs(components);
-  const accepted = () => {};
-  const kinds = new KindRegistry([{ ...matmul, createChecker: () => ({ judge }) }]);
-  const intake = new ResultIntake({ ...components, leases, kinds, pool, blobs, accepted });
-  const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()) }));
-  const task = await coordinator.submit(ALICE, n);
+  const intake = new ResultIntake({ ...components, leases, pool: NO_POOL, blobs, accepted: () => {} });
+  const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()), kinds: ["echo"] }));
+  const { task } = await coordinator.scheduler.submit({
+    requester: ALICE,
+    kind: "echo",
+    spec: { input: INPUT },
+    deadlineMs: 3_600_000,
+  });
   const run = await vi.waitFor(() => {
     expect(leases.ofTask(task.id)?.phase).toBe("sent");
     return leases.ofTask(task.id)!;
   });
   leases.advance(run, 0);
 
-  const claim = (output: Uint8Array = product(run, n)): ResultClaim => ({
+  const claim = (output: Uint8Array = INPUT): ResultClaim => ({
     assignmentId: fromHex(run.id),
     taskId: fromHex(task.id),
     specDigest: sha256(run.task.spec),
@@ -78,23 +94,12 @@ function rawKey(): Buffer {
   return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
-function product({ id, nodeId, task }: ActiveAssignment, n: number): Uint8Array {
-  const [assignmentId, taskId, node] = [id, task.id, nodeId].map(fromHex);
-  const seed = matmulSeed({
-    assignmentId: assignmentId!,
-    taskId: taskId!,
-    nodeId: node!,
-    specDigest: sha256(task.spec),
-  });
-  return computeProduct({ seed, n, k: 2 })!;
-}
-
 test("a right result that the store does not take before the end gets no verdict, and its lease stays", async () => {
   const { clock, store, intake, link, run, claim, send, stored } = await anIntake();
   const took = vi.spyOn(store, "saveTask");
   await store.stop();
   await send([claim()]);
-  await vi.waitFor(() => expect(took).toHaveBeenCalled(), PATIENCE);
+  await vi.waitFor(() => expect(took).toHaveBeenCalled());
   const drained = intake.drain(1_000);
   await clock.run(1_000);
   await drained;
@@ -110,7 +115,8 @@ test.each([
   ["once", 0],
   ["again when its receipt took so long that the blob may be old", YOUNG_BLOB_MS],
 ])("puts the blob of a large result %s", async (_, pausedMs) => {
-  const { clock, store, blobs, link, claim, send } = await anIntake(undefined, 512);
+  const judge = async () => ({ outcome: "accepted", units: 1n }) as const;
+  const { clock, store, blobs, link, claim, send } = await anIntake({ judge, maxOutputBytes: 2 ** 20 });
   const put = vi.spyOn(blobs, "put");
   const { saveTask } = store;
   store.saveTask = (...args) => {
@@ -118,9 +124,9 @@ test.each([
     clock.jump(pausedMs);
     return saveTask.apply(store, args);
   };
-  const result = claim();
+  const result = claim(randomBytes(INLINE_OUTPUT_BYTES + 1));
   await send([result]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]));
   expect(put).toHaveBeenCalledTimes(pausedMs > 0 ? 2 : 1);
   const [stored] = await blobs.find([toHex(result.outputDigest)]);
   expect(stored!.ageMs).toBeLessThan(1_000);
@@ -128,17 +134,21 @@ test.each([
 
 test("a check that failed by itself is made once more", async () => {
   let broken = 1;
-  const { link, claim, send } = await anIntake((claim) =>
-    broken-- > 0 ? Promise.reject(new Error("the worker died")) : checker.judge(claim),
-  );
+  const judge = async (claim: Claim<unknown>) => {
+    if (broken-- > 0) throw new Error("the worker died");
+    return echo.createChecker(NO_POOL).judge(claim as Claim<EchoSpec>);
+  };
+  const { link, claim, send } = await anIntake({ judge });
   await send([claim()]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]));
 });
 
 test("a result whose check fails again goes to another node, and its own is not blamed", async () => {
-  const { link, run, claim, send, stored } = await anIntake(() => Promise.reject(new Error("the worker died")));
+  const { link, run, claim, send, stored } = await anIntake({
+    judge: () => Promise.reject(new Error("the worker died")),
+  });
   await send([claim()]);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "CHECK_FAILED" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "CHECK_FAILED" }]));
   expect(await stored()).toMatchObject({ state: "lost", reason: "CHECK_FAILED" });
   expect(run.node.earned.faults).toBe(0);
 });
@@ -170,12 +180,27 @@ test("gives no verdict on a result of a kind that this coordinator does not know
   expect(await store.task(queued.id)).toEqual(running);
 });
 
+test("rejects an output with more bytes than its task allows, before any check", async () => {
+  const judge = vi.fn();
+  const { link, claim, send } = await anIntake({ judge });
+  await send([claim(Buffer.alloc(INPUT.length + 1))]);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "REJECTED", reason: "WRONG_LENGTH" }]));
+  expect(judge).not.toHaveBeenCalled();
+});
+
+test("credits no more units than the task can be worth, whatever a check says", async () => {
+  const { link, claim, send, stored } = await anIntake({ maxUnits: BigInt(INPUT.length - 1) });
+  await send([claim()]);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "CHECK_FAILED" }]));
+  expect(await stored()).toMatchObject({ state: "lost" });
+});
+
 test("a refusal is said once it is stored", async () => {
   const { clock, store, leases, link, run, claim, send, stored } = await anIntake();
   const took = vi.spyOn(store, "saveTask");
   await store.stop();
   await send([claim(new Uint8Array(randomBytes(100)))]);
-  await vi.waitFor(() => expect(took).toHaveBeenCalled(), PATIENCE);
+  await vi.waitFor(() => expect(took).toHaveBeenCalled());
   await settle();
   expect(link.verdicts).toEqual([]);
   await store.start();
@@ -194,7 +219,7 @@ test("a wrong result whose attempt was being ended hears what was stored", async
   await settle();
   await store.start();
   await clock.run(2_000, 500);
-  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "NODE_OFFLINE" }]), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "LATE", reason: "NODE_OFFLINE" }]));
   expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
 });
 
@@ -230,11 +255,11 @@ test("of one node so many results are judged at once, and the next frame waits",
     });
   let taken = 0;
   const frames = [0, 1, 2].map(() => send(invented()).then(() => taken++));
-  await vi.waitFor(() => expect(read).toHaveBeenCalledTimes(256), PATIENCE);
+  await vi.waitFor(() => expect(read).toHaveBeenCalledTimes(256));
   await settle();
   expect(read).toHaveBeenCalledTimes(256);
   expect(taken).toBe(1);
   answered.resolve();
   await Promise.all(frames);
-  await vi.waitFor(() => expect(link.verdicts).toHaveLength(600), PATIENCE);
+  await vi.waitFor(() => expect(link.verdicts).toHaveLength(600));
 });

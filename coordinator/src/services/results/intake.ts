@@ -178,14 +178,20 @@ export class ResultIntake {
       return { outcome: "rejected", reason: "WRONG_SPEC" };
     }
     if (run.wallet !== node.offer.wallet) return { outcome: "rejected", reason: "WRONG_WALLET" };
+    const { kind, spec } = work;
+    const { maxOutputBytes, maxUnits } = kind.protocol.bounds(spec);
+    if (output.length > maxOutputBytes) return { outcome: "rejected", reason: "WRONG_LENGTH" };
     const { assignmentId, taskId, outputDigest } = claim;
-    const { spec } = work;
     const checked = { assignmentId, taskId, nodeId: fromHex(node.id), specDigest, spec, output, outputDigest };
-    const checker = this.#checkers.get(work.kind.name)!;
-    return checker.judge(checked).catch((error: unknown) => {
+    const checker = this.#checkers.get(kind.name)!;
+    const judgement = await checker.judge(checked).catch((error: unknown) => {
       this.#components.logger.warn({ err: error, taskId: task.id }, "the check itself failed; checking once more");
       return checker.judge(checked);
     });
+    if (judgement.outcome === "accepted" && judgement.units > maxUnits) {
+      throw new RangeError(`the check found ${judgement.units} units, of at most ${maxUnits}`);
+    }
+    return judgement;
   }
 
   /** Ends the attempt without a receipt. Where another end came first, its verdict is the answer. */

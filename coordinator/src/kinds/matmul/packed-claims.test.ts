@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { packClaims, unpackClaims } from "./jobs.ts";
+import { packClaims, unpackClaims } from "./packed-claims.ts";
 
 test("unpacks the claims that were packed, empty outputs included", () => {
   const claims = [0, 1, 4_096].map((length, k) => ({
