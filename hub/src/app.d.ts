@@ -1,2 +1,2 @@
-/** Scheme, host and port that a signed sign-in message names; set by the build. */
+/** Scheme, host and port that a sign-in message names. The build sets it. */
 declare const SIGN_IN_ORIGIN: string;

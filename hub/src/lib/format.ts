@@ -3,10 +3,13 @@ export function middle(id: string, head = 8, tail = 6): string {
   return id.length <= head + tail + 1 ? id : `${id.slice(0, head)}…${id.slice(-tail)}`;
 }
 
-/** Writes a whole number with thousands separated; never through floating point. */
+/** Writes a whole number with its thousands separated, without floating point. */
 export function grouped(value: bigint | number | string): string {
   return BigInt(value).toLocaleString("en-US");
 }
+
+/** Keeps a number and its unit on one line. */
+const NBSP = "\u00a0";
 
 const SPANS: readonly [unit: string, milliseconds: number][] = [
   ["d", 86_400_000],
@@ -15,10 +18,10 @@ const SPANS: readonly [unit: string, milliseconds: number][] = [
   ["s", 1_000],
 ];
 
-/** Writes a span of time in its largest whole unit; "0 s" below one second. */
+/** Writes a span of time in its largest whole unit: "0 s" below one second. */
 export function span(milliseconds: number): string {
   const [unit, size] = SPANS.find(([, size]) => milliseconds >= size) ?? ["s", 1_000];
-  return `${Math.max(0, Math.floor(milliseconds / size))} ${unit}`;
+  return `${Math.max(0, Math.floor(milliseconds / size))}${NBSP}${unit}`;
 }
 
 /** Writes how long ago a time was, both in milliseconds since 1970. */
@@ -26,14 +29,29 @@ export function ago(then: number, now: number): string {
   return now - then < 2_000 ? "just now" : `${span(now - then)} ago`;
 }
 
-/** Writes a span to a tenth of a second below a minute, as computations want it. */
+/** Writes a span that was measured: to a tenth of a second below a minute. */
 export function elapsed(milliseconds: number): string {
-  return milliseconds < 60_000 ? `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s` : span(milliseconds);
+  return milliseconds < 60_000 ? `${(Math.max(0, milliseconds) / 1_000).toFixed(1)}${NBSP}s` : span(milliseconds);
 }
 
-/** Writes an estimate of a span, no more exact than it is. */
+/** Writes a span that was estimated: in whole units. */
 export function about(milliseconds: number): string {
-  return milliseconds < 1_000 ? "under 1 s" : `about ${span(milliseconds)}`;
+  return `${milliseconds < 1_000 ? "under" : "about"}${NBSP}${span(Math.max(milliseconds, 1_000))}`;
+}
+
+/** Writes a fraction of a whole in percent. */
+export function percent(fraction: number): string {
+  return `${Math.round(fraction * 100)}%`;
+}
+
+/**
+ * Writes a program's message as a sentence: a capital letter at the start and a full stop at the end. A first word that is
+ * not plain, such as a field's name, keeps its case; a text without a space is a value and stays as it is.
+ */
+export function sentence(text: string): string {
+  if (!text.includes(" ")) return text;
+  const start = /^[a-z]+[\s,;:]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  return /[.!?…]$/.test(start) ? start : `${start}.`;
 }
 
 const WEI_DIGITS = 18;

@@ -1,5 +1,5 @@
 import { api, call, type Task, type TaskState } from "#lib/api/client.ts";
-import { grouped } from "#lib/format.ts";
+import { grouped } from "./format.ts";
 
 /** How a state is shown. */
 export interface StateLook {
@@ -18,23 +18,33 @@ export const STATES: Readonly<Record<TaskState, StateLook>> = {
   cancelled: { label: "Cancelled", tone: "idle" },
 };
 
-/** The stations of a task that goes well, in order. */
+/** How an attempt of one node is shown. */
+export const ATTEMPTS: Readonly<Record<Task["assignments"][number]["state"], string>> = {
+  live: "In progress",
+  accepted: "Accepted",
+  rejected: "Rejected",
+  failed: "Failed",
+  declined: "Declined",
+  lost: "Lost",
+  cancelled: "Cancelled",
+};
+
+/** The steps of a task that goes well, in order. */
 export const STEPS = ["queued", "running", "verified", "batched", "recorded"] as const;
 export type Step = (typeof STEPS)[number];
 
-/** `stopped`: the task ended here without a result. */
-export type StepStatus = "done" | "now" | "ahead" | "stopped";
+/** `failed` and `cancelled`: the task ended in this step, without a result. */
+export type StepStatus = "done" | "now" | "ahead" | "failed" | "cancelled";
 
-/** How far each station is behind, with a task or before there is one. */
+/** How a step stands, for a task or before there is one. */
 export function stepStatus(step: Step, task: Task | undefined): StepStatus {
   if (!task) return "ahead";
-  const ended = task.state === "failed" || task.state === "cancelled";
-  const stoppedAt: Step = task.assignments.length > 0 ? "running" : "queued";
-  const reached = STEPS.find((name) => name === task.state) ?? stoppedAt;
+  const endedIn: Step = task.assignments.length > 0 ? "running" : "queued";
+  const reached = STEPS.find((name) => name === task.state) ?? endedIn;
   const [at, position] = [STEPS.indexOf(reached), STEPS.indexOf(step)];
   if (position < at) return "done";
   if (position > at) return "ahead";
-  if (ended) return "stopped";
+  if (task.state === "failed" || task.state === "cancelled") return task.state;
   return step === "recorded" ? "done" : "now";
 }
 
@@ -43,28 +53,18 @@ export function decisiveAssignment(task: Task): Task["assignments"][number] | un
   return task.assignments.find(({ state }) => state === "accepted") ?? task.assignments.at(-1);
 }
 
-/** Whether its requester can still take it back. */
+/** Whether its requester can still cancel it. */
 export function isCancellable(task: Task): boolean {
   return task.state === "queued" || task.state === "running";
 }
 
-/** The dimensions of a matmul task, as people write them. */
-export function dimensions({ n, k }: { readonly n: number; readonly k: number }): string {
-  return `${k} factors of ${n} × ${n}`;
-}
-
-/** What a task computes, in a few words; the name of its kind when this page does not know the kind. */
-export function summary(task: Task): string {
-  return task.matmul ? dimensions(task.matmul) : task.kind;
-}
-
-/** What a task is worth, or a dash while that is not known. */
-export function unitsOf({ units, maxUnits }: Task): string {
+/** The units of a task: exact or at most, as far as the coordinator knows; undefined for an unknown kind. */
+export function unitsOf({ units, maxUnits }: Task): string | undefined {
   if (units !== undefined) return grouped(units);
-  return maxUnits === undefined ? "–" : `up to ${grouped(maxUnits)}`;
+  return maxUnits === undefined ? undefined : `up to ${grouped(maxUnits)}`;
 }
 
-/** Asks the coordinator to cancel; gives the task as it stands then. */
+/** Cancels a task. Returns its state after that. */
 export function cancelTask(id: string): Promise<Task> {
   return call(api.POST("/api/tasks/{id}/cancel", { params: { path: { id } } }));
 }

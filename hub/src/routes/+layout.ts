@@ -1,10 +1,10 @@
 import { api, type Config, call, messageOf } from "#lib/api/client.ts";
 import type { LayoutLoad } from "./$types";
 
-// One page is served for every address; everything is rendered in the browser.
+// The coordinator serves one file for every address, and the browser renders the pages.
 export const ssr = false;
 
-/** Everything needs the configuration; without it the layout says what is wrong and asks again. */
+/** Every page needs the configuration. Without it the layout says why and tries again. */
 export const load: LayoutLoad = async ({ depends, fetch }): Promise<{ config: Config | null; problem: string }> => {
   depends("hub:config");
   try {

@@ -1,4 +1,5 @@
 import createClient from "openapi-fetch";
+import { sentence } from "#lib/format.ts";
 import type { components, paths } from "./schema.d.ts";
 
 type Schemas = components["schemas"];
@@ -40,7 +41,7 @@ interface Answer<T> {
   response: Response;
 }
 
-/** Awaits a call of {@link api} and gives its body; throws {@link ApiError} for everything but success. */
+/** Awaits a call of {@link api} and returns the body. Throws {@link ApiError} unless the call succeeded. */
 export async function call<T>(request: Promise<Answer<T>>): Promise<T> {
   let answer: Answer<T>;
   try {
@@ -60,17 +61,17 @@ export async function call<T>(request: Promise<Answer<T>>): Promise<T> {
   );
 }
 
-/** Whether an error only says that the caller stopped waiting. */
+/** Whether the caller aborted the call. */
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** Whether an error says that there is no session. */
+/** Whether a call failed because nobody is signed in. */
 export function isSignedOut(error: unknown): boolean {
   return error instanceof ApiError && error.status === 401;
 }
 
-/** What to show of anything that was thrown. */
+/** The message of anything that was thrown, as a sentence for people. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return sentence(error instanceof Error ? error.message : String(error));
 }

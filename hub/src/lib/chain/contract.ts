@@ -2,14 +2,14 @@ import { type Address, PROOF_OF_COMPUTE_ABI } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, isError, JsonRpcProvider, Network } from "ethers";
 import { refusalOf } from "./reach.ts";
 
-/** Units of a wallet as one block of the chain has them. */
+/** A wallet's units at one block of the chain. */
 export interface UnitsReading {
   readonly units: bigint;
-  /** Number of the final block that they were read at. */
+  /** Number of the final block that was read. */
   readonly block: number;
 }
 
-/** The contract, asked through an RPC of the chain itself, with no coordinator between. Throws {@link ChainError}. */
+/** Reads the contract through an RPC of the chain, without a coordinator. Throws {@link ChainError}. */
 export interface ContractReader {
   computeUnits(wallet: Address): Promise<UnitsReading>;
 }
@@ -21,14 +21,14 @@ export interface ContractLocation {
   readonly contractAddress: string;
 }
 
-/** The chain could not be read; the message says what to look at. */
+/** The chain could not be read. The message says why. */
 export class ChainError extends Error {
   override readonly name = "ChainError";
 }
 
 const TIMEOUT_MS = 8_000;
 
-/** Makes a reader of the contract at the chain's final block. */
+/** Creates a reader of the contract at the chain's final block. */
 export function contractReader({ rpcUrl, chainId, contractAddress }: ContractLocation): ContractReader {
   const request = new FetchRequest(rpcUrl);
   request.timeout = TIMEOUT_MS;
@@ -41,7 +41,7 @@ export function contractReader({ rpcUrl, chainId, contractAddress }: ContractLoc
       const refusal = refusalOf(rpcUrl);
       if (refusal !== undefined) throw new ChainError(refusal);
       try {
-        // By number, so that the units shown are those of the block shown.
+        // Both by one block number, so that the units belong to the block that is shown.
         const block = await provider.getBlock("finalized");
         if (!block) throw new ChainError("The chain has no final block yet.");
         return { units: await computeUnits(wallet, { blockTag: block.number }), block: block.number };

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { refusalOf } from "./reach.ts";
 
-const not = (where: string) => `A page may only ask https or this machine, not ${where}.`;
+const not = (where: string) => `This page can only connect over https or to this machine, not to ${where}.`;
 
 it.each([
   ["https://erpc.apothem.network", undefined],

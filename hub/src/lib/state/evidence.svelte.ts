@@ -1,11 +1,11 @@
 import { api, call } from "#lib/api/client.ts";
 
-/** What a receipt adds to its task's own evidence. */
+/** The evidence that a task's receipt adds. */
 export class Evidence {
   /** Root of the batch that carries the receipt. */
   root = $state<string>();
 
-  /** Reads the receipt; what it adds stays absent when it cannot be read, the rest of the page does not need it. */
+  /** Reads the receipt. When that fails its part stays absent: the rest of the page does not need it. */
   async read(receiptId: string): Promise<void> {
     const { batch } = await call(api.GET("/api/receipts/{id}", { params: { path: { id: receiptId } } })).catch(() => ({
       batch: undefined,

@@ -4,18 +4,18 @@ import { api, call, isAbort, isSignedOut, type Task, type TaskState } from "#lib
 const FINAL: ReadonlySet<TaskState> = new Set<TaskState>(["recorded", "failed", "cancelled"]);
 const RETRY_MS = 3_000;
 
-/** Whether nothing more will happen to a task. */
+/** Whether a task can no longer change. */
 export function isFinal(task: Task): boolean {
   return FINAL.has(task.state);
 }
 
 /**
- * One task, kept as the coordinator has it. Each server-sent event carries the whole view, so a lost connection loses
- * nothing: the next event is the present.
+ * One task, kept current. Each server-sent event carries the whole view, so a lost connection loses nothing: the next event
+ * has everything.
  */
 export class LiveTask {
   view: Task = $state.raw(undefined as never);
-  /** False while the connection is being made again. */
+  /** False while it reconnects. */
   connected = $state(true);
 
   constructor(view: Task) {
@@ -25,7 +25,7 @@ export class LiveTask {
   /** Follows the task until it is final, the session ends, or the returned function is called. */
   follow(): () => void {
     const stopped = new AbortController();
-    // An effect that calls this must not run again with every event.
+    // An effect that calls this must not run again after each event.
     untrack(() => {
       if (!isFinal(this.view)) this.#open(stopped.signal);
     });
@@ -55,7 +55,7 @@ export class LiveTask {
     });
     source.addEventListener("error", () => {
       this.connected = false;
-      // The browser connects again by itself unless the answer was not a stream (restart behind a proxy, a limit).
+      // The browser reconnects unless the answer was not a stream: a restart behind a proxy, or a rate limit.
       if (source.readyState === EventSource.CLOSED) this.#reopenLater(signal);
     });
   }

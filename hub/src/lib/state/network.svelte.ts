@@ -2,9 +2,16 @@ import { api, type BatchSummary, call, isAbort, messageOf, type NetworkView, typ
 
 const LIST = 20;
 
-/** The network as anybody may see it. */
+/** Why nothing is recorded on the chain at present; undefined while recording works, here or at another coordinator. */
+export function settlementReasonOf({ settlement }: NetworkView): string | undefined {
+  if (settlement.state === "running" || settlement.state === "standby") return undefined;
+  return settlement.reason ?? "Nothing is recorded at present.";
+}
+
+/** The public facts of the network. */
 export class Network {
   view = $state.raw<NetworkView>();
+  readonly settlementReason = $derived(this.view && settlementReasonOf(this.view));
   nodes = $state.raw<readonly Node[]>();
   batches = $state.raw<readonly BatchSummary[]>();
   error = $state<string>();

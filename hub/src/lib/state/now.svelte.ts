@@ -5,7 +5,7 @@ const subscribe = createSubscriber((update) => {
   return () => clearInterval(timer);
 });
 
-/** The present in ms since 1970; what reads it is rendered again each second, and one timer serves all. */
+/** The present in milliseconds since 1970. Whatever reads it updates each second; all readers share one timer. */
 export function now(): number {
   subscribe();
   return Date.now();

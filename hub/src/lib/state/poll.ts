@@ -1,8 +1,8 @@
 import { untrack } from "svelte";
 
 /**
- * Calls `read` at once and then `every` so many ms, one call at a time, while the page is visible; returns what stops
- * it. The signal ends a call that is under way.
+ * Calls `read` now, and again `every` milliseconds after each call ends, while the page is visible. The returned function
+ * stops that and aborts a call in progress.
  */
 export function poll(read: (signal: AbortSignal) => Promise<void>, every: number): () => void {
   const stopped = new AbortController();
@@ -17,7 +17,7 @@ export function poll(read: (signal: AbortSignal) => Promise<void>, every: number
     if (!document.hidden) void round();
   };
 
-  // An effect that calls this must not run again with what the reading touches.
+  // An effect that calls this must not depend on what `read` reads.
   untrack(() => void round());
   document.addEventListener("visibilitychange", shown, { signal: stopped.signal });
   stopped.signal.addEventListener("abort", () => clearTimeout(timer));

@@ -1,25 +1,21 @@
 import type { Address } from "@proof-of-compute/proto";
-import { api, call, isAbort, messageOf, type NetworkView, type Node } from "#lib/api/client.ts";
+import { api, call, isAbort, messageOf, type Node } from "#lib/api/client.ts";
+import { settlementReasonOf } from "./network.svelte.ts";
 
 const MAX_NODES = 100;
-/** Batches on their way are few: one is in flight at a time, and those before it await finality. */
+/** Few batches are unfinished at a time: one is being sent, and those before it wait for finality. */
 const MAX_BATCHES = 20;
 
-/** What the coordinator says of one wallet: its nodes, and the units that are on their way to the chain. */
+/** What the coordinator reports of one wallet: its nodes, and units that are not recorded yet. */
 export class Provider {
   nodes = $state.raw<readonly Node[]>();
-  /** Units credited to the wallet by batches that no final block holds yet. */
+  /** Units for the wallet in batches that no final block holds yet. */
   pending = $state<bigint>();
   error = $state<string>();
-  /** What an online node computes in a second, by the nodes' own word; null when none says. */
-  unitsPerSecond = $state<number | null>(null);
-  #settlement = $state.raw<NetworkView["settlement"]>();
+  /** Compute units that an online node computes in a second, by kind of task, as far as nodes say. */
+  unitsPerSecond = $state.raw<Readonly<Record<string, number>>>({});
   /** Why nothing is recorded at present, if so. */
-  readonly settlementReason = $derived(
-    !this.#settlement || ["running", "standby"].includes(this.#settlement.state)
-      ? undefined
-      : (this.#settlement.reason ?? "Nothing is recorded at present."),
-  );
+  settlementReason = $state<string>();
 
   readonly #wallet: Address;
 
@@ -36,8 +32,8 @@ export class Provider {
         this.#readPending(signal),
       ]);
       this.nodes = status.nodes;
-      this.#settlement = network.settlement;
-      this.unitsPerSecond = network.unitsPerSecond.matmul ?? null;
+      this.settlementReason = settlementReasonOf(network);
+      this.unitsPerSecond = network.unitsPerSecond;
       this.pending = pending;
       this.error = undefined;
     } catch (error) {

@@ -6,30 +6,30 @@ import { type Announced, connectInjected, discover } from "#lib/wallet/injected.
 import { signInMessage } from "#lib/wallet/sign-in-message.ts";
 import type { Wallet } from "#lib/wallet/wallet.ts";
 
-/** Which wallet was connected last, so that a reload finds it again without a prompt. */
+/** The wallet that was connected last: a reload reconnects it without a prompt. */
 const LAST_WALLET_KEY = "proof-of-compute/last-wallet";
 const SIGN_IN_VALID_MS = 5 * 60_000;
 
 /**
- * Who uses the hub: the connected wallet and the session that the coordinator holds for it. The session is in a cookie
- * that scripts cannot read; a wallet is needed to sign in, not to stay signed in.
+ * Who uses the hub: the connected wallet and its session at the coordinator. The session is a cookie that scripts cannot
+ * read. Signing in needs a wallet; staying signed in does not.
  */
 export class Session {
   /** Wallets that announced themselves. */
   readonly found: Announced[] = $state([]);
   wallet = $state.raw<Wallet | null>(null);
-  /** Whose session the coordinator holds. */
+  /** The wallet that is signed in. */
   signedInAs = $state<Address | null>(null);
-  /** False until the session before a reload was looked for. */
+  /** False until the session from before a reload is restored, if there is one. */
   ready = $state(false);
-  /** Why the session could not be ended, if so. */
+  /** Why signing out failed, if it did. */
   problem = $state<string>();
-  /** The dialog that chooses a wallet is open. */
+  /** Whether the dialog that chooses a wallet is open. */
   choosing = $state(false);
   readonly address = $derived(this.signedInAs ?? this.wallet?.address ?? null);
 
   readonly #config: Config;
-  /** Whichever call the coordinator refuses so: the session is over, and the next thing to do is to sign in again. */
+  /** Any call may learn that the session is over. The pages then ask to sign in again. */
   readonly #expiry: Middleware = {
     onResponse: ({ response }) => {
       if (response.status === 401) this.signedInAs = null;
@@ -41,7 +41,7 @@ export class Session {
     this.#config = config;
   }
 
-  /** Looks for wallets and for the session from before a reload; returns what ends that. */
+  /** Looks for wallets and restores the session from before a reload. The returned function ends both. */
   start(): () => void {
     api.use(this.#expiry);
     const forget = discover((announced) => {
@@ -64,12 +64,12 @@ export class Session {
   }
 
   async connectLocal(): Promise<void> {
-    // It needs ethers, which nobody else has to wait for.
+    // Loaded on demand: it needs ethers, which is large.
     const { connectLocal } = await import("#lib/wallet/local.ts");
     await this.#use(connectLocal());
   }
 
-  /** Lets the wallet sign in to the coordinator. Throws DeclinedError or ApiError. */
+  /** Signs in to the coordinator with the wallet. Throws DeclinedError or ApiError. */
   async signIn(): Promise<void> {
     const { wallet } = this;
     if (!wallet) throw new Error("Connect a wallet first.");
@@ -88,7 +88,7 @@ export class Session {
     this.signedInAs = parseAddress(session.wallet);
   }
 
-  /** Ends the session and forgets the wallet. A wallet's own permission for this site stays, which only it can take back. */
+  /** Ends the session and forgets the wallet. The wallet's permission for this site remains: only the wallet can revoke it. */
   async signOut(): Promise<void> {
     if (await this.#endSession()) this.#drop();
   }
@@ -100,7 +100,7 @@ export class Session {
       await this.#reconcile();
       if (localStorage.getItem(LAST_WALLET_KEY) === "local" && this.#config.localWallet) await this.connectLocal();
     } catch (error) {
-      // Not to be signed in is how everybody starts, and the pages say by themselves when the coordinator is away.
+      // Everybody starts signed out, and each page says when the coordinator does not answer.
       if (!(error instanceof ApiError)) throw error;
     } finally {
       this.ready = true;
@@ -127,12 +127,12 @@ export class Session {
     if (announced) await this.#reconnect(announced);
   }
 
-  /** A session of another wallet than the connected one would show one's things under the other's name. */
+  /** Ends a session of another wallet than the connected one, which would show one wallet's data as the other's. */
   async #reconcile(): Promise<void> {
     if (this.signedInAs && this.wallet && this.signedInAs !== this.wallet.address) await this.#endSession();
   }
 
-  /** Whether there is no session any more. */
+  /** Signs out if anybody is signed in. Returns whether nobody is signed in after that. */
   async #endSession(): Promise<boolean> {
     this.problem = undefined;
     if (!this.signedInAs) return true;
@@ -141,7 +141,7 @@ export class Session {
       this.signedInAs = null;
       return true;
     } catch (error) {
-      this.problem = `You are still signed in. ${messageOf(error)}`;
+      this.problem = messageOf(error);
       return false;
     }
   }

@@ -2,26 +2,26 @@ import { api, call, isAbort, isSignedOut, messageOf, type Task } from "#lib/api/
 import { isFinal } from "./live-task.svelte.ts";
 
 const PAGE = 10;
-/** The API gives no more at once. */
+/** The largest page of the API. */
 const MAX_PAGE = 100;
 
-/** The signed-in wallet's tasks, newest first and without a gap, down to where they were asked for. */
+/** The signed-in wallet's tasks: the newest ones without a gap, as far down as somebody asked for. */
 export class TaskList {
   items: readonly Task[] = $state.raw([]);
   loaded = $state(false);
   loadingMore = $state(false);
   error = $state<string>();
-  /** What asks for the tasks after `items`; undefined when there are none. */
+  /** Cursor of the page after `items`; undefined when there is none. */
   #cursor = $state<string>();
   readonly hasMore = $derived(this.#cursor !== undefined);
   #readings = 0;
 
-  /** Puts a newer view of a task into its row, if it has one. */
+  /** Replaces a task in the list, if it is there, with a newer view of it. */
   put(task: Task): void {
     this.items = this.items.map((known) => (known.id === task.id ? task : known));
   }
 
-  /** Reads the newest page, and on down to the oldest row that may still change. */
+  /** Reads the newest page, and further down to the oldest task that can still change. */
   refresh(signal?: AbortSignal): Promise<void> {
     return this.#attempt(async () => {
       const turn = ++this.#readings;
@@ -35,9 +35,9 @@ export class TaskList {
         const last = read.at(-1)?.id;
         reached = this.items.findIndex(({ id }) => id === last);
       } while (cursor !== undefined && reached !== -1 && reached < this.#unfinished());
-      // A reading that was asked for later is newer, whichever answer comes first.
+      // The reading that started last counts, whichever ends first.
       if (turn !== this.#readings) return;
-      // Where what was read does not meet the rows that are there, more came than were read: the list starts over.
+      // When the new rows do not reach the old ones, there are tasks in between: the list starts over.
       if (cursor === undefined || reached === -1) {
         this.items = read;
         this.#cursor = cursor;
@@ -53,7 +53,7 @@ export class TaskList {
     this.loadingMore = true;
     await this.#attempt(async () => {
       const page = await this.#page(PAGE, cursor);
-      // Else the list started over meanwhile, and this page does not follow it.
+      // Otherwise the list started over, and this page does not continue it.
       if (cursor !== this.#cursor) return;
       this.items = [...this.items, ...page.items];
       this.#cursor = page.cursor;
@@ -61,7 +61,7 @@ export class TaskList {
     this.loadingMore = false;
   }
 
-  /** Where the oldest row is that may still change; -1: none may. */
+  /** Index of the oldest task that can still change; -1 if none can. */
   #unfinished(): number {
     return this.items.findLastIndex((task) => !isFinal(task));
   }
@@ -76,7 +76,7 @@ export class TaskList {
       await read();
       this.error = undefined;
     } catch (error) {
-      // Without a session there is no list, and the page asks to sign in.
+      // Without a session there is no list: the page asks to sign in.
       if (!isAbort(error) && !isSignedOut(error)) this.error = messageOf(error);
     }
   }

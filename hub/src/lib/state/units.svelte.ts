@@ -2,11 +2,11 @@ import type { Address } from "@proof-of-compute/proto";
 import { type Config, messageOf } from "#lib/api/client.ts";
 import type { ContractReader, UnitsReading } from "#lib/chain/contract.ts";
 
-/** A wallet's units as the contract has them, with what stood in the way of the last reading. */
+/** A wallet's units in the contract, and why the last reading failed, if it did. */
 export class Units {
   reading = $state.raw<UnitsReading>();
   error = $state<string>();
-  /** When the reading was taken, in ms since 1970. */
+  /** When they were read, in milliseconds since 1970. */
   readAt = $state(0);
 
   readonly #config: Config;
@@ -19,19 +19,19 @@ export class Units {
     this.#wallet = wallet;
   }
 
-  /** Reads the contract; an error is kept for showing, beside the last good reading. */
+  /** Reads the contract. An error is kept beside the last successful reading. */
   async refresh(): Promise<void> {
     const { rpcUrl, chainId, contractAddress } = this.#config;
     if (rpcUrl === null || chainId === null || contractAddress === null) return;
     const turn = ++this.#readings;
     try {
-      // ethers is the largest part of the hub, and only this needs it: it is fetched when it is used.
+      // Loaded on demand: ethers is the largest part of the hub.
       this.#reader ??= import("#lib/chain/contract.ts").then(({ contractReader }) =>
         contractReader({ rpcUrl, chainId, contractAddress }),
       );
       const reader = await this.#reader;
       const reading = await reader.computeUnits(this.#wallet);
-      // A reading that was asked for later is newer, whichever answer comes first.
+      // The reading that started last counts, whichever ends first.
       if (turn !== this.#readings) return;
       this.reading = reading;
       this.readAt = Date.now();

@@ -1,7 +1,7 @@
 import { type Address, type Hex, networkByChainId, parseAddress, toHex } from "@proof-of-compute/proto";
 import { DeclinedError, type Wallet, WalletError } from "./wallet.ts";
 
-/** What EIP-1193 asks of a provider, as far as it is used here. */
+/** The part of an EIP-1193 provider that the hub uses. */
 export interface Provider {
   request(call: { method: string; params?: readonly unknown[] }): Promise<unknown>;
   on?(event: string, listener: (argument: never) => void): void;
@@ -14,7 +14,7 @@ export interface Announced {
   readonly provider: Provider;
 }
 
-/** Asks the installed wallets to announce themselves; reports each once until the returned function is called. */
+/** Asks the installed wallets to announce themselves. Reports each once, until the returned function is called. */
 export function discover(onFound: (wallet: Announced) => void): () => void {
   const seen = new Set<string>();
   const listen = (event: Event) => {
@@ -45,12 +45,12 @@ async function ask(provider: Provider, method: string, params: readonly unknown[
     return await provider.request({ method, params });
   } catch (cause) {
     const { code, message } = cause as { code?: number; message?: string };
-    if (code === REJECTED) throw new DeclinedError("The wallet declined.", { cause });
+    if (code === REJECTED) throw new DeclinedError("You declined in the wallet.", { cause });
     throw new WalletError(message ?? "The wallet did not answer.", code, { cause });
   }
 }
 
-/** Puts the wallet on a chain, which many demand before they sign typed data of it. */
+/** Switches the wallet to a chain. Many wallets demand that before they sign typed data for the chain. */
 async function useChain(provider: Provider, id: number): Promise<void> {
   const chainId = `0x${id.toString(16)}`;
   try {
@@ -76,8 +76,8 @@ function firstOf(accounts: unknown): Address | null {
 }
 
 /**
- * Connects an injected wallet. `silent` does so only when its owner allowed this site before, without a prompt.
- * Resolves with null when it gives no account.
+ * Connects an injected wallet. With `silent` there is no prompt: it succeeds only if the owner allowed this site before.
+ * Resolves with null when the wallet offers no account.
  */
 export async function connectInjected({ info, provider }: Announced, silent = false): Promise<Wallet | null> {
   const address = firstOf(await ask(provider, silent ? "eth_accounts" : "eth_requestAccounts"));

@@ -5,8 +5,8 @@ import type { Wallet } from "./wallet.ts";
 const STORAGE_KEY = "proof-of-compute/local-wallet";
 
 /**
- * A key made in this browser and kept in its storage. It is offered on the local network only, where units are worth
- * nothing, so that trying things out needs no wallet to be installed.
+ * A key that this browser makes and keeps in its storage. Only the local network offers it, where units have no value: people
+ * can try the hub without installing a wallet.
  */
 export function connectLocal(): Wallet {
   const stored = localStorage.getItem(STORAGE_KEY);

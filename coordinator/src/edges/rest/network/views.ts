@@ -49,8 +49,11 @@ function kindView({ name, protocol, limits, presets, toSpec }: CoordinatorKind):
   };
 }
 
+/** The settings that clients see. */
+export type PublicSettings = Pick<RestInit, "network" | "grpcAddress" | "version" | "localWallet">;
+
 /** What a client needs to know; it does not change while the coordinator runs. */
-export function configView(init: RestInit, kinds: CoordinatorKinds, signInChainId: number): ConfigView {
+export function configView(init: PublicSettings, kinds: CoordinatorKinds, signInChainId: number): ConfigView {
   const { network } = init;
   return {
     network: network.name,
