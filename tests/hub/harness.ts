@@ -1,21 +1,21 @@
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
 import { ScriptedApi } from "./scripted-api.ts";
 import { goesWell } from "./scripts.ts";
 
-/** What the page of the running test talks to: all goes well at first. */
+/** The API behind the page. Each test starts with a network without problems. */
 export const api = new ScriptedApi();
 export let context: BrowserContext;
 export let page: Page;
 let browser: Browser;
-/** What no page may do: throw, break its content security policy, complain. */
+/** Errors and warnings in the page's console, which fail the test: exceptions, and violations of the content security policy. */
 let complaints: string[];
 
-/** Gives each test of the file a page of its own, and fails those whose page complains. */
-export function useHub(): void {
+/** Gives each test of the file its own page. A test fails when its page logs an error or a warning. `build` makes the pages of another hub. */
+export function useHub(build?: () => Promise<string>): void {
   beforeAll(async () => {
-    await api.start();
+    await api.start(await build?.());
     browser = await launchBrowser();
   });
 
@@ -44,10 +44,26 @@ export async function openContext(options: Parameters<Browser["newContext"]>[0] 
   complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {
-    // The browser itself reports refused requests, which some of these tests script.
+    // The browser logs failed requests, which some of these tests script.
     const refused = /^Failed to load resource/.test(message.text());
     if (["error", "warning"].includes(message.type()) && !refused) complaints.push(message.text());
   });
+}
+
+/** Number of lines that an element's text takes. */
+export async function linesOf(element: Locator): Promise<number> {
+  const tops = await element.evaluate((node) => {
+    const { document } = globalThis as unknown as { document: TextDocument };
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return Array.from(range.getClientRects(), ({ bottom }) => Math.round(bottom));
+  });
+  return new Set(tops).size;
+}
+
+/** The part of a browser's document that {@link linesOf} uses. */
+interface TextDocument {
+  createRange(): { selectNodeContents(node: unknown): void; getClientRects(): Iterable<{ readonly bottom: number }> };
 }
 
 export const button = (name: string) => page.getByRole("button", { name, exact: true });

@@ -16,7 +16,7 @@ const TYPES: Record<string, string> = {
   ".json": "application/json",
 };
 
-/** What a scripted route answers: a JSON body, or a stream of server-sent events that stays open. */
+/** Answer of a scripted route: a JSON body, or a stream of server-sent events that stays open. */
 export type Answer =
   | { readonly status?: number; readonly body?: unknown }
   | { readonly events: (send: (data: unknown) => void) => void };
@@ -30,29 +30,32 @@ export interface Call {
 
 export type Script = (call: Call) => Answer | Promise<Answer>;
 
-/** A problem document as the coordinator would send it. */
+/** A problem document as the coordinator sends it. */
 export function problem(status: number, code: string, detail: string): Answer {
   return { status, body: { type: "about:blank", title: code, status, detail, code, instance: "scripted-request" } };
 }
 
 /**
- * The built hub with a *scripted* API behind it: no coordinator, no chain, only what a test says that they answer. It is
- * for what the real ones hardly ever do, such as to fail in the middle; the end-to-end tests have the real ones.
+ * The built hub on a *scripted* API: no coordinator and no chain, only the answers that a test scripts. It is for rare
+ * situations, such as a failure in the middle; the end-to-end tests use a real network.
  */
 export class ScriptedApi {
-  /** By method and path, `*` standing for one segment: "GET /api/tasks/*". */
+  /** By method and path; `*` stands for one segment: "GET /api/tasks/*". */
   readonly routes = new Map<string, Script>();
-  /** Every call of the API so far. */
+  /** Every call so far, as method and path. */
   readonly calls: string[] = [];
   url = "";
+  #build = BUILD;
   readonly #server = createServer((request, response) => {
     this.#serve(request, response).catch((error: unknown) => {
       response.writeHead(500).end(String(error));
     });
   });
 
-  async start(): Promise<void> {
-    if (!existsSync(join(BUILD, "index.html"))) throw new Error("the hub is not built: npm run build --workspace hub");
+  /** Serves the pages of `build`: those of the repository's hub unless a test has others. */
+  async start(build = BUILD): Promise<void> {
+    if (!existsSync(join(build, "index.html"))) throw new Error("the hub is not built: npm run build --workspace hub");
+    this.#build = build;
     this.#server.listen(0, "127.0.0.1");
     await once(this.#server, "listening");
     this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
@@ -64,7 +67,7 @@ export class ScriptedApi {
     await once(this.#server, "close");
   }
 
-  /** Ends every open connection, event streams included, as a restart of the coordinator does. */
+  /** Closes every connection, including event streams, as a restart of the coordinator does. */
   dropConnections(): void {
     this.#server.closeAllConnections();
   }
@@ -76,7 +79,7 @@ export class ScriptedApi {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url ?? "/", this.url);
-    if (!pathname.startsWith("/api/") && pathname !== "/rpc") return sendFile(pathname, response);
+    if (!pathname.startsWith("/api/") && pathname !== "/rpc") return sendFile(this.#build, pathname, response);
 
     const name = `${request.method} ${pathname}`;
     this.calls.push(name);
@@ -112,11 +115,11 @@ export class ScriptedApi {
   }
 }
 
-async function sendFile(pathname: string, response: ServerResponse): Promise<void> {
+async function sendFile(build: string, pathname: string, response: ServerResponse): Promise<void> {
   const isFile = extname(pathname) !== "";
   const file = isFile ? pathname : "/index.html";
   try {
-    const content = await readFile(join(BUILD, file));
+    const content = await readFile(join(build, file));
     response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(content);
   } catch {
     response.writeHead(404).end();

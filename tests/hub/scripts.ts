@@ -1,45 +1,28 @@
+import { configView } from "@proof-of-compute/coordinator/edges/rest/network/views";
+import { type CoordinatorKinds, KINDS } from "@proof-of-compute/coordinator/kinds/index";
+import { parseAddress } from "@proof-of-compute/proto";
 import { AbiCoder } from "ethers";
 import { type Answer, type Call, problem, type ScriptedApi } from "./scripted-api.ts";
 
-/** Builders of what the API says, and the script of a network on which all goes well. Times are relative to now. */
+/** Builders of the API's answers, and the script of a network without problems. Times are relative to now. */
 
 export const hex = (bytes: number, fill: string) => `0x${fill.repeat(bytes * 2).slice(0, bytes * 2)}`;
 
 export const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 export const OTHER_WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
-const preset = (name: string, n: number, k: number, isDefault = false) => ({
-  name,
-  matmul: { n, k },
-  units: String((k - 1) * (n / 64) ** 3),
-  default: isDefault,
-});
+const CHAIN_ID = 31337;
 
-export function config(url: string, change: Record<string, unknown> = {}) {
-  return {
-    network: "local",
-    chainId: 31337,
+/** The configuration of a local network, with the limits and presets that the coordinator itself publishes. */
+export function config(url: string, change: Record<string, unknown> = {}, kinds: CoordinatorKinds = KINDS) {
+  const network = {
+    name: "local" as const,
+    chainId: CHAIN_ID,
     rpcUrl: `${url}/rpc`,
-    contractAddress: CONTRACT,
-    explorerUrl: null,
-    grpcAddress: "127.0.0.1:50051",
-    version: "0.1.0",
-    localWallet: true,
-    signIn: { chainId: 31337 },
-    kinds: [
-      {
-        kind: "matmul",
-        matmul: { n: { min: 64, max: 4096, step: 64 }, k: { min: 2, max: 64 } },
-        presets: [
-          preset("small", 256, 4),
-          preset("showcase", 1024, 5, true),
-          preset("large", 2048, 9),
-          preset("huge", 4096, 17),
-        ],
-      },
-    ],
-    ...change,
+    contractAddress: parseAddress(CONTRACT),
   };
+  const init = { network, grpcAddress: "127.0.0.1:50051", version: "0.1.0", localWallet: true };
+  return { ...configView(init, kinds, CHAIN_ID), ...change };
 }
 
 export const settlement = {
@@ -52,7 +35,7 @@ export const settlement = {
 export function network(change: Record<string, unknown> = {}) {
   return {
     nodes: { online: 3, suspect: 1 },
-    unitsPerSecond: { matmul: 250_000 },
+    unitsPerSecond: { matmul: 250_000 } as Record<string, number>,
     queue: { queued: 2, running: 3 },
     tasks: { queued: 2, running: 3, cancelling: 0, verified: 1284, failed: 4, cancelled: 9 },
     receipts: 1284,
@@ -80,11 +63,13 @@ export function node(fill: string, wallet: string, change: Record<string, unknow
   };
 }
 
+const MATRICES = { n: 1024, k: 5 };
+
 export function task(requester: string, change: Record<string, unknown> = {}) {
   return {
     id: hex(16, "0199c4a1b2"),
     kind: "matmul",
-    matmul: { n: 1024, k: 5 },
+    matmul: MATRICES,
     state: "queued",
     requester,
     units: "16384",
@@ -110,7 +95,7 @@ export function pagesOf(all: readonly { readonly id: string }[]) {
 const NODE = hex(32, "a1f3");
 const ASSIGNMENT = hex(16, "0199c4a1c7");
 
-/** The views that a task goes through when all goes well, by state. */
+/** The views of a task, by state. */
 export function stages(requester: string) {
   const now = Date.now();
   const live = { id: ASSIGNMENT, nodeId: NODE, wallet: requester, state: "live", assignedAt: now - 3_600 };
@@ -121,11 +106,11 @@ export function stages(requester: string) {
     resultDigest: hex(32, "77d0"),
     receiptId: ASSIGNMENT,
     verifiedAt: now - 900,
-    matmul: { n: 1024, k: 5, check: { method: "freivalds", errorBound: "2^-112" } },
+    matmul: { ...MATRICES, check: { method: "freivalds", errorBound: "2^-112" } },
   };
   const carried = { id: 13, transaction: hex(32, "c0ffee12"), block: 4711 };
   return {
-    queued: task(requester, { waitingReason: "No online node serves kind matmul." }),
+    queued: task(requester, { waitingReason: "no online node serves kind matmul" }),
     running: task(requester, { state: "running", progress: 0.42, assignments: [live] }),
     verified: task(requester, verified),
     batched: task(requester, { ...verified, state: "batched", batch: { ...carried, state: "included" } }),
@@ -138,6 +123,7 @@ export function stages(requester: string) {
     }),
     cancelled: task(requester, {
       state: "cancelled",
+      assignments: [{ ...live, state: "cancelled", endedAt: now - 100, reason: "CANCELLED" }],
       error: { code: "CANCELLED", detail: "cancelled by its requester" },
     }),
   };
@@ -182,7 +168,7 @@ export function chain(units: bigint, block = 4711) {
   };
 }
 
-/** Scripts a local network on which the browser's wallet is signed in once it signed, and all goes well. */
+/** Scripts a local network without problems. The browser's wallet is signed in after it signs. */
 export function goesWell(api: ScriptedApi): void {
   let wallet: string | null = null;
   const session = () => ({ wallet, xdcWallet: `xdc${wallet?.slice(2)}`, expiresAt: Date.now() + 86_400_000 });

@@ -7,7 +7,7 @@ useHub();
 const START = Date.now() - 3_600_000;
 let made = 0;
 
-/** So many tasks of one wallet, newest first, each newer than all made before. */
+/** Makes `count` tasks of one wallet, newest first, each newer than all before. */
 function make(count: number, state: string) {
   const tasks = Array.from({ length: count }, () => {
     made++;
@@ -27,7 +27,7 @@ const listed = () =>
   );
 const inState = (state: string) => page.locator(`tbody [data-state=${state}]`).count();
 
-it("every row is kept current, on older pages too, while newer tasks keep coming", async () => {
+it("updates every row, on older pages too, while new tasks keep coming", async () => {
   const first = make(12, "verified");
   const all = [...first];
   const answer = pagesOf(all);
@@ -46,7 +46,7 @@ it("every row is kept current, on older pages too, while newer tasks keep coming
   await expect.poll(() => inState("recorded"), { timeout: 30_000 }).toBe(12);
 });
 
-it("no row is missing, however many tasks came since the list was read", async () => {
+it("misses no row, however many tasks were added since the last reading", async () => {
   const all = make(12, "recorded");
   api.on("GET /api/tasks", pagesOf(all));
   await signIn();
@@ -62,7 +62,7 @@ it("no row is missing, however many tasks came since the list was read", async (
   expect(await button("Show older tasks").count()).toBe(0);
 });
 
-it("a task just requested gets its row, whatever else came, and its row follows it", async () => {
+it("adds a row for a task that was just requested, and keeps it current", async () => {
   const all = make(12, "recorded");
   api.on("GET /api/tasks", pagesOf(all));
   await signIn();
@@ -88,7 +88,7 @@ it("a task just requested gets its row, whatever else came, and its row follows 
   }
   expect(await listed()).toEqual(all.map(({ id }) => id));
 
-  // The list itself is not read any more: what changes the row is the task that is followed.
+  // The list is no longer read: the row changes with the task that the page follows.
   api.on("GET /api/tasks", () => new Promise(() => {}));
   send({ ...all[0], state: "running" });
   await expect.poll(() => inState("running")).toBe(1);

@@ -8,12 +8,12 @@ import { config } from "./scripts.ts";
 useHub();
 
 const ELSEWHERE = "http://192.168.1.20:8545";
-const REASON = `A page may only ask https or this machine, not ${ELSEWHERE}.`;
+const REASON = `This page can only connect over https or to this machine, not to ${ELSEWHERE}.`;
 const rpc = () => page.getByLabel("JSON-RPC of the chain");
 const validation = () =>
   rpc().evaluate((input) => (input as unknown as { validationMessage: string }).validationMessage);
 
-it("an RPC that a page may not ask is named as it is typed, and not asked", async () => {
+it("names an RPC that the page may not connect to while it is typed, and does not check", async () => {
   await page.goto(`${api.url}/verify`);
   await page.getByLabel("Text of the receipt").fill("{}");
   await rpc().fill(`${ELSEWHERE}/key`);
@@ -31,7 +31,7 @@ it("an RPC that a page may not ask is named as it is typed, and not asked", asyn
   await page.locator("[data-verdict=broken]").waitFor();
 });
 
-it("a receipt is unproven for that reason, whether it is the chain or the result that is there", async () => {
+it("calls a receipt unproven when the page may not connect to the chain or to the result", async () => {
   const { content } = makeReceipt();
   const text = writeReceipt({ ...content, result: { available: true, url: `${ELSEWHERE}/result` } });
   api.on("GET /api/config", () => ({ body: config(api.url, { rpcUrl: `${ELSEWHERE}/key` }) }));
@@ -47,4 +47,12 @@ it("a receipt is unproven for that reason, whether it is the chain or the result
     expect(await row.getAttribute("data-status")).toBe("unchecked");
     await row.getByText(REASON).waitFor();
   }
+});
+
+it("does not call a text that is no receipt broken", async () => {
+  await page.goto(`${api.url}/verify`);
+  await page.getByLabel("Text of the receipt").fill("0x1234");
+  await button("Check").click();
+  await page.getByText("This is not a receipt").waitFor();
+  expect(await page.getByText("Do not trust this receipt").count()).toBe(0);
 });
