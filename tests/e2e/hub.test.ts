@@ -8,9 +8,9 @@ import { launchBrowser } from "../support/browser.ts";
 import { PATIENCE, TestNetwork } from "../support/test-network.ts";
 
 const SCREENSHOTS = fileURLToPath(new URL("../hub/screenshots/", import.meta.url));
-/** The smallest of the sizes that the hub offers. */
+/** Units of the smallest preset. */
 const SMALL = matmulUnits(256, 4);
-/** The browser's own words for a request that was not answered. */
+/** What the browser logs about a request without an answer. */
 const UNANSWERED = /^Failed to load resource: net::ERR_/;
 
 let network: TestNetwork;
@@ -59,7 +59,7 @@ const taskState = (state: string) => page.locator(`[data-testid=task-state][data
 const units = () => page.getByTestId("units").textContent();
 const shown = (amount: bigint) => amount.toLocaleString("en-US");
 
-/** Runs in the page: keeps every state that the shown task goes through. */
+/** Runs in the page: records every state of the task that the page shows. */
 function recordStates() {
   const target = globalThis as unknown as {
     states: string[];
@@ -79,7 +79,7 @@ function statesSeen(): Promise<string[]> {
   return page.evaluate(() => (globalThis as unknown as { states: string[] }).states);
 }
 
-/** Connects the wallet that the browser keeps, signs in, and answers its address. */
+/** Connects the local wallet, signs in, and returns its address. */
 async function signIn(): Promise<Address> {
   await page.goto(network.origin);
   await button("Connect wallet").click();
@@ -94,7 +94,7 @@ async function requestSmall(): Promise<void> {
   await button("Request compute task").click();
 }
 
-/** Starts a daemon with the command that the page gives, word for word. */
+/** Starts a daemon with exactly the command that the page shows. */
 async function runShownCommand() {
   const command = await page.locator("code", { hasText: "npm run daemon" }).textContent();
   const [, flags] = /^npm run daemon -- (.+)$/.exec(command!)!;
@@ -103,12 +103,12 @@ async function runShownCommand() {
   return daemon;
 }
 
-/** Takes complaints that a test provokes off the list. */
+/** Removes complaints that a test expects. */
 function allow(expected: RegExp): void {
   complaints = complaints.filter((complaint) => !expected.test(complaint));
 }
 
-/** Runs in the page: a wallet that announces itself by EIP-6963 and has the test sign. */
+/** Runs in the page: announces a wallet by EIP-6963, for which the test signs. */
 function announceWallet(address: string): void {
   const target = globalThis as unknown as EventTarget & { personalSign(message: string): Promise<string> };
   const provider = {
@@ -122,21 +122,21 @@ function announceWallet(address: string): void {
   announce();
 }
 
-/** What a page does when its tab is looked at again: it reads everything at once instead of at its next turn. */
+/** Makes the page read everything now, as it does when its tab becomes visible again. */
 function lookAgain(): Promise<unknown> {
   return page.evaluate(() =>
     (globalThis as unknown as { document: EventTarget }).document.dispatchEvent(new Event("visibilitychange")),
   );
 }
 
-/** Whether the page is the one that was marked before: nothing loaded it anew. */
+/** Marks the page. The returned function says whether it is still the same page, without a reload. */
 async function mark(): Promise<() => Promise<boolean>> {
   await page.evaluate(() => Object.assign(globalThis, { marked: true }));
   return () => page.evaluate(() => "marked" in globalThis);
 }
 
-describe("from a click to the unit on the chain", () => {
-  it("a task waits for a node, is computed, checked, recorded at a final block, and can be checked again", async () => {
+describe("a requester", () => {
+  it("sees a task queued, computed, verified and recorded at a final block, and verifies its receipt", async () => {
     const wallet = await signIn();
     await expect.poll(units, PATIENCE).toBe("0");
 
@@ -148,7 +148,7 @@ describe("from a click to the unit on the chain", () => {
     await expect.poll(units, PATIENCE).toBe(shown(SMALL));
     expect(await network.units(wallet)).toBe(SMALL);
 
-    // Now with a node there, and a chain whose blocks are final only three blocks later.
+    // Now a node is online, and blocks become final only three blocks later.
     const seenBefore = (await statesSeen()).length;
     const batch = await network.nextBatch();
     await network.chain.provider.send("hardhat_mine", ["0x3"]);
@@ -185,7 +185,7 @@ describe("from a click to the unit on the chain", () => {
     expect(await page.getByTestId("verdict").getAttribute("data-verdict")).toBe("verified");
   });
 
-  it("a task that waits is cancelled, and earns nothing", async () => {
+  it("cancels a queued task, which earns nothing", async () => {
     const wallet = await signIn();
     await requestSmall();
     await taskState("queued").waitFor();
@@ -195,7 +195,7 @@ describe("from a click to the unit on the chain", () => {
     expect(await network.units(wallet)).toBe(0n);
   });
 
-  it("a wallet that the browser brings signs in, and only itself", async () => {
+  it("signs in with the browser's wallet, which cannot sign for another", async () => {
     const key = Wallet.createRandom();
     await context.exposeFunction("personalSign", (message: string) => key.signMessage(getBytes(message)));
     await page.addInitScript(announceWallet, key.address);
@@ -221,8 +221,8 @@ describe("from a click to the unit on the chain", () => {
   });
 });
 
-describe("an open page goes on by itself", () => {
-  it("when the coordinator is started anew under a task that waits", async () => {
+describe("an open page recovers", () => {
+  it("when the coordinator restarts while a task is queued", async () => {
     const wallet = await signIn();
     await requestSmall();
     await taskState("queued").waitFor();
@@ -231,10 +231,10 @@ describe("an open page goes on by itself", () => {
     expect(await network.coordinator.end("SIGTERM"), network.coordinator.lastLines).toBe(0);
     await page.getByText("The live connection was lost").waitFor();
     await lookAgain();
-    await page.getByText("Nodes could not be read").waitFor();
+    await page.getByText("Nodes could not be loaded").waitFor();
     await network.startCoordinator();
     await page.getByText("The live connection was lost").waitFor({ state: "hidden" });
-    await page.getByText("Nodes could not be read").waitFor({ state: "hidden" });
+    await page.getByText("Nodes could not be loaded").waitFor({ state: "hidden" });
 
     await runShownCommand();
     await taskState("recorded").waitFor();
@@ -252,7 +252,7 @@ describe("an open page goes on by itself", () => {
     allow(UNANSWERED);
   });
 
-  it("when the chain is away while units are on their way", async () => {
+  it("when the chain does not answer before units are recorded", async () => {
     const wallet = await signIn();
     await expect.poll(units, PATIENCE).toBe("0");
     const isSamePage = await mark();
