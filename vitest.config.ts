@@ -28,7 +28,11 @@ export default defineConfig({
       },
     },
     projects: [
-      project("unit", ["{proto,coordinator,daemon,hub}/src/**/*.test.ts", "{scripts,bench}/**/*.test.ts"], 30_000),
+      project(
+        "unit",
+        ["{proto,coordinator,daemon,hub}/src/**/*.test.ts", "{scripts,bench}/**/*.test.ts", "tests/*.test.ts"],
+        30_000,
+      ),
       project("contracts", ["tests/contracts/**/*.test.ts"], 120_000),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       // Whole networks: several processes and a browser each, hence one after the other.

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseEnv } from "node:util";
-import { readKeystore } from "@proof-of-compute/coordinator/settings/recorder-key";
+import { readKeystore } from "@proof-of-compute/coordinator/settings";
 import { type Address, NETWORKS, type Network, networkByName, parseAddress, reasonOf } from "@proof-of-compute/proto";
 import { Command, Option } from "commander";
 import { formatEther, type JsonRpcProvider, type Signer, Wallet } from "ethers";

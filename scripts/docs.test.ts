@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ERRORS } from "@proof-of-compute/coordinator/domain/errors";
-import { Metrics } from "@proof-of-compute/coordinator/services/metrics";
-import { SETTINGS } from "@proof-of-compute/coordinator/settings/table";
+import { ERRORS } from "@proof-of-compute/coordinator/errors";
+import { Metrics } from "@proof-of-compute/coordinator/metrics";
+import { SETTINGS } from "@proof-of-compute/coordinator/settings";
 import { expect, test } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..");

@@ -6,8 +6,7 @@ import { fileURLToPath } from "node:url";
 import { showRestored, showTask } from "./local/evidence.ts";
 import { LocalNetwork } from "./local/local-network.ts";
 import { foldersOf, readLocalSettings } from "./local/settings.ts";
-import type { Say } from "./local/terminal.ts";
-import { LocalError, shortPath } from "./local/terminal.ts";
+import { LocalError, type Say, shortPath } from "./local/terminal.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const INTERRUPTED = new Error("interrupted");

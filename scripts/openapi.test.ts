@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ERRORS } from "@proof-of-compute/coordinator/domain/errors";
+import { ERRORS } from "@proof-of-compute/coordinator/errors";
 import { expect, test } from "vitest";
 import { generate } from "./openapi.ts";
 

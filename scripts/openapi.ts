@@ -2,12 +2,10 @@
 // hub's client always agree with the server. A test keeps the files current.
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
-import { ERRORS, type ErrorCode } from "@proof-of-compute/coordinator/domain/errors";
-import { createRest } from "@proof-of-compute/coordinator/edges/rest/app";
-import type { RestComponents } from "@proof-of-compute/coordinator/edges/rest/components";
-import { STATUS } from "@proof-of-compute/coordinator/edges/rest/problems";
-import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
+import { systemClock } from "@proof-of-compute/coordinator/clock";
+import { ERRORS, type ErrorCode } from "@proof-of-compute/coordinator/errors";
+import { KINDS } from "@proof-of-compute/coordinator/kinds";
+import { createRest, type RestComponents, STATUS } from "@proof-of-compute/coordinator/rest";
 import { receiptSchema } from "@proof-of-compute/proto/verify";
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from "openapi-typescript";
 import { pino } from "pino";

@@ -1,5 +1,5 @@
 /** What is measured: the daemon's executor, from a task to its output and digest, on as many threads as the argument says. */
-import { MatmulExecutor } from "@proof-of-compute/daemon/kinds/matmul/executor";
+import { MatmulExecutor } from "@proof-of-compute/daemon/kinds/matmul";
 import { contend } from "../contender.ts";
 import { laps } from "./laps.ts";
 import { ASSIGNMENT, TASK } from "./load.ts";

@@ -1,4 +1,4 @@
-import { SETTINGS as COORDINATOR, flagOf } from "@proof-of-compute/coordinator/settings/table";
+import { SETTINGS as COORDINATOR, flagOf } from "@proof-of-compute/coordinator/settings";
 import { SETTINGS as DAEMON } from "@proof-of-compute/daemon/config";
 
 function cell(text: string): string {

@@ -1,4 +1,4 @@
-import { feePerGas, readFee } from "@proof-of-compute/coordinator/adapters/fees";
+import { feePerGas, readFee } from "@proof-of-compute/coordinator/fees";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { ContractFactory, getCreateAddress, JsonRpcProvider, type Signer, Wallet } from "ethers";
 import { proofOfComputeArtifact } from "./artifact.ts";

@@ -1,4 +1,4 @@
-import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
+import { hostPort } from "@proof-of-compute/coordinator/host-port";
 import { Child } from "./children.ts";
 import { KeptChild } from "./kept-child.ts";
 import { dialled, type Listener, requireFree } from "./ports.ts";

@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { systemClock } from "@proof-of-compute/coordinator/adapters/system-clock";
-import type { ConfigView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
-import type { DispatchRequest, TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
-import { type CoordinatorKind, KINDS } from "@proof-of-compute/coordinator/kinds/index";
+import { systemClock } from "@proof-of-compute/coordinator/clock";
+import { type CoordinatorKind, KINDS } from "@proof-of-compute/coordinator/kinds";
+import type { ConfigView, DispatchRequest, TaskView } from "@proof-of-compute/coordinator/rest";
 import type { Hex } from "@proof-of-compute/proto";
 import { readReceipt, verdictOf, verifyReceipt } from "@proof-of-compute/proto/verify";
 import { readChainFacts } from "@proof-of-compute/proto/verify-chain";
@@ -11,8 +10,7 @@ import type { ChainFacts } from "./chain.ts";
 import type { LocalNetwork } from "./local-network.ts";
 import { Requester } from "./requester.ts";
 import { untilRestored } from "./restored.ts";
-import type { Say } from "./terminal.ts";
-import { LocalError } from "./terminal.ts";
+import { LocalError, type Say } from "./terminal.ts";
 
 const number = new Intl.NumberFormat("en");
 

@@ -1,5 +1,5 @@
-import type { NodeView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
-import { hostPort } from "@proof-of-compute/coordinator/net/host-port";
+import { hostPort } from "@proof-of-compute/coordinator/host-port";
+import type { NodeView } from "@proof-of-compute/coordinator/rest";
 import { parseAddress, toXdcAddress } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
 import { type ChainFacts, deployLocally, useChain } from "./chain.ts";

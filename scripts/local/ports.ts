@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import type { HostPort } from "@proof-of-compute/coordinator/net/host-port";
+import type { HostPort } from "@proof-of-compute/coordinator/host-port";
 import { LocalError } from "./terminal.ts";
 
 /** A place to listen, and how to choose another. */

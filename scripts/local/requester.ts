@@ -1,7 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BatchSummary } from "@proof-of-compute/coordinator/edges/rest/ledger/schemas";
-import type { ConfigView, NodeView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
-import type { DispatchRequest, TaskView } from "@proof-of-compute/coordinator/edges/rest/tasks/schemas";
+import type { BatchSummary, ConfigView, DispatchRequest, NodeView, TaskView } from "@proof-of-compute/coordinator/rest";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Wallet } from "ethers";
 import { RestClient } from "./rest-client.ts";

@@ -1,5 +1,4 @@
-import type { ConfigView } from "@proof-of-compute/coordinator/edges/rest/network/schemas";
-import type { Problem } from "@proof-of-compute/coordinator/edges/rest/schemas";
+import type { ConfigView, Problem } from "@proof-of-compute/coordinator/rest";
 import type { Wallet } from "ethers";
 import { SiweMessage } from "siwe";
 import { LocalError } from "./terminal.ts";

@@ -1,6 +1,5 @@
-import type { Clock } from "@proof-of-compute/coordinator/ports/clock";
-import type { Say } from "./terminal.ts";
-import { LocalError } from "./terminal.ts";
+import type { Clock } from "@proof-of-compute/coordinator/clock";
+import { LocalError, type Say } from "./terminal.ts";
 import { START_MS } from "./until.ts";
 
 const POLL_MS = 100;

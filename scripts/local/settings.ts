@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { isLoopback } from "@proof-of-compute/coordinator/net/host-port";
+import { isLoopback } from "@proof-of-compute/coordinator/host-port";
 import { NETWORKS } from "@proof-of-compute/proto";
 import { Command, InvalidArgumentError } from "commander";
 import { type Listener, readAddress } from "./ports.ts";

@@ -1,5 +1,7 @@
 import type { Clock } from "../ports/clock.ts";
 
+export type { Clock };
+
 /** The machine's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -22,7 +22,7 @@ function receipts(count: number, seed: number): Receipt[] {
       nodeId: bytes(32),
       provider: bytes(20) as Address,
       requester: bytes(20) as Address,
-      kind: "matmul",
+      kind: "echo",
       assurance: "proven",
       specDigest: bytes(32),
       spec: bytes(62),
