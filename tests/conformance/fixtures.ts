@@ -106,8 +106,11 @@ export function aNode(n: number, change: Partial<Node> = {}): Node {
     lastSeen: 1_000 + n,
     owner: HERE,
     hardware: { cpuModel: "Test CPU", cpuCores: 8, memoryBytes: 2 ** 40, platform: "linux-x64" },
-    kinds: ["matmul", "wasm"],
     slots: 8,
+    offers: [
+      { kind: "matmul", slots: 8, unitsPerSecond: 250_000 },
+      { kind: "wasm", slots: 2 },
+    ],
     version: "0.1.0",
     confirmed: true,
     ...change,

@@ -144,10 +144,10 @@ async function writeWithoutOwners(path: string, tasks: readonly Task[]): Promise
       database.prepare("INSERT INTO receipt_documents VALUES (1, ?)").run(JSON.stringify(said));
     }
   }
-  const { hardware, kinds } = aNode(1);
+  const { hardware, offers } = aNode(1);
   database
-    .prepare("INSERT INTO exo_nodes VALUES (?, ?, 'online', 5, 'here', ?, ?, 8, '0.1.0', 1, NULL)")
-    .run(blob(aNode(1).id), BOB, JSON.stringify(hardware), JSON.stringify(kinds));
+    .prepare("INSERT INTO exo_nodes VALUES (?, ?, 'online', 5, 'here', ?, ?, 8, '0.1.0', 1, 250000)")
+    .run(blob(aNode(1).id), BOB, JSON.stringify(hardware), JSON.stringify(offers.map(({ kind }) => kind)));
   database.close();
 }
 
@@ -182,7 +182,9 @@ test("brings what was written before owners up to date", async () => {
     quarantined: { count: 0 },
   });
 
-  const node = aNode(1, { lastSeen: 5, owner: { coordinatorId: "here", incarnation: "0x" } });
+  // All slots and one rate for each kind.
+  const offers = (["matmul", "wasm"] as const).map((kind) => ({ kind, slots: 8, unitsPerSecond: 250_000 }));
+  const node = aNode(1, { lastSeen: 5, owner: { coordinatorId: "here", incarnation: "0x" }, offers });
   expect(await store.node(node.id)).toEqual(node);
   expect(await store.saveNode({ ...node, owner: HERE })).toBe(false);
   expect(await store.releaseNodes([HERE])).toBe(1);

@@ -9,8 +9,15 @@ export function describeNodes(make: MakeStore): void {
     const { store } = await make();
     expect(await store.node(hexOf(1, 32))).toBeNull();
     await store.joinNode(aNode(1));
-    const changed = aNode(1, { wallet: CAROL, status: "suspect", confirmed: false, kinds: [], slots: 1, version: "2" });
-    for (const node of [changed, { ...changed, unitsPerSecond: 250_000 }, changed]) {
+    const changed = aNode(1, {
+      wallet: CAROL,
+      status: "suspect",
+      confirmed: false,
+      offers: [],
+      slots: 1,
+      version: "2",
+    });
+    for (const node of [changed, { ...changed, offers: aNode(1).offers }, changed]) {
       expect(await store.saveNode(node)).toBe(true);
       expect(await store.node(node.id)).toEqual(node);
     }

@@ -550,7 +550,9 @@ describe("assignments", () => {
     expect(coordinator.scheduler.waitingReason(task)).toMatch(/fast enough/);
     const fast = await node({ unitsPerSecond: 1_000n }).open();
     expect(toHex((await fast.assignment()).taskId)).toBe(task.id);
-    expect(await coordinator.store.node(toHex(fast.nodeId))).toMatchObject({ unitsPerSecond: 1_000 });
+    expect(await coordinator.store.node(toHex(fast.nodeId))).toMatchObject({
+      offers: [{ kind: "matmul", slots: 1, unitsPerSecond: 1_000 }],
+    });
   });
 });
 

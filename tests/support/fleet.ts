@@ -6,17 +6,23 @@ import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live
 import type { CancelReason, NodeLink } from "@proof-of-compute/coordinator/services/fleet/node-link";
 import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
 import type { ResultVerdict } from "@proof-of-compute/coordinator/services/results/verdict";
-import { type Hex, toHex } from "@proof-of-compute/proto";
+import { type Hex, type TaskKindName, toHex } from "@proof-of-compute/proto";
 import { aTask, HERE } from "../conformance/fixtures.ts";
 
-/** What a node offers that has nothing special. */
-export function anOffer(change: Partial<Offer> = {}): Offer {
+/** What a node offers that has nothing special: all slots for each of `kinds`, at one rate. */
+export function anOffer({
+  kinds = ["matmul"],
+  unitsPerSecond,
+  ...change
+}: Partial<Offer> & { readonly kinds?: readonly TaskKindName[]; readonly unitsPerSecond?: number } = {}): Offer {
+  const { slots = 4 } = change;
+  const rate = unitsPerSecond !== undefined && { unitsPerSecond };
   return {
     nodeId: toHex(randomBytes(32)),
     wallet: "0x5FbDB2315678afecb367f032d93F642f64180aa3",
     version: "0.1.0",
-    kinds: ["matmul"],
-    slots: 4,
+    slots,
+    offers: kinds.map((kind) => ({ kind, slots, ...rate })),
     hardware: { cpuModel: "test", cpuCores: 4, memoryBytes: 2 ** 30, platform: "linux-x64" },
     confirmed: false,
     runningAssignmentIds: [],
@@ -25,9 +31,9 @@ export function anOffer(change: Partial<Offer> = {}): Offer {
 }
 
 /** Gives a node an assignment of a task that no store has. */
-export function begin(node: LiveNode): ActiveAssignment {
+export function begin(node: LiveNode, kind: TaskKindName = "matmul"): ActiveAssignment {
   const id = toHex(randomBytes(16));
-  const queued = aTask(1, { id: toHex(randomBytes(16)) });
+  const queued = aTask(1, { id: toHex(randomBytes(16)), kind });
   const attempt = { id, nodeId: node.id, wallet: node.offer.wallet, assignedAt: 0 };
   const work = { kind: KINDS.get("matmul")!, spec: { n: 64, k: 2 } };
   return node.begin({ task: assign(queued, attempt, HERE), work, phase: "running", now: 0 });

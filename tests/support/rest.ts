@@ -26,7 +26,7 @@ import { type HDNodeWallet, Wallet } from "ethers";
 import { pino } from "pino";
 import { SiweMessage } from "siwe";
 import { echo, echoRequest } from "./echo/coordinator.ts";
-import { aLink } from "./fleet.ts";
+import { aLink, anOffer } from "./fleet.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** Where the tests' site is. */
@@ -130,17 +130,12 @@ export async function startRest(change: RestChange = {}) {
 
   /** A node with a session; its stream swallows what is sent down. */
   async function joinNode(wallet = addressFromBytes(randomBytes(20)), unitsPerSecond?: number): Promise<LiveNode> {
-    const offer = {
-      nodeId: toHex(randomBytes(32)),
+    const offer = anOffer({
       wallet,
-      version: "0.1.0",
       kinds: kinds.names,
       slots: 2,
       ...(unitsPerSecond !== undefined && { unitsPerSecond }),
-      hardware: { cpuModel: "test", cpuCores: 2, memoryBytes: 8 * 2 ** 30, platform: "linux-x64" },
-      confirmed: false,
-      runningAssignmentIds: [],
-    };
+    });
     const { node } = await sessions.open(offer, aLink(), new AbortController().signal);
     return node;
   }

@@ -16,6 +16,15 @@ export interface Hardware {
   readonly platform: string;
 }
 
+/** What a node offers of one kind of task, by its own word. */
+export interface KindOffer {
+  readonly kind: TaskKindName;
+  /** Assignments of this kind that it runs at once; 0: none at present. */
+  readonly slots: number;
+  /** Compute units of this kind that one slot computes in a second; absent: the node does not say. */
+  readonly unitsPerSecond?: number;
+}
+
 /** A node as last known. Written when its state changes; `lastSeen` is written every few seconds at most. */
 export interface Node {
   /** ed25519 public key. */
@@ -27,10 +36,10 @@ export interface Node {
   /** The coordinator that holds its session, or held it last. */
   readonly owner: Owner;
   readonly hardware: Hardware;
-  readonly kinds: readonly TaskKindName[];
+  /** Assignments of all kinds together that it runs at once. */
   readonly slots: number;
-  /** Compute units that a slot computes in a second, as its node says; absent: it does not say. */
-  readonly unitsPerSecond?: number;
+  /** By kind, each once. */
+  readonly offers: readonly KindOffer[];
   readonly version: string;
   /** A valid NodeAuthorization of the wallet was shown. */
   readonly confirmed: boolean;

@@ -1,8 +1,14 @@
 import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
-import type { Hardware, Node, NodeStatus, Standing } from "../../domain/node.ts";
-
+import type { Hardware, KindOffer, Node, NodeStatus, Standing } from "../../domain/node.ts";
+import { offersBefore } from "../node-offers.ts";
 import { ownerKey } from "../owner-key.ts";
 import { MIXED, schemaOf } from "./schema.ts";
+
+interface OfferDocument {
+  readonly kind: TaskKindName;
+  readonly slots: number;
+  readonly units_per_second?: number;
+}
 
 export interface NodeDocument {
   readonly _id: Hex;
@@ -16,6 +22,8 @@ export interface NodeDocument {
   readonly hardware: Hardware;
   readonly kinds: readonly TaskKindName[];
   readonly slots: number;
+  /** Absent in documents of the version before, which holds one rate for all kinds in `units_per_second`. */
+  readonly offers?: readonly OfferDocument[];
   readonly units_per_second?: number;
   readonly version: string;
   readonly confirmed: boolean;
@@ -32,6 +40,7 @@ export const nodeSchema = schemaOf<NodeDocument>({
   hardware: MIXED,
   kinds: [String],
   slots: Number,
+  offers: MIXED,
   units_per_second: Number,
   version: String,
   confirmed: Boolean,
@@ -51,9 +60,13 @@ export function fromNode(node: Node): NodeDocument {
     incarnation: node.owner.incarnation,
     owner_key: ownerKey(node.owner),
     hardware: node.hardware,
-    kinds: node.kinds,
+    kinds: node.offers.map(({ kind }) => kind),
     slots: node.slots,
-    ...(node.unitsPerSecond !== undefined && { units_per_second: node.unitsPerSecond }),
+    offers: node.offers.map(({ kind, slots, unitsPerSecond }) => ({
+      kind,
+      slots,
+      ...(unitsPerSecond !== undefined && { units_per_second: unitsPerSecond }),
+    })),
     version: node.version,
     confirmed: node.confirmed,
   };
@@ -67,12 +80,15 @@ export function toNode(document: NodeDocument): Node {
     lastSeen: document.last_seen,
     owner: { coordinatorId: document.coordinator_id, incarnation: document.incarnation },
     hardware: document.hardware,
-    kinds: document.kinds,
     slots: document.slots,
-    ...(document.units_per_second !== undefined && { unitsPerSecond: document.units_per_second }),
+    offers: document.offers?.map(toOffer) ?? offersBefore(document.kinds, document),
     version: document.version,
     confirmed: document.confirmed,
   };
+}
+
+function toOffer({ kind, slots, units_per_second }: OfferDocument): KindOffer {
+  return { kind, slots, ...(units_per_second !== undefined && { unitsPerSecond: units_per_second }) };
 }
 
 export interface StandingDocument {

@@ -3,6 +3,7 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Page, PageQuery } from "../../ports/pages.ts";
+import { offersBefore } from "../node-offers.ts";
 import { ownerKey } from "../owner-key.ts";
 import { isId, readCursor, toPage } from "../pages.ts";
 import { fromBlob, toBlob } from "./codec.ts";
@@ -20,11 +21,12 @@ interface Row {
   readonly version: string;
   readonly confirmed: number;
   readonly units_per_second: number | null;
+  readonly offers: string | null;
   readonly incarnation: Hex;
 }
 
 /** In the order of {@link columnsOf}. */
-const COLUMNS = "wallet_address, status, last_seen, hardware, kinds, slots, version, confirmed, units_per_second";
+const COLUMNS = "wallet_address, status, last_seen, hardware, kinds, slots, offers, version, confirmed";
 const IS_OWNED = "_id = ? AND coordinator_id = ? AND incarnation = ?";
 
 /** The nodes as last known, and what each pair of node and wallet has earned. */
@@ -129,11 +131,11 @@ function columnsOf(node: Node) {
     node.status,
     node.lastSeen,
     JSON.stringify(node.hardware),
-    JSON.stringify(node.kinds),
+    JSON.stringify(node.offers.map(({ kind }) => kind)),
     node.slots,
+    JSON.stringify(node.offers),
     node.version,
     Number(node.confirmed),
-    node.unitsPerSecond ?? null,
   ];
 }
 
@@ -150,10 +152,9 @@ function fromRow(row: Row): Node {
     lastSeen: row.last_seen,
     owner: { coordinatorId: row.coordinator_id, incarnation: row.incarnation },
     hardware: JSON.parse(row.hardware),
-    kinds: JSON.parse(row.kinds),
     slots: row.slots,
+    offers: row.offers === null ? offersBefore(JSON.parse(row.kinds), row) : JSON.parse(row.offers),
     version: row.version,
     confirmed: row.confirmed === 1,
-    ...(row.units_per_second !== null && { unitsPerSecond: row.units_per_second }),
   };
 }

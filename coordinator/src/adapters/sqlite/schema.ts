@@ -191,4 +191,8 @@ export const MIGRATIONS: readonly string[] = [
   ) WHERE has_result = 1;
   CREATE INDEX receipts_by_blob ON receipts (blob_digest) WHERE blob_digest IS NOT NULL AND has_result = 1;
   `,
+  // What a node offers by kind, as JSON. Rows from before have NULL, and one rate for all their kinds in units_per_second.
+  `
+  ALTER TABLE exo_nodes ADD COLUMN offers TEXT;
+  `,
 ];

@@ -5,7 +5,6 @@ import {
   helloMessage,
   isSoundPublicKey,
   recoverNodeAuthorization,
-  TASK_KINDS,
   toHex,
   ZERO_ADDRESS,
 } from "@proof-of-compute/proto";
@@ -14,6 +13,7 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Offer } from "../../services/fleet/offer.ts";
 import { verifySignature } from "../../util/verify-signature.ts";
+import { type OfferTerms, readOffers } from "./offers.ts";
 
 const MAX_TERMS_BYTES = 131_072;
 /** Assignments that a Hello or a Heartbeat may name. */
@@ -39,7 +39,7 @@ export async function checkHello(
   hello: Hello,
   nonce: Uint8Array,
   init: HandshakeInit,
-): Promise<{ offer: Offer; key: KeyObject }> {
+): Promise<{ offer: Offer; terms: OfferTerms; key: KeyObject }> {
   const { nodeId, audience, terms: termsBytes, signature } = hello;
   if (nodeId.length !== 32) throw violation("node_id has 32 bytes");
   if (termsBytes.length > MAX_TERMS_BYTES) throw violation("terms are too long");
@@ -49,38 +49,39 @@ export async function checkHello(
   const key = publicKey(nodeId);
   const message = helloMessage({ nonce, audience, nodeId, terms: termsBytes });
   if (!(await verifySignature(message, key, signature))) throw new ComputeError("BAD_SIGNATURE");
-  return { offer: readTerms(nodeId, termsBytes, init), key };
+  const terms = decodeTerms(termsBytes);
+  return { offer: readOffer(nodeId, terms, init), terms, key };
 }
 
-function readTerms(nodeId: Uint8Array, bytes: Uint8Array, init: HandshakeInit): Offer {
-  let terms: HelloTerms;
+function decodeTerms(bytes: Uint8Array): HelloTerms {
   try {
-    terms = HelloTerms.decode(bytes);
+    return HelloTerms.decode(bytes);
   } catch (cause) {
     throw new ComputeError("PROTOCOL_VIOLATION", "terms are not a HelloTerms message", { cause });
   }
+}
+
+function readOffer(nodeId: Uint8Array, terms: HelloTerms, init: HandshakeInit): Offer {
   if (terms.wallet.length !== 20) throw new ComputeError("INVALID_ADDRESS", "wallet has 20 bytes");
   const wallet = addressFromBytes(terms.wallet);
   if (wallet === ZERO_ADDRESS) throw new ComputeError("INVALID_ADDRESS", "the zero wallet cannot be credited");
   if (terms.slots < 1 || terms.slots > MAX_SLOTS) throw violation(`slots are 1 to ${MAX_SLOTS}`);
   if (terms.runningAssignmentIds.length > MAX_RUNNING) throw violation(`at most ${MAX_RUNNING} running assignments`);
-  const numbers = new Set<number>(terms.kinds);
-  const kinds = init.kinds.names.filter((name) => numbers.has(TASK_KINDS[name]));
-  if (kinds.length === 0) throw violation("no kind of task that this coordinator knows");
+  const offers = readOffers(terms, terms.offers, init.kinds.names);
+  if (offers.length === 0) throw violation("no kind of task that this coordinator knows");
   const { hardware } = terms;
   return {
     nodeId: toHex(nodeId),
     wallet,
     version: terms.version.slice(0, 64),
-    kinds,
     slots: terms.slots,
+    offers,
     hardware: {
       cpuModel: (hardware?.cpuModel ?? "").slice(0, 128),
       cpuCores: hardware?.cpuCores ?? 0,
       memoryBytes: Number(hardware?.memoryBytes ?? 0n),
       platform: (hardware?.platform ?? "").slice(0, 32),
     },
-    ...(terms.unitsPerSecond && { unitsPerSecond: Math.min(Number(terms.unitsPerSecond), Number.MAX_SAFE_INTEGER) }),
     confirmed: checkAuthorization(nodeId, wallet, terms, init),
     runningAssignmentIds: terms.runningAssignmentIds.map((id) => {
       if (id.length !== 16) throw violation("assignment ids have 16 bytes");

@@ -21,6 +21,7 @@ import type { Session, Sessions } from "../../services/fleet/sessions.ts";
 import type { ResultIntake } from "../../services/results/intake.ts";
 import type { UploadBudget } from "../../services/results/uploads.ts";
 import { checkHello, type HandshakeInit, MAX_RUNNING } from "./handshake.ts";
+import { type OfferTerms, readOffers } from "./offers.ts";
 import { toServiceError } from "./status.ts";
 import { StreamLink } from "./stream-link.ts";
 
@@ -78,6 +79,7 @@ export class NodeStream {
   #state: State = "challenged";
   #session: Session | undefined;
   #key: KeyObject | undefined;
+  #terms: OfferTerms | undefined;
   /** The frames' work goes one after the other. */
   #tail: Promise<void> = Promise.resolve();
   #pending = 0;
@@ -167,18 +169,20 @@ export class NodeStream {
   async #open(hello: Parameters<typeof checkHello>[0]): Promise<void> {
     this.#state = "checking";
     if (this.#init.isDraining()) throw new ComputeError("DRAINING");
-    const { offer, key } = await checkHello(hello, this.#nonce, this.#init);
+    const { offer, terms, key } = await checkHello(hello, this.#nonce, this.#init);
     this.#key = key;
+    this.#terms = terms;
     const session = await this.#components.sessions.open(offer, this.#link, this.#ended.signal);
     this.#session = session;
     this.#state = "open";
     this.#followWork(session);
   }
 
-  #heartbeat(node: LiveNode, { load, runningAssignmentIds }: Heartbeat): undefined {
+  #heartbeat(node: LiveNode, { load, offers, runningAssignmentIds }: Heartbeat): undefined {
     if (runningAssignmentIds.length > MAX_RUNNING) {
       throw new ComputeError("PROTOCOL_VIOLATION", `at most ${MAX_RUNNING} running assignments`);
     }
+    if (offers.length > 0) this.#session?.reoffer(readOffers(this.#terms!, offers, this.#init.kinds.names));
     node.report(finite(load));
     if (node.checking > 0 || node.uploading > 0) this.#sayAlive();
     this.#components.leases.reconcile(node, new Set(runningAssignmentIds.map(toHex)));

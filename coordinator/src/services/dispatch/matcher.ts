@@ -11,7 +11,7 @@ import type { Peers } from "../cluster/peers.ts";
 import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { LiveNode } from "../fleet/live-node.ts";
-import { isFastEnough, type Offer } from "../fleet/offer.ts";
+import { isFastEnough, type Offer, offerOf } from "../fleet/offer.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import type { Leases } from "./leases.ts";
 import { Queue } from "./queue.ts";
@@ -62,7 +62,7 @@ export class Matcher {
   readonly #components: MatcherComponents;
   readonly #init: MatcherInit;
   readonly queue = new Queue();
-  #elsewhere: readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] = [];
+  #elsewhere: readonly Pick<Offer, "wallet" | "offers">[] = [];
   /** Tasks that are being written right now, so that another round leaves them alone. */
   readonly #busy = new Set<Hex>();
   /** The node that was given a tiny task in this turn. */
@@ -84,7 +84,7 @@ export class Matcher {
   }
 
   /** What nodes of other coordinators offer, as far as known. */
-  get remoteOffers(): readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[] {
+  get remoteOffers(): readonly Pick<Offer, "wallet" | "offers">[] {
     return this.#elsewhere;
   }
 
@@ -159,11 +159,11 @@ export class Matcher {
     if (askers.some((asker) => fastest.has(asker) && beyond(fastest.get(asker)))) return undefined;
     const seen = { all: 0, allowed: 0 };
     const fits = ({ offer }: LiveNode) => {
-      const speed = offer.unitsPerSecond ?? Infinity;
+      const speed = offerOf(offer, task.kind)?.unitsPerSecond ?? Infinity;
       seen.all = Math.max(seen.all, speed);
       if (!this.#init.allowSelfTasks && offer.wallet === task.requester) return false;
       seen.allowed = Math.max(seen.allowed, speed);
-      return isFastEnough(offer, units, left);
+      return isFastEnough({ unitsPerSecond: speed }, units, left);
     };
     const preferred = tiny ? this.#bundling : undefined;
     const node = this.#components.fleet.find({ kind: task.kind, fits, tried, preferred });

@@ -200,7 +200,7 @@ export class Scheduler {
   waitingReason(task: Task): string | undefined {
     const { clock, fleet, kinds } = this.#components;
     const { allowSelfTasks } = this.#init;
-    const online = [...fleet.wallets(), ...this.#matcher.remoteOffers];
+    const online = [...fleet.offers(), ...this.#matcher.remoteOffers];
     return waitingReason(task, { now: clock.now(), kinds, online, allowSelfTasks, queued: this.#matcher.queue.size });
   }
 

@@ -1,7 +1,7 @@
 import type { Address } from "@proof-of-compute/proto";
 import type { Task } from "../../domain/task.ts";
 import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
-import { isFastEnough, type Offer } from "../fleet/offer.ts";
+import { isFastEnough, type Offer, offerOf } from "../fleet/offer.ts";
 
 /** What a reason is made of. */
 export interface Situation {
@@ -9,7 +9,7 @@ export interface Situation {
   readonly now: number;
   readonly kinds: CoordinatorKinds;
   /** What the nodes with a session offer. */
-  readonly online: readonly Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">[];
+  readonly online: readonly Pick<Offer, "wallet" | "offers">[];
   readonly allowSelfTasks: boolean;
   /** Tasks that wait, this one included. */
   readonly queued: number;
@@ -28,13 +28,13 @@ export function waitingReason(
   const known = specOf(task, kinds);
   if (!known) return `this coordinator does not know kind ${task.kind}; another one gives it out`;
   if (online.length === 0) return "no node is online";
-  const serving = online.filter(({ kinds }) => kinds.includes(task.kind));
+  const serving = online.filter((node) => offerOf(node, task.kind));
   if (serving.length === 0) return `no online node serves kind ${task.kind}`;
   const isOther = ({ wallet }: { readonly wallet: Address }) => wallet !== task.requester;
   const others = allowSelfTasks ? serving : serving.filter(isOther);
   if (others.length === 0) return "only your own nodes are online, and this network does not let them do your tasks";
   const { maxUnits } = known.kind.protocol.bounds(known.spec);
-  const able = others.filter((node) => isFastEnough(node, maxUnits, task.deadline - now));
+  const able = others.filter((node) => isFastEnough(offerOf(node, task.kind)!, maxUnits, task.deadline - now));
   if (able.length === 0) return "no online node is fast enough to end it before its deadline";
   const who = able.length === 1 ? "the only node that can do it is" : `all ${able.length} nodes that can do it are`;
   return `${who} busy; ${queued} ${queued === 1 ? "task waits" : "tasks wait"}`;

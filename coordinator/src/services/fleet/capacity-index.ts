@@ -20,7 +20,7 @@ export class CapacityIndex {
   /** Looks at a node's capacity again. */
   update(node: LiveNode): void {
     this.#nodes.set(node, node.capacity > 0);
-    for (const kind of node.offer.kinds) if (!this.#nodesOf.has(kind)) this.#nodesOf.set(kind, new NodeList());
+    for (const { kind } of node.offer.offers) if (!this.#nodesOf.has(kind)) this.#nodesOf.set(kind, new NodeList());
     for (const [kind, nodes] of this.#nodesOf) nodes.set(node, node.capacityOf(kind) > 0);
   }
 

@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
-import type { NodeStatus, Standing } from "../../domain/node.ts";
+import type { KindOffer, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { NodeStore } from "../../ports/nodes.ts";
@@ -135,6 +136,13 @@ export class Fleet {
     if (node.status === "suspect" && node.link !== null) this.#changeStatus(node, "online");
   }
 
+  /** The node offers something else of its kinds from now on. */
+  reoffer(node: LiveNode, offers: readonly KindOffer[]): void {
+    if (isDeepStrictEqual(node.offer.offers, offers)) return;
+    node.reoffer(offers);
+    this.#records.changing(node);
+  }
+
   /** A node with capacity for a kind that fits; see {@link NodeQuery}. */
   find(query: NodeQuery): LiveNode | undefined {
     return this.#index.find(query, this.#components.random);
@@ -189,7 +197,7 @@ export class Fleet {
   }
 
   /** What the nodes with a session offer, for reasons of waiting. */
-  *wallets(): Iterable<Pick<Offer, "wallet" | "kinds" | "unitsPerSecond">> {
+  *offers(): Iterable<Pick<Offer, "wallet" | "offers">> {
     for (const node of this.online()) yield node.offer;
   }
 

@@ -1,5 +1,5 @@
 import type { Hex, TaskKindName } from "@proof-of-compute/proto";
-import type { Node, NodeStatus, Standing } from "../../domain/node.ts";
+import type { KindOffer, Node, NodeStatus, Standing } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { ActiveAssignment, type ActiveAssignmentInit } from "./active-assignment.ts";
 import { PAUSE_MS } from "./limits.ts";
@@ -178,6 +178,11 @@ export class LiveNode {
     this.#load = load;
   }
 
+  /** Replaces what it offers of each kind. */
+  reoffer(offers: readonly KindOffer[]): void {
+    this.#takeOffer({ ...this.#offer, offers });
+  }
+
   /** Notes which assignments a heartbeat listed that are not known here; returns those that the one before listed as well. */
   noteUnknown(unknown: ReadonlySet<Hex>): Hex[] {
     const again = [...unknown].filter((id) => this.#unknown.has(id));
@@ -218,15 +223,14 @@ export class LiveNode {
 
   /** The node as it is stored. */
   toNode(owner: Owner): Node {
-    const { wallet, hardware, kinds, slots, unitsPerSecond, version, confirmed } = this.#offer;
-    const rate = unitsPerSecond !== undefined && { unitsPerSecond };
+    const { wallet, hardware, slots, offers, version, confirmed } = this.#offer;
     const presence = { status: this.#status, lastSeen: this.#lastSeen, owner };
-    return { id: this.id, wallet, ...presence, hardware, kinds, slots, ...rate, version, confirmed };
+    return { id: this.id, wallet, ...presence, hardware, slots, offers, version, confirmed };
   }
 
   #takeOffer(offer: Offer): void {
     this.#offer = offer;
-    this.#capacity.offer(offer.slots, new Map(offer.kinds.map((kind) => [kind, offer.slots])));
+    this.#capacity.offer(offer.slots, new Map(offer.offers.map(({ kind, slots }) => [kind, slots])));
   }
 
   #reopen(): void {

@@ -40,6 +40,11 @@ export class NodeRecords {
     this.#standings.set(`${nodeId}/${wallet}`, { nodeId, wallet, ...earned });
   }
 
+  /** The node says something else of itself; stored with the next flush, however often it does so. */
+  changing(node: LiveNode): void {
+    this.#changed.add(node);
+  }
+
   /** The nodes' state changed, or may differ in the store. */
   changed(nodes: Iterable<LiveNode>): void {
     for (const node of nodes) this.#changed.add(node);

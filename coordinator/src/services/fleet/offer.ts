@@ -1,21 +1,30 @@
 import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
-import type { Hardware } from "../../domain/node.ts";
+import type { Hardware, KindOffer } from "../../domain/node.ts";
 
 /** What a node offered in a Hello whose signature was checked. */
 export interface Offer {
   readonly nodeId: Hex;
   readonly wallet: Address;
   readonly version: string;
-  readonly kinds: readonly TaskKindName[];
+  /** Assignments of all kinds together that it runs at once. */
   readonly slots: number;
+  /** By kind, each once; kinds that this coordinator does not know are left out. */
+  readonly offers: readonly KindOffer[];
   readonly hardware: Hardware;
-  /** Of one slot, as the node says; absent: it does not say. */
-  readonly unitsPerSecond?: number;
   readonly confirmed: boolean;
   readonly runningAssignmentIds: readonly Hex[];
 }
 
-/** Whether a node can compute `units` within `ms`, by its own word; a node that says nothing may try. */
-export function isFastEnough({ unitsPerSecond }: Pick<Offer, "unitsPerSecond">, units: bigint, ms: number): boolean {
+/** What is offered of a kind; undefined when it is none at present. */
+export function offerOf({ offers }: Pick<Offer, "offers">, kind: TaskKindName): KindOffer | undefined {
+  return offers.find((offer) => offer.kind === kind && offer.slots > 0);
+}
+
+/** Whether one slot can compute `units` within `ms`, by the node's own word; a node that says nothing may try. */
+export function isFastEnough(
+  { unitsPerSecond }: Pick<KindOffer, "unitsPerSecond">,
+  units: bigint,
+  ms: number,
+): boolean {
   return unitsPerSecond === undefined || Number(units) * 1_000 <= unitsPerSecond * ms;
 }

@@ -1,6 +1,7 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
+import type { KindOffer } from "../../domain/node.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { INLINE_OUTPUT_BYTES } from "../results/limits.ts";
 import type { Fleet } from "./fleet.ts";
@@ -9,7 +10,7 @@ import type { NodeLink } from "./node-link.ts";
 import type { Offer } from "./offer.ts";
 
 export interface SessionsComponents {
-  readonly fleet: Pick<Fleet, "join" | "leave" | "heard" | "counts" | "online">;
+  readonly fleet: Pick<Fleet, "join" | "counts" | "online"> & SessionFleet;
   readonly leases: { onJoined(node: LiveNode, running: readonly Hex[]): void };
   readonly takeover: { adopt(node: LiveNode): Promise<void> };
   readonly logger: Logger;
@@ -81,13 +82,15 @@ export class Sessions {
   }
 }
 
+type SessionFleet = Pick<Fleet, "leave" | "heard" | "reoffer">;
+
 /** One open session of a node. */
 export class Session {
   readonly node: LiveNode;
-  readonly #fleet: Pick<Fleet, "leave" | "heard">;
+  readonly #fleet: SessionFleet;
   readonly #link: NodeLink;
 
-  constructor(fleet: Pick<Fleet, "leave" | "heard">, node: LiveNode, link: NodeLink) {
+  constructor(fleet: SessionFleet, node: LiveNode, link: NodeLink) {
     this.#fleet = fleet;
     this.node = node;
     this.#link = link;
@@ -96,6 +99,11 @@ export class Session {
   /** A frame arrived. */
   heard(): void {
     if (this.node.link === this.#link) this.#fleet.heard(this.node);
+  }
+
+  /** The node offers something else of its kinds from now on. */
+  reoffer(offers: readonly KindOffer[]): void {
+    this.#fleet.reoffer(this.node, offers);
   }
 
   /** The stream ended. Leases hold for the lease time; outputs whose results are not here have to come again. */

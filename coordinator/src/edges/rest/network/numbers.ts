@@ -15,9 +15,8 @@ const RATE_SAMPLE = 100;
 async function readRates(store: Pick<NodeStore, "nodes">): Promise<Partial<Record<TaskKindName, number>>> {
   const { items } = await store.nodes({ status: "online", limit: RATE_SAMPLE });
   const rates = new Map<TaskKindName, number[]>();
-  for (const { kinds, unitsPerSecond } of items) {
-    if (unitsPerSecond === undefined) continue;
-    for (const kind of kinds) rates.set(kind, [...(rates.get(kind) ?? []), unitsPerSecond]);
+  for (const { kind, unitsPerSecond } of items.flatMap(({ offers }) => offers)) {
+    if (unitsPerSecond !== undefined) rates.set(kind, [...(rates.get(kind) ?? []), unitsPerSecond]);
   }
   const median = (of: number[]) => of.sort((a, b) => a - b)[of.length >> 1]!;
   return Object.fromEntries(Array.from(rates, ([kind, of]) => [kind, median(of)]));

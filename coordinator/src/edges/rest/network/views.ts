@@ -7,16 +7,15 @@ import type { ConfigView, KindConfigView, NodeView, SettlementView } from "./sch
 
 /** A node, with what its open session adds. */
 export function nodeView(node: Node, presence: RestComponents["presence"]): NodeView {
-  const { unitsPerSecond, slots } = node;
   const live = presence.live(node.id);
   return {
     id: node.id,
     wallet: node.wallet,
     status: node.status,
     lastSeen: node.lastSeen,
-    kinds: [...node.kinds],
-    slots,
-    offers: node.kinds.map((kind) => ({ kind, slots, ...present({ unitsPerSecond }) })),
+    kinds: node.offers.map(({ kind }) => kind),
+    slots: node.slots,
+    offers: node.offers.map((offer) => ({ ...offer })),
     version: node.version,
     confirmed: node.confirmed,
     hardware: { ...node.hardware },
