@@ -17,6 +17,7 @@ import type { SettlementStatus } from "../../services/settlement/status.ts";
 import type { BatchProofs } from "../../services/settlement/trees/batch-proofs.ts";
 import type { TaskEvents } from "../../services/watch/task-events.ts";
 import type { TaskWatch } from "../../services/watch/task-watch.ts";
+import type { RestLimits } from "./limits/limits.ts";
 
 /** What the REST facade reads of the store; it writes nothing there itself. */
 export type RestStore = Pick<TaskStore, "task" | "tasks" | "output"> &
@@ -57,53 +58,6 @@ export interface RestNetwork {
   /** Without a slash at the end; has `/tx/0x…` and `/address/0x…`. */
   readonly explorerUrl?: string | undefined;
 }
-
-/** Limits of the facade. */
-export interface RestLimits {
-  /** Requests below /api a minute from one address. */
-  readonly requestsPerMinute: number;
-  /** Sign-in attempts a minute from one address; each costs milliseconds of elliptic curves. */
-  readonly signInsPerMinute: number;
-  /** Tasks a minute from one wallet. */
-  readonly dispatchesPerMinute: number;
-  /** Public results, exports and batches' receipts a minute from one address, of each. */
-  readonly downloadsPerMinute: number;
-  /** Bytes of results that are being sent at once, altogether and to one address; one has 16 MiB at most. */
-  readonly resultBytes: number;
-  readonly resultBytesPerAddress: number;
-  /** Exports and batches' receipts that are being written at once, altogether and for one address. */
-  readonly exports: number;
-  readonly exportsPerAddress: number;
-  /** Longest body in bytes. */
-  readonly bodyBytes: number;
-  /** Longest request line and headers in bytes. */
-  readonly headerBytes: number;
-  /** How long a client may take to send its request, in milliseconds. */
-  readonly requestTimeoutMs: number;
-  /** After so many milliseconds in which nothing moves, twice that for a reader, a connection is cut off. */
-  readonly connectionTimeoutMs: number;
-  /** Event streams open at once, altogether and for one wallet. */
-  readonly streams: number;
-  readonly streamsPerWallet: number;
-}
-
-/** What holds unless the configuration says otherwise: room for an eager person, none for a flood. */
-export const REST_LIMITS: RestLimits = {
-  requestsPerMinute: 1200,
-  signInsPerMinute: 60,
-  dispatchesPerMinute: 240,
-  downloadsPerMinute: 120,
-  resultBytes: 256 * 2 ** 20,
-  resultBytesPerAddress: 64 * 2 ** 20,
-  exports: 16,
-  exportsPerAddress: 4,
-  bodyBytes: 64 * 1024,
-  headerBytes: 16 * 1024,
-  requestTimeoutMs: 15_000,
-  connectionTimeoutMs: 60_000,
-  streams: 2000,
-  streamsPerWallet: 16,
-};
 
 /** Settings of the facade. */
 export interface RestInit {

@@ -3,10 +3,11 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fasti
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Task } from "../../domain/task.ts";
 import type { Sessions } from "./auth/sessions.ts";
-import type { RestComponents, RestInit, RestLimits } from "./components.ts";
+import type { RestComponents, RestInit } from "./components.ts";
 import type { BatchLookup } from "./ledger/batch-lookup.ts";
 import type { ReceiptFiles } from "./ledger/receipt-files.ts";
 import type { DownloadBudget } from "./limits/download-budget.ts";
+import type { RestLimits } from "./limits/limits.ts";
 import type { NetworkNumbers } from "./network/numbers.ts";
 import { PROBLEM_JSON } from "./problems.ts";
 import { Problem } from "./schemas.ts";

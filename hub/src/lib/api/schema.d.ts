@@ -14,8 +14,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask for a compute task
-         * @description Stores the task and gives it to a node as soon as one fits. With an Idempotency-Key the same request can be sent again safely: it answers 200 with the task that the first one made.
+         * Submit a compute task
+         * @description Stores the task and gives it to a node as soon as one fits. With an Idempotency-Key the same request can be repeated safely: the repetition answers 200 with the task of the first request.
          */
         post: {
             parameters: {
@@ -226,7 +226,7 @@ export interface paths {
         };
         /**
          * The result's bytes
-         * @description In the form of its kind; see docs/reference/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         * @description In the format of its kind; see docs/reference/protocol.md. Content-Digest (RFC 9530) and ETag carry their SHA-256.
          */
         get: {
             parameters: {
@@ -277,7 +277,7 @@ export interface paths {
         };
         /**
          * The task as it changes (server-sent events)
-         * @description Every event's data is the whole task. On connecting the present state comes first, unless Last-Event-ID names it already. The stream ends after a final state (recorded, failed, cancelled); dialling again then answers 204.
+         * @description Every event's data is the whole task. The first event is the current state, unless Last-Event-ID already names it. The stream ends after a final state (recorded, failed, cancelled); a further request then answers 204.
          */
         get: {
             parameters: {
@@ -327,8 +327,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A receipt with all that is needed to check it
-         * @description In a canonical form: one line, no spaces, members in the order of docs/reference/receipt.schema.json. Once a batch carries it with the Merkle proof for the contract's verifyReceipt, and where it is recorded.
+         * A receipt with everything that its verification needs
+         * @description In canonical form: one line, no spaces, members in the order of docs/reference/receipt.schema.json. Once a batch carries it, the Merkle proof for the contract's verifyReceipt is included, and once that batch is recorded, the transaction.
          */
         get: {
             parameters: {
@@ -370,6 +370,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Receipts, of one wallet or of all */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description How many items at most */
+                    limit?: number;
+                    /** @description The `cursor` of the page before; absent for the first page */
+                    cursor?: string;
+                    /** @description A wallet address, `0x…` or `xdc…`; its EIP-55 checksum is checked when it is mixed case */
+                    provider?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ReceiptPage"];
+                    };
+                };
+                /** @description An error; docs/reference/errors.md lists the codes */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/receipts/{id}/result": {
         parameters: {
             query?: never;
@@ -379,7 +431,7 @@ export interface paths {
         };
         /**
          * The bytes of a receipt's result
-         * @description Kept for RESULT_RETENTION, then NO_RESULT; the receipt stays. Only kinds whose results are public have them here. Content-Digest (RFC 9530) and ETag carry their SHA-256.
+         * @description For kinds whose results are public. Kept for RESULT_RETENTION, then NO_RESULT; the receipt stays. Content-Digest (RFC 9530) and ETag carry their SHA-256.
          */
         get: {
             parameters: {
@@ -429,8 +481,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Every receipt of a wallet, with all that is needed to check it (JSON Lines)
-         * @description One ReceiptFile a line, by receipt id. `npm run verify-receipt` checks such a file.
+         * Every receipt of a wallet, with everything that its verification needs (JSON Lines)
+         * @description One ReceiptFile per line, ordered by receipt id. `npm run verify-receipt` checks such a file.
          */
         get: {
             parameters: {
@@ -451,58 +503,6 @@ export interface paths {
                     };
                     content: {
                         "application/jsonl": string;
-                    };
-                };
-                /** @description An error; docs/reference/errors.md lists the codes */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/receipts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Receipts, of one wallet if asked so */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description How many items at most */
-                    limit?: number;
-                    /** @description The `cursor` of the page before; absent for the first page */
-                    cursor?: string;
-                    /** @description A wallet address, `0x…` or `xdc…`; its EIP-55 checksum is checked when it is mixed case */
-                    provider?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Done */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ReceiptPage"];
                     };
                 };
                 /** @description An error; docs/reference/errors.md lists the codes */
@@ -631,7 +631,7 @@ export interface paths {
         };
         /**
          * Every receipt of a batch (JSON Lines)
-         * @description One BatchLine a line. Their leaves make the batch's root, their units its credits, and their specs the units; `npm run verify-batch` checks it.
+         * @description One BatchLine per line. The leaves of the receipts give the batch's root, their units its credits, and their specs the units; `npm run verify-batch` checks it.
          */
         get: {
             parameters: {

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { expect, onTestFinished, test } from "vitest";
-import type { RestLimits } from "../components.ts";
+import type { RestLimits } from "./limits.ts";
 
 /** The largest result there is: more than the sockets of a reader that does not read take in. */
 const N = 4096;

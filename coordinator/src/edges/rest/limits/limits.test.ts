@@ -2,7 +2,7 @@ import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { ORIGIN, type RestChange, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { expect, onTestFinished, test } from "vitest";
 import { PEER_PATHS } from "../../../net/peer-messages.ts";
-import type { RestLimits } from "../components.ts";
+import type { RestLimits } from "./limits.ts";
 
 async function start(limits: Partial<RestLimits> = {}, init: RestChange["init"] = {}): Promise<RestHarness> {
   const rest = await startRest({ init: { ...init, limits } });

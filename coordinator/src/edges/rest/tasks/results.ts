@@ -5,9 +5,7 @@ import type { Receipt } from "../../../domain/receipt.ts";
 import { type CoordinatorKinds, specOf } from "../../../kinds/index.ts";
 import type { RestComponents } from "../components.ts";
 import type { RestContext } from "../context.ts";
-
-/** Bytes reserved for a result whose kind, and with it the bound of its output, is not known here. */
-const UNKNOWN_BOUND = 16 * 2 ** 20;
+import { UNKNOWN_RESULT_BYTES } from "../limits/limits.ts";
 
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
@@ -36,7 +34,10 @@ export async function sendResult(
   reply.header("etag", etag);
   if (request.headers["if-none-match"] === etag) return reply.code(304).send();
   const known = specOf({ kind, spec: fromHex(spec) }, kinds);
-  const share = resultBudget.open(reply, known?.kind.protocol.bounds(known.spec).maxOutputBytes ?? UNKNOWN_BOUND);
+  const share = resultBudget.open(
+    reply,
+    known?.kind.protocol.bounds(known.spec).maxOutputBytes ?? UNKNOWN_RESULT_BYTES,
+  );
   const output = (await store.output(taskId)) ?? (await blobs.get(resultDigest));
   if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
   share.shrink(output.length);

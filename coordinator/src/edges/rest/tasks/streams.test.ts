@@ -5,7 +5,7 @@ import { type EventReader, followTask } from "@proof-of-compute/tests/support/ev
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ComputeError } from "../../../domain/errors.ts";
-import { REST_LIMITS } from "../components.ts";
+import { REST_LIMITS } from "../limits/limits.ts";
 
 let rest: RestHarness;
 const open: EventReader[] = [];

@@ -4,6 +4,7 @@ import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { followTask } from "@proof-of-compute/tests/support/event-reader";
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Receipt } from "../../../domain/receipt.ts";
 import { KINDS } from "../../../kinds/index.ts";
 
 /** Two coordinators on one store, as in a rolling upgrade; only the newer one knows echo. */
@@ -102,4 +103,19 @@ test("shows receipts of an unknown kind: one, listed, exported and in their batc
 test("shows nodes that offer an unknown kind", async () => {
   const { id } = await newer.joinNode();
   expect((await older.get("/api/nodes")).json().items).toMatchObject([{ id, kinds: ["matmul", "echo"] }]);
+});
+
+test("says that it cannot prove a receipt of a kind without a number, and still lists it", async () => {
+  const { receipt, id } = await aVerifiedEcho();
+  const task = (await older.store.task(id))!;
+  const later = { ...receipt, receiptId: `0x${"ff".repeat(16)}`, kind: "later" } as unknown as Receipt;
+  expect(await older.store.saveTask({ ...task, version: task.version + 1 }, { receipt: later })).toBe(true);
+  const { items } = (await older.get("/api/receipts")).json();
+  expect(items).toMatchObject([{ kind: "echo" }, { kind: "later" }]);
+  const refused = await older.get(`/api/receipts/${later.receiptId}`);
+  expect(refused.json()).toMatchObject({
+    status: 503,
+    code: "UNAVAILABLE",
+    detail: expect.stringContaining("kind later"),
+  });
 });
