@@ -23,8 +23,8 @@ export default defineConfig({
       // The rooms where a mistake costs somebody's work or units. Other rooms are reported; the suites of adapters and edges
       // (conformance, end to end, faults) are not measured. Raise a figure when it holds with some to spare.
       thresholds: {
-        "coordinator/src/domain/**": { lines: 98, functions: 98, branches: 95, statements: 98 },
-        "coordinator/src/services/**": { lines: 80, functions: 80, branches: 65, statements: 80 },
+        "coordinator/src/domain/**": { lines: 97, functions: 97, branches: 95, statements: 97 },
+        "coordinator/src/services/**": { lines: 92, functions: 90, branches: 80, statements: 90 },
       },
     },
     projects: [

@@ -35,10 +35,11 @@ const CONFORMANCE = vitest("conformance", "conformance of the adapters");
 const STEPS: readonly Step[] = [
   { title: "proto: lint and generated code", command: "node scripts/generate.ts" },
   { title: "format and lint", command: "biome check --error-on-warnings ." },
-  { title: "dead code", command: "knip" },
   { title: "contract compiles", command: "hardhat compile" },
   { title: "types", command: "tsc -p ." },
   { title: "types of the hub", command: "npm run check --workspace hub" },
+  // After the hub's check, which generates the types of routes that knip has to find.
+  { title: "dead code", command: "knip" },
   UNIT,
   vitest("contracts", "contract tests"),
   CONFORMANCE,
