@@ -2,9 +2,9 @@ import type { Store } from "@proof-of-compute/coordinator/ports/store";
 import { describe, expect, test } from "vitest";
 import { ALICE, aBatch, aCoordinator, aNode, aTask, aVerifiedTask, BOB, HERE, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
+import { describeCluster } from "./store-cluster.ts";
 import { describeModel } from "./store-model.ts";
 import { describeNodes } from "./store-nodes.ts";
-import { describePeers } from "./store-peers.ts";
 import { describeQueues } from "./store-queues.ts";
 import { describeRaces } from "./store-races.ts";
 import { describeRecovery } from "./store-recovery.ts";
@@ -25,7 +25,7 @@ export type MakeStore = () => Promise<{
 export function describeStore(name: string, make: MakeStore): void {
   describe(`${name} as Store`, () => {
     describeLifecycle(make);
-    describePeers(make);
+    describeCluster(make);
     describeTasks(make);
     describeQueues(make);
     describeNodes(make);

@@ -1,6 +1,6 @@
 import { MemoryStore } from "@proof-of-compute/coordinator/adapters/memory/store";
-import { type Cluster, openCluster } from "@proof-of-compute/coordinator/compose/cluster";
-import { type Dispatch, openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
+import { type ClusterPart, openCluster } from "@proof-of-compute/coordinator/compose/cluster";
+import { type DispatchPart, openDispatch } from "@proof-of-compute/coordinator/compose/dispatch";
 import { type Base, createBase } from "@proof-of-compute/coordinator/compose/part";
 import type { Owner } from "@proof-of-compute/coordinator/domain/owner";
 import type { Task } from "@proof-of-compute/coordinator/domain/task";
@@ -43,8 +43,8 @@ export class TestCoordinator {
   readonly #base: Base;
   readonly #self: Owner;
   readonly #link: PeerLink;
-  #cluster: Cluster | undefined;
-  #dispatch: Dispatch | undefined;
+  #cluster: ClusterPart | undefined;
+  #dispatch: DispatchPart | undefined;
 
   /** `run` tells the runs of one coordinator apart. */
   constructor(

@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 import { type Base, closing } from "./part.ts";
 
 /** This coordinator among those on the same store. */
-export interface Cluster extends AsyncDisposable {
+export interface ClusterPart extends AsyncDisposable {
   readonly peers: Peers;
   readonly link: PeerLink;
   /** What coordinators of this store show each other. */
@@ -27,7 +27,7 @@ export async function openCluster(
   base: Base,
   { store, link: given }: { readonly store: Store; readonly link?: PeerLink },
   { self, address, leaseMs }: ClusterInit,
-): Promise<Cluster> {
+): Promise<ClusterPart> {
   await using opening = new AsyncDisposableStack();
   const openLink = () => {
     const http = new HttpPeers(base, { secret: peerSecret });

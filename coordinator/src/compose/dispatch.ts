@@ -7,7 +7,7 @@ import { type Base, closing } from "./part.ts";
 const SPREAD_PER_NODE_MS = 1;
 
 /** The services that bring tasks to nodes. */
-export type Dispatch = Pick<DispatchServices, "fleet" | "leases" | "takeover" | "sessions" | "scheduler"> &
+export type DispatchPart = Pick<DispatchServices, "fleet" | "leases" | "takeover" | "sessions" | "scheduler"> &
   AsyncDisposable;
 
 export interface DispatchInit {
@@ -21,7 +21,7 @@ export async function openDispatch(
   base: Base,
   components: Pick<DispatchServicesComponents, "store" | "peers" | "link">,
   { settings, contract }: DispatchInit,
-): Promise<Dispatch> {
+): Promise<DispatchPart> {
   const services = new DispatchServices(
     { ...base, ...components },
     {

@@ -1,13 +1,13 @@
 import type { GrpcServer } from "../edges/grpc/server.ts";
 import type { ResultIntake } from "../services/results/intake.ts";
 import type { Settings } from "../settings/table.ts";
-import type { Dispatch } from "./dispatch.ts";
+import type { DispatchPart } from "./dispatch.ts";
 import type { Base } from "./part.ts";
 
 const POLL_MS = 50;
 
 interface Components {
-  readonly dispatch: Pick<Dispatch, "scheduler" | "sessions" | "fleet">;
+  readonly dispatch: Pick<DispatchPart, "scheduler" | "sessions" | "fleet">;
   readonly grpc: Pick<GrpcServer, "drain">;
   readonly intake: Pick<ResultIntake, "drain">;
 }

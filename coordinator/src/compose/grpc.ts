@@ -5,11 +5,11 @@ import type { ResultIntake } from "../services/results/intake.ts";
 import { UploadBudget } from "../services/results/uploads.ts";
 import { audiencesOf } from "../settings/addresses.ts";
 import { readTlsFiles } from "../settings/tls-files.ts";
-import type { Dispatch, DispatchInit } from "./dispatch.ts";
+import type { DispatchInit, DispatchPart } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
 
 interface Components {
-  readonly dispatch: Pick<Dispatch, "leases" | "sessions">;
+  readonly dispatch: Pick<DispatchPart, "leases" | "sessions">;
   readonly intake: ResultIntake;
   readonly blobs: Blobs;
 }

@@ -10,8 +10,8 @@ import { TaskWatch } from "../services/watch/task-watch.ts";
 import { peerAddress, publicGrpcAddress, publicRpcUrl } from "../settings/addresses.ts";
 import type { Settings } from "../settings/table.ts";
 import { VERSION } from "../version.ts";
-import type { Cluster } from "./cluster.ts";
-import type { Dispatch, DispatchInit } from "./dispatch.ts";
+import type { ClusterPart } from "./cluster.ts";
+import type { DispatchInit, DispatchPart } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
 import { openProofs } from "./settlement.ts";
 
@@ -20,8 +20,8 @@ const HUB_DIRECTORY = fileURLToPath(new URL("../../../hub/build", import.meta.ur
 interface Parts {
   readonly store: Store;
   readonly blobs: Blobs;
-  readonly cluster: Pick<Cluster, "peers" | "link" | "peerSecret">;
-  readonly dispatch: Pick<Dispatch, "scheduler" | "fleet">;
+  readonly cluster: Pick<ClusterPart, "peers" | "link" | "peerSecret">;
+  readonly dispatch: Pick<DispatchPart, "scheduler" | "fleet">;
   readonly settlement: RestComponents["settlement"];
 }
 

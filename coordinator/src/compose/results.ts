@@ -3,7 +3,7 @@ import type { Store } from "../ports/store.ts";
 import { WorkerCheckPool } from "../services/results/check-pool.ts";
 import { ResultIntake } from "../services/results/intake.ts";
 import type { Settings } from "../settings/table.ts";
-import type { Dispatch } from "./dispatch.ts";
+import type { DispatchPart } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
 
 /** The worker threads that check results. */
@@ -19,7 +19,7 @@ interface Components {
   readonly store: Store;
   readonly blobs: Blobs;
   readonly pool: WorkerCheckPool;
-  readonly dispatch: Pick<Dispatch, "leases">;
+  readonly dispatch: Pick<DispatchPart, "leases">;
   readonly settlement: { nudge(): void };
 }
 

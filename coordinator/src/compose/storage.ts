@@ -4,10 +4,13 @@ import { type OpenStore, openStore } from "./open-store.ts";
 import { type Base, closing } from "./part.ts";
 
 /** The store and the blobs that the settings name. */
-export type Storage = Pick<OpenStore, "store" | "blobs" | "lost"> & AsyncDisposable;
+export type StoragePart = Pick<OpenStore, "store" | "blobs" | "lost"> & AsyncDisposable;
 
 /** Throws UNAVAILABLE, saying what to do, when the store cannot be opened. */
-export async function openStorage(base: Base, settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">): Promise<Storage> {
+export async function openStorage(
+  base: Base,
+  settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
+): Promise<StoragePart> {
   const { store, blobs, lost, stop } = await openStore(settings, base.logger);
   return { store, blobs, lost, ...closing(base, "store", stop) };
 }
@@ -15,7 +18,7 @@ export async function openStorage(base: Base, settings: Pick<Settings, "MONGODB_
 /** Prunes expired results and tasks from now on. */
 export function openRetention(
   base: Base,
-  { store, blobs }: Pick<Storage, "store" | "blobs">,
+  { store, blobs }: Pick<StoragePart, "store" | "blobs">,
   settings: Pick<Settings, "RESULT_RETENTION" | "TASK_RETENTION">,
 ): AsyncDisposable {
   const { RESULT_RETENTION: retentionMs, TASK_RETENTION: taskRetentionMs } = settings;

@@ -8,7 +8,7 @@ import { isFinal, liveAssignment, type Task, type TaskState } from "../../domain
 import type { Page, PageQuery } from "../../ports/pages.ts";
 import type { Unbatched } from "../../ports/receipts.ts";
 import type { Store, StoreTotals } from "../../ports/store.ts";
-import { MemoryPeers } from "./peers.ts";
+import { MemoryCluster } from "./cluster.ts";
 
 const isOneOf = (owners: readonly Owner[], owner: Owner | undefined) =>
   owners.some((other) => isSameOwner(other, owner));
@@ -19,7 +19,7 @@ const isFree = (receipt: Receipt) => receipt.batchId === undefined && !receipt.q
  * What a store must do, said as plainly as can be: nothing kept on disk, nothing indexed, sums by recounting. The model
  * that real adapters are compared with; it passes the conformance suite itself, so that the suite asks nothing odd.
  */
-export class MemoryStore extends MemoryPeers implements Store {
+export class MemoryStore extends MemoryCluster implements Store {
   readonly #tasks = new Map<Hex, Task>();
   readonly #outputs = new Map<Hex, Uint8Array>();
   readonly #nodes = new Map<Hex, Node>();

@@ -1,7 +1,6 @@
 import mongoose from "mongoose";
 import { type BatchDocument, batchSchema } from "./batch-documents.ts";
 import { type BlobDocument, blobSchema, type FileDocument } from "./blob-documents.ts";
-import { type NodeDocument, nodeSchema, type StandingDocument, standingSchema } from "./node-documents.ts";
 import {
   type CoordinatorDocument,
   coordinatorSchema,
@@ -9,7 +8,8 @@ import {
   lockSchema,
   type MetaDocument,
   metaSchema,
-} from "./peer-documents.ts";
+} from "./cluster-documents.ts";
+import { type NodeDocument, nodeSchema, type StandingDocument, standingSchema } from "./node-documents.ts";
 import { type ReceiptDocument, receiptSchema } from "./receipt-documents.ts";
 import { type TaskDocument, taskSchema } from "./task-documents.ts";
 

@@ -4,11 +4,11 @@ import type { TaskState } from "../../domain/task.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Store, StoreTotals } from "../../ports/store.ts";
 import { systemClock } from "../system-clock.ts";
+import { MongoCluster } from "./cluster.ts";
 import type { MongoConnection } from "./connection.ts";
 import { aloneInBoth, Lane } from "./lane.ts";
 import { BatchLedger, type BatchSums } from "./ledger.ts";
 import { Nodes } from "./nodes.ts";
-import { MongoPeers } from "./peers.ts";
 import { ReceiptCopies } from "./receipt-copies.ts";
 import { Receipts, type Sum } from "./receipts.ts";
 import { TaskQueries } from "./task-queries.ts";
@@ -43,10 +43,10 @@ export class MongoStore implements Store {
   readonly #receipts: Receipts;
   readonly #ledger: BatchLedger;
   readonly #nodes: Nodes;
-  readonly #peers: MongoPeers;
-  /** Calls about batches and quarantine run one after the other, and so do those about peers. */
+  readonly #cluster: MongoCluster;
+  /** Calls about batches and quarantine run one after the other, and so do those about the cluster. */
   readonly #ledgerCalls = new Lane<never, never>(async () => []);
-  readonly #peerCalls = new Lane<never, never>(async () => []);
+  readonly #clusterCalls = new Lane<never, never>(async () => []);
   readonly #pending = new Set<Promise<unknown>>();
   #timers: (() => void)[] | undefined;
 
@@ -59,7 +59,7 @@ export class MongoStore implements Store {
     this.#receipts = new Receipts(connection);
     this.#ledger = new BatchLedger(connection, this.#receipts);
     this.#nodes = new Nodes(connection);
-    this.#peers = new MongoPeers(connection);
+    this.#cluster = new MongoCluster(connection);
   }
 
   async start(): Promise<void> {
@@ -82,16 +82,17 @@ export class MongoStore implements Store {
     await this.#components.connection.stop();
   }
 
-  bind: Store["bind"] = (contract, rebind) => this.#callPeers(() => this.#peers.bind(contract, rebind));
-  boundTo: Store["boundTo"] = () => this.#callPeers(() => this.#peers.boundTo());
-  secret: Store["secret"] = (name) => this.#callPeers(() => this.#peers.secret(name));
-  register: Store["register"] = (coordinator) => this.#callPeers(() => this.#peers.register(coordinator));
-  beat: Store["beat"] = (owner) => this.#callPeers(() => this.#peers.beat(owner));
-  deregister: Store["deregister"] = (owner) => this.#callPeers(() => this.#peers.deregister(owner));
-  coordinators: Store["coordinators"] = () => this.#callPeers(() => this.#peers.coordinators());
-  lockHolder: Store["lockHolder"] = (name) => this.#callPeers(() => this.#peers.lockHolder(name));
-  takeLock: Store["takeLock"] = (name, owner, from) => this.#callPeers(() => this.#peers.takeLock(name, owner, from));
-  releaseLock: Store["releaseLock"] = (name, owner) => this.#callPeers(() => this.#peers.releaseLock(name, owner));
+  bind: Store["bind"] = (contract, rebind) => this.#callCluster(() => this.#cluster.bind(contract, rebind));
+  boundTo: Store["boundTo"] = () => this.#callCluster(() => this.#cluster.boundTo());
+  secret: Store["secret"] = (name) => this.#callCluster(() => this.#cluster.secret(name));
+  register: Store["register"] = (coordinator) => this.#callCluster(() => this.#cluster.register(coordinator));
+  beat: Store["beat"] = (owner) => this.#callCluster(() => this.#cluster.beat(owner));
+  deregister: Store["deregister"] = (owner) => this.#callCluster(() => this.#cluster.deregister(owner));
+  coordinators: Store["coordinators"] = () => this.#callCluster(() => this.#cluster.coordinators());
+  lockHolder: Store["lockHolder"] = (name) => this.#callCluster(() => this.#cluster.lockHolder(name));
+  takeLock: Store["takeLock"] = (name, owner, from) =>
+    this.#callCluster(() => this.#cluster.takeLock(name, owner, from));
+  releaseLock: Store["releaseLock"] = (name, owner) => this.#callCluster(() => this.#cluster.releaseLock(name, owner));
 
   insertTask: Store["insertTask"] = (task) => this.#call(() => this.#taskWrites.insert(task));
   saveTask: Store["saveTask"] = (task, made) => this.#call(() => this.#taskWrites.save(task, made));
@@ -194,8 +195,8 @@ export class MongoStore implements Store {
     });
   }
 
-  #callPeers<T>(run: () => Promise<T>): Promise<T> {
-    return this.#call(() => this.#peerCalls.alone(run));
+  #callCluster<T>(run: () => Promise<T>): Promise<T> {
+    return this.#call(() => this.#clusterCalls.alone(run));
   }
 
   /** Stopping waits for every call that began before. */

@@ -1,9 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Store } from "../../ports/store.ts";
 import { Batches } from "./batches.ts";
+import { SqliteCluster } from "./cluster.ts";
 import { Meta } from "./meta.ts";
 import { Nodes } from "./nodes.ts";
-import { SqlitePeers } from "./peers.ts";
 import { Receipts, type WrittenReceipt } from "./receipts.ts";
 import type { WrittenTask } from "./task-rows.ts";
 import { Tasks } from "./tasks.ts";
@@ -15,19 +15,19 @@ type Query<Name extends keyof Store> = Parameters<Store[Name]>[0];
 /** The store's methods on an open database, tasks and receipts as rows. Each write runs within a transaction. */
 export function operationsOn(database: DatabaseSync) {
   const meta = new Meta(database);
-  const peers = new SqlitePeers(database);
+  const cluster = new SqliteCluster(database);
   const tasks = new Tasks(database);
   const nodes = new Nodes(database);
   const receipts = new Receipts(database);
   const batches = new Batches(database, receipts);
   const writes = {
     bind: ((contract, rebind) => meta.bind(contract, rebind)) as Same<"bind">,
-    secret: ((name) => peers.secret(name)) as Same<"secret">,
-    register: ((coordinator) => peers.register(coordinator)) as Same<"register">,
-    beat: ((owner) => peers.beat(owner)) as Same<"beat">,
-    deregister: ((owner) => peers.deregister(owner)) as Same<"deregister">,
-    takeLock: ((name, owner, from) => peers.takeLock(name, owner, from)) as Same<"takeLock">,
-    releaseLock: ((name, owner) => peers.releaseLock(name, owner)) as Same<"releaseLock">,
+    secret: ((name) => cluster.secret(name)) as Same<"secret">,
+    register: ((coordinator) => cluster.register(coordinator)) as Same<"register">,
+    beat: ((owner) => cluster.beat(owner)) as Same<"beat">,
+    deregister: ((owner) => cluster.deregister(owner)) as Same<"deregister">,
+    takeLock: ((name, owner, from) => cluster.takeLock(name, owner, from)) as Same<"takeLock">,
+    releaseLock: ((name, owner) => cluster.releaseLock(name, owner)) as Same<"releaseLock">,
     insertTask: (task: WrittenTask) => tasks.insert(task),
     saveTask: (task: WrittenTask, receipt: WrittenReceipt | undefined, output: string | undefined) => {
       if (!tasks.save(task, output)) return false;
@@ -53,8 +53,8 @@ export function operationsOn(database: DatabaseSync) {
   };
   const reads = {
     boundTo: (() => meta.boundTo()) as Same<"boundTo">,
-    coordinators: (() => peers.coordinators()) as Same<"coordinators">,
-    lockHolder: ((name) => peers.lockHolder(name)) as Same<"lockHolder">,
+    coordinators: (() => cluster.coordinators()) as Same<"coordinators">,
+    lockHolder: ((name) => cluster.lockHolder(name)) as Same<"lockHolder">,
     task: (id: Query<"task">) => tasks.get(id),
     taskVersions: ((ids) => tasks.versions(ids)) as Same<"taskVersions">,
     tasks: (query: Query<"tasks">) => tasks.list(query),

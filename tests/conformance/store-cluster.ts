@@ -3,7 +3,7 @@ import { AGAIN, aCoordinator, HERE, THERE } from "./fixtures.ts";
 import type { MakeStore } from "./store.ts";
 
 /** What coordinators know of each other: who lives, who holds what, and what they share. */
-export function describePeers(make: MakeStore): void {
+export function describeCluster(make: MakeStore): void {
   test("knows its coordinators, by id, as they last said", async () => {
     const { store } = await make();
     await store.register(aCoordinator(THERE));

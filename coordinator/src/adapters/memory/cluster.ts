@@ -4,7 +4,7 @@ import { ComputeError } from "../../domain/errors.ts";
 import { type CoordinatorRecord, isSameOwner, type Owner } from "../../domain/owner.ts";
 
 /** The part of the model that is about coordinators: what they are bound to, who they are, what they hold and share. */
-export class MemoryPeers {
+export class MemoryCluster {
   #open = false;
   #contract: { readonly chainId: number; readonly address: Address } | null = null;
   readonly #secrets = new Map<string, Uint8Array>();

@@ -3,10 +3,10 @@ import type { Address } from "@proof-of-compute/proto";
 import mongoose from "mongoose";
 import { ComputeError } from "../../domain/errors.ts";
 import type { CoordinatorRecord, Owner } from "../../domain/owner.ts";
+import { fromCoordinator, toCoordinator } from "./cluster-documents.ts";
 import type { MongoConnection } from "./connection.ts";
 import { isDuplicateKey, upsert } from "./errors.ts";
 import { fromOwner, toOwner } from "./owners.ts";
-import { fromCoordinator, toCoordinator } from "./peer-documents.ts";
 
 interface Contract {
   readonly chainId: number;
@@ -17,7 +17,7 @@ const CONTRACT = "contract";
 const SECRET_BYTES = 32;
 
 /** What coordinators agree on: who there is, who holds which lock, which contract, which secrets. */
-export class MongoPeers {
+export class MongoCluster {
   readonly #connection: Pick<MongoConnection, "trip">;
 
   constructor(connection: Pick<MongoConnection, "trip">) {

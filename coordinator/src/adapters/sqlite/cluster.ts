@@ -15,7 +15,7 @@ interface Row {
 }
 
 /** What coordinators know of each other. One alone holds this file, so its peers are its own earlier runs. */
-export class SqlitePeers {
+export class SqliteCluster {
   readonly #register: StatementSync;
   readonly #beat: StatementSync;
   readonly #deregister: StatementSync;
