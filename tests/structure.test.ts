@@ -100,7 +100,6 @@ const MAY_NAME: readonly string[] = ["hub/src/lib/api/schema.d.ts"];
 const STILL_NAME: readonly string[] = [
   "coordinator/src/adapters/mongo/task-writes.test.ts",
   "coordinator/src/domain/task.test.ts",
-  "coordinator/src/edges/grpc/handshake.test.ts",
   "coordinator/src/edges/rest/fuzz.test.ts",
   "coordinator/src/edges/rest/ledger/ledger.test.ts",
   "coordinator/src/edges/rest/limits/downloads.test.ts",
@@ -109,10 +108,6 @@ const STILL_NAME: readonly string[] = [
   "coordinator/src/edges/rest/tasks/idempotency.test.ts",
   "coordinator/src/edges/rest/tasks/tasks.test.ts",
   "coordinator/src/edges/rest/tasks/unknown-kinds.test.ts",
-  "coordinator/src/services/dispatch/matmul-spec.ts",
-  "coordinator/src/services/dispatch/unknown-kinds.test.ts",
-  "coordinator/src/services/fleet/fleet-churn.test.ts",
-  "coordinator/src/services/fleet/fleet.test.ts",
   "coordinator/src/services/results/intake.test.ts",
   "hub/src/lib/components/RequestCard.svelte",
   "hub/src/lib/components/TaskDetail.svelte",

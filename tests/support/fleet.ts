@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { assign } from "@proof-of-compute/coordinator/domain/task";
-import { KINDS } from "@proof-of-compute/coordinator/kinds/index";
 import type { ActiveAssignment } from "@proof-of-compute/coordinator/services/fleet/active-assignment";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import type { CancelReason, NodeLink } from "@proof-of-compute/coordinator/services/fleet/node-link";
@@ -8,10 +7,11 @@ import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
 import type { ResultVerdict } from "@proof-of-compute/coordinator/services/results/verdict";
 import { type Hex, type TaskKindName, toHex } from "@proof-of-compute/proto";
 import { aTask, HERE } from "../conformance/fixtures.ts";
+import { echo } from "./echo/coordinator.ts";
 
 /** What a node offers that has nothing special: all slots for each of `kinds`, at one rate. */
 export function anOffer({
-  kinds = ["matmul"],
+  kinds = ["echo"],
   unitsPerSecond,
   ...change
 }: Partial<Offer> & { readonly kinds?: readonly TaskKindName[]; readonly unitsPerSecond?: number } = {}): Offer {
@@ -31,11 +31,11 @@ export function anOffer({
 }
 
 /** Gives a node an assignment of a task that no store has. */
-export function begin(node: LiveNode, kind: TaskKindName = "matmul"): ActiveAssignment {
+export function begin(node: LiveNode, kind: TaskKindName = "echo"): ActiveAssignment {
   const id = toHex(randomBytes(16));
   const queued = aTask(1, { id: toHex(randomBytes(16)), kind });
   const attempt = { id, nodeId: node.id, wallet: node.offer.wallet, assignedAt: 0 };
-  const work = { kind: KINDS.get("matmul")!, spec: { n: 64, k: 2 } };
+  const work = { kind: echo, spec: { input: Uint8Array.of(1) } };
   return node.begin({ task: assign(queued, attempt, HERE), work, phase: "running", now: 0 });
 }
 

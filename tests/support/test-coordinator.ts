@@ -19,6 +19,7 @@ import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
 import { aReceipt } from "../conformance/fixtures.ts";
+import { echo } from "./echo/coordinator.ts";
 import { aLink, type NotedLink } from "./fleet.ts";
 import { ManualClock } from "./manual-clock.ts";
 
@@ -52,7 +53,7 @@ export class TestCoordinator {
     name: string,
     run: number,
     nudge: PeerLink["nudge"],
-    kinds: CoordinatorKinds = KINDS,
+    kinds: CoordinatorKinds = KINDS.with(echo),
   ) {
     this.#base = createBase({ logger, kinds, closeMs: 10_000, clock: this.clock, random: () => 0.5 });
     this.store = store;
@@ -114,8 +115,9 @@ export class TestCoordinator {
     return { node, link };
   }
 
-  async submit(requester: Address, n = 512): Promise<Task> {
-    const work = { kind: "matmul", spec: { n, k: 2 } } as const;
+  /** Asks for an echo, which is worth one unit a byte. */
+  async submit(requester: Address, bytes = 512): Promise<Task> {
+    const work = { kind: "echo", spec: { input: new Uint8Array(bytes) } } as const;
     const { task } = await this.scheduler.submit({ requester, ...work, deadlineMs: 3_600_000 });
     await settle();
     return task;

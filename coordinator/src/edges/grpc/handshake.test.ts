@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { concat, helloMessage } from "@proof-of-compute/proto";
 import { HelloTerms } from "@proof-of-compute/proto/node";
 import { TaskKind } from "@proof-of-compute/proto/task";
+import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
 import { expect, test } from "vitest";
 import { KINDS } from "../../kinds/index.ts";
 import { checkHello, type HandshakeInit } from "./handshake.ts";
@@ -12,13 +13,13 @@ const terms = Buffer.from(
   HelloTerms.encode({
     ...HelloTerms.decode(new Uint8Array()),
     wallet: Buffer.alloc(20, 7),
-    kinds: [TaskKind.TASK_KIND_MATMUL],
+    kinds: [TaskKind.TASK_KIND_ECHO],
     slots: 1,
   }).finish(),
 );
 const init: HandshakeInit = {
   audiences: new Set([audience]),
-  kinds: KINDS,
+  kinds: KINDS.with(echo),
   contract: undefined,
   requireAuthorization: false,
   nowSeconds: () => 1_795_305_600,

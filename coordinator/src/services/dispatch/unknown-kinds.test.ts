@@ -1,5 +1,6 @@
 import type { Hex } from "@proof-of-compute/proto";
 import { TaskSpec } from "@proof-of-compute/proto/task";
+import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
 import {
   ALICE,
@@ -19,12 +20,12 @@ import { newId } from "../../util/ids.ts";
 /** A run of a coordinator of the next version, which nobody sees alive. */
 const NEWER: Owner = { coordinatorId: "newer", incarnation: "0x07" };
 /** A kind that the next version adds; its parameters do not matter here. */
-const wasm: CoordinatorKind = { ...KINDS.get("matmul")!, name: "wasm" };
+const wasm: CoordinatorKind = { ...echo, name: "wasm" };
 const DEADLINE_MS = 3_600_000;
 
 /** A queued task of the next version's kind, as its coordinator would store it. */
 function aNewerTask(now: number, change: Partial<Task> = {}): Task {
-  const kind = { $case: "matmul", value: { n: 64, k: 2 } } as const;
+  const kind = { $case: "echo", value: { input: Uint8Array.of(7) } } as const;
   const spec = TaskSpec.encode({ ...TaskSpec.decode(new Uint8Array()), kind }).finish();
   const times = { createdAt: now, notBefore: now, deadline: now + DEADLINE_MS };
   const id = newId();
@@ -109,7 +110,7 @@ test("gives no task of an unknown kind to a node, and says why it waits", async 
   const { store, older } = await anOlderCoordinator();
   const task = aNewerTask(older.clock.now());
   await store.insertTask(task);
-  const { link } = await older.join(anOffer({ kinds: ["matmul", "wasm"] }));
+  const { link } = await older.join(anOffer({ kinds: ["echo", "wasm"] }));
   const known = await older.submit(ALICE);
   await live(5_000, older);
   expect(await store.task(task.id)).toEqual(task);
@@ -150,7 +151,7 @@ test("an assignment that survived at a coordinator without its kind goes on at o
   const { task, id } = await running(store, older.clock.now(), offer.nodeId);
   await older.join(offer, [id]);
   await live(5_000, older);
-  const newer = new TestCoordinator(store, "newer", 8, () => {}, KINDS.with(wasm));
+  const newer = new TestCoordinator(store, "newer", 8, () => {}, KINDS.with(echo, wasm));
   await newer.start();
   expect(await store.task(task.id)).toMatchObject({ state: "running", owner: newer.peers.self });
   const { node, link } = await newer.join(offer, [id]);

@@ -16,7 +16,7 @@ function anIndex(...offers: Offer[]) {
   });
   /** Finds a node for a task of a kind, and counts the nodes that it looked at. */
   const find = (
-    kind: "matmul" | "echo",
+    kind: "echo" | "wasm",
     { tried = [], fits, draw = 0 }: { tried?: LiveNode[]; fits?: (node: LiveNode) => boolean; draw?: number } = {},
   ) => {
     let looks = 0;
@@ -33,28 +33,28 @@ function anIndex(...offers: Offer[]) {
 describe("the index of free capacity", () => {
   it("looks at no node without capacity for the kind, however much it has for another", () => {
     const { find, nodes } = anIndex(
-      ...Array.from({ length: 50 }, () => anOffer({ kinds: ["matmul"] })),
-      anOffer({ kinds: ["echo"], slots: 1 }),
+      ...Array.from({ length: 50 }, () => anOffer({ kinds: ["echo"] })),
+      anOffer({ kinds: ["wasm"], slots: 1 }),
     );
     const only = nodes.at(-1)!;
-    expect(find("echo").found).toBe(only);
-    begin(only, "echo");
-    expect(find("echo")).toEqual({ found: undefined, looks: 0 });
-    expect(find("matmul").found).toBeDefined();
+    expect(find("wasm").found).toBe(only);
+    begin(only, "wasm");
+    expect(find("wasm")).toEqual({ found: undefined, looks: 0 });
+    expect(find("echo").found).toBeDefined();
   });
 
   it("follows what a node offers", () => {
-    const { index, find, nodes } = anIndex(anOffer({ kinds: ["matmul", "echo"], slots: 2 }));
+    const { index, find, nodes } = anIndex(anOffer({ kinds: ["echo", "wasm"], slots: 2 }));
     const [node] = nodes as [LiveNode];
     expect(index.free(100)).toBe(2);
     node.reoffer([
-      { kind: "matmul", slots: 0 },
-      { kind: "echo", slots: 1 },
+      { kind: "echo", slots: 0 },
+      { kind: "wasm", slots: 1 },
     ]);
-    expect([index.free(100), find("matmul").found, find("echo").found]).toEqual([1, undefined, node]);
-    node.connect(anOffer({ nodeId: node.id, kinds: ["matmul"] }), aLink(), null);
+    expect([index.free(100), find("echo").found, find("wasm").found]).toEqual([1, undefined, node]);
+    node.connect(anOffer({ nodeId: node.id, kinds: ["echo"] }), aLink(), null);
     node.welcome();
-    expect([find("matmul").found, find("echo").found]).toEqual([node, undefined]);
+    expect([find("echo").found, find("wasm").found]).toEqual([node, undefined]);
   });
 
   it("chooses the less occupied of two random nodes", () => {
@@ -62,15 +62,15 @@ describe("the index of free capacity", () => {
     const [busy, idle] = nodes as [LiveNode, LiveNode];
     begin(busy);
     let draws = 0;
-    const query = { kind: "matmul", tried: new Set<never>(), fits: () => true } as const;
+    const query = { kind: "echo", tried: new Set<never>(), fits: () => true } as const;
     expect(index.find(query, () => (draws++ % 2 ? 0.9 : 0))).toBe(idle);
   });
 
   it("chooses a node that tried before only when no other fits", () => {
     const { find, nodes } = anIndex(anOffer(), anOffer(), anOffer());
     const [first, second, third] = nodes as [LiveNode, LiveNode, LiveNode];
-    expect(find("matmul", { tried: [first, second] }).found).toBe(third);
-    expect(find("matmul", { tried: [first], fits: (node) => node === first }).found).toBe(first);
+    expect(find("echo", { tried: [first, second] }).found).toBe(third);
+    expect(find("echo", { tried: [first], fits: (node) => node === first }).found).toBe(first);
   });
 
   it("sums up capacity to a limit", () => {

@@ -100,7 +100,7 @@ function expectConsistent(fleet: Fleet): void {
   expect(fleet.freeCapacity(1_000)).toBe(open.reduce((sum, node) => sum + node.capacity, 0));
   // Every one of them can be picked, and nobody else.
   for (const node of nodes) {
-    const query = { kind: "matmul", tried: new Set<never>(), fits: (other: LiveNode) => other === node } as const;
+    const query = { kind: "echo", tried: new Set<never>(), fits: (other: LiveNode) => other === node } as const;
     expect(fleet.find(query) === node).toBe(open.includes(node));
   }
   for (const node of nodes) {

@@ -44,7 +44,7 @@ async function open(fleet: Fleet, offer: Offer): Promise<void> {
 }
 
 /** A node that may be given a task of any requester. */
-const found = (fleet: Fleet) => fleet.find({ kind: "matmul", tried: new Set(), fits: () => true });
+const found = (fleet: Fleet) => fleet.find({ kind: "echo", tried: new Set(), fits: () => true });
 
 test("nodes that an earlier run left online are suspect until they come back, and offline if they do not", async () => {
   const [stays, leaves] = [anOffer(), anOffer()];
