@@ -1,4 +1,4 @@
-/** Settles like `promise`, or rejects with the signal's reason if that aborts before. */
+/** Settles like `promise`, or rejects with the signal's reason if the signal aborts first. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -35,7 +36,7 @@ describe("settings", () => {
     expect(readConfig([flag, text])?.wallet).toBe(WALLET);
   });
 
-  test("come from the environment too, and the command line goes before", () => {
+  test("come from the environment too, and the command line wins", () => {
     vi.stubEnv("WALLET_ADDRESS", XDC);
     vi.stubEnv("COORDINATOR", "one:1, [::1]:2");
     vi.stubEnv("SLOTS", "3");
@@ -46,12 +47,12 @@ describe("settings", () => {
     expect(readConfig(["--coordinator", "three"])?.coordinators.map(({ address }) => address)).toEqual(["three:50051"]);
   });
 
-  test("take every level that a coordinator beside it takes from the same LOG_LEVEL", () => {
+  test("accept every LOG_LEVEL that a coordinator in the same environment accepts", () => {
     vi.stubEnv("LOG_LEVEL", "fatal");
     expect(given().logLevel).toBe("fatal");
   });
 
-  test("name more than one coordinator, and how all are called", () => {
+  test("name several coordinators, and one name for all of them", () => {
     const { coordinators } = given("--coordinator", "a:1", "--coordinator", "b", "--audience", "c:3");
     expect(coordinators.map(({ address, audience }) => [address, audience])).toEqual([
       ["a:1", "c:3"],
@@ -59,12 +60,12 @@ describe("settings", () => {
     ]);
   });
 
-  test("name the default coordinator beside others when it is given too", () => {
+  test("keep the default coordinator beside others when it is given explicitly", () => {
     const { coordinators } = given("--coordinator", "127.0.0.1:50051", "--coordinator", "b:1");
     expect(coordinators.map(({ address }) => address)).toEqual(["127.0.0.1:50051", "b:1"]);
   });
 
-  test("are unset where a variable is empty, as in a copied .env", () => {
+  test("count as unset when their variable is empty, as in a copied .env", () => {
     for (const { env } of SETTINGS) vi.stubEnv(env, "");
     const set = given();
     vi.unstubAllEnvs();
@@ -74,7 +75,7 @@ describe("settings", () => {
   test.each([
     ["true", true],
     ["false", false],
-  ])("take a switch's variable at its word: %s", (word, measure) => {
+  ])("read the value of a switch's variable: %s", (word, measure) => {
     vi.stubEnv("DAEMON_MEASURE", word);
     vi.stubEnv("DAEMON_INSECURE", word);
     const { coordinators, ...rest } = given("--coordinator", "compute.example.org:1");
@@ -91,7 +92,7 @@ describe("settings", () => {
     expect(given("--drain-timeout", text)).toMatchObject({ drainTimeoutMs });
   });
 
-  test("decide on TLS: none on this machine, TLS elsewhere, --insecure overrules", () => {
+  test("choose plain text on this machine and TLS elsewhere, unless --insecure is set", () => {
     const isSecure = (...args: string[]) =>
       given(...args).coordinators.map(({ credentials }) => credentials._isSecure());
     const all = ["127.0.0.1:1", "localhost:1", "[::1]:1", "a.localhost:1", "compute.example.org:1", "10.0.0.1:1"];
@@ -112,7 +113,7 @@ describe("settings", () => {
 
   test.each([
     [[], /^--wallet-address is missing: give the wallet that earns, 0x… or xdc…$/],
-    [["--wallet-address", "me"], /^--wallet-address "me" is no wallet address: an address starts with 0x or xdc$/],
+    [["--wallet-address", "me"], /^--wallet-address "me" is not a wallet address: an address starts with 0x or xdc$/],
     [["--wallet-address", "0x12"], /has 40 hex digits after its prefix, this one has 2$/],
     [["--wallet-address", WALLET.replace("C", "c")], /checksum.*wrong/],
     [["--wallet-address", `0x${"0".repeat(40)}`], /zero address/],
@@ -129,8 +130,8 @@ describe("settings", () => {
     [["--wallet-address", WALLET, "--memory", "lots"], /^--memory "lots" is not a size such as 512M/],
     [["--wallet-address", WALLET, "--drain-timeout", "30"], /^--drain-timeout "30" is not a time such as 30s/],
     [["--wallet-address", WALLET, "--drain-timeout", "600h"], /^--drain-timeout "600h" is longer than 24d$/],
-    [["--wallet-address", WALLET, "--coordinator", ""], /^--coordinator names none$/],
-    [["--wallet-address", WALLET, "--coordinator", " , "], /^--coordinator names none$/],
+    [["--wallet-address", WALLET, "--coordinator", ""], /^--coordinator names no coordinator$/],
+    [["--wallet-address", WALLET, "--coordinator", " , "], /^--coordinator names no coordinator$/],
     [["--wallet-address", WALLET, "--data-dir", ""], /^--data-dir is empty$/],
     [["--wallet-address", WALLET, "--audience", ""], /^--audience is empty$/],
     [["--wallet-address", WALLET, "--tls-ca", "/nowhere.pem"], /^--tls-ca cannot be read/],
@@ -157,5 +158,16 @@ describe("settings", () => {
       expect(help.replace(/\s+/g, " ")).toContain(`env: ${env})`);
     }
     for (const { code, meaning } of Object.values(EXITS)) expect(help).toContain(`${code}  ${meaning}`);
+  });
+});
+
+describe("exit codes", () => {
+  test("are those of the README", () => {
+    const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+    const rows = [...readme.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, code, meaning]) => ({
+      code: Number(code),
+      meaning,
+    }));
+    expect(rows).toEqual(Object.values(EXITS));
   });
 });

@@ -8,7 +8,7 @@ import { DaemonError, EXITS } from "./errors.ts";
 import { type Endpoint, parseEndpoint } from "./session/endpoint.ts";
 import { VERSION } from "./version.ts";
 
-/** Everything that the daemon can be told, as flag and as environment variable. Defaults are what a person would type. */
+/** Every setting, as a flag and as an environment variable. Defaults are written as a person would type them. */
 export const SETTINGS = [
   {
     flag: "--wallet-address <address>",
@@ -51,7 +51,7 @@ export const SETTINGS = [
     flag: "--data-dir <folder>",
     env: "DAEMON_DATA_DIR",
     default: ".data/daemon",
-    description: "node key and unacknowledged results; one daemon a folder",
+    description: "node key, unacknowledged results and cached content; one daemon per folder",
   },
   {
     flag: "--memory <size>",
@@ -62,13 +62,13 @@ export const SETTINGS = [
     flag: "--outbox-max-bytes <size>",
     env: "OUTBOX_MAX_BYTES",
     default: "1G",
-    description: "disk for results without a verdict; when it is full, no new tasks",
+    description: "disk space for results without a verdict; when it is full, the daemon takes no tasks",
   },
   {
     flag: "--blob-cache <size>",
     env: "BLOB_CACHE",
     default: "1G",
-    description: "disk for content that tasks name, kept for later tasks",
+    description: "disk space for content that tasks name, kept for later tasks",
   },
   {
     flag: "--drain-timeout <time>",
@@ -102,12 +102,12 @@ interface Setting {
   readonly description: string;
 }
 
-/** What the daemon runs with, checked and complete. */
+/** The settings, checked and complete. */
 export interface Config {
   readonly wallet: Address;
   readonly coordinators: readonly Endpoint[];
   readonly slots: number;
-  /** Measure the machine although its rate is known. */
+  /** Measure the machine even though its rate is known. */
   readonly measure: boolean;
   readonly dataDir: string;
   readonly memoryBytes: number;
@@ -122,7 +122,7 @@ export interface Config {
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** A timer of 2^31 ms or more is over at once. */
+/** A timer of 2^31 ms or more fires at once. */
 const MAX_TIME_MS = 24 * 86_400_000;
 
 const size = z.string().transform((text, context) => {
@@ -147,7 +147,7 @@ const wallet = z.string({ error: "is missing: give the wallet that earns, 0x… 
     context.addIssue("is the zero address, which nobody owns: give the wallet that earns");
   } catch (error) {
     if (!(error instanceof AddressError)) throw error;
-    context.addIssue(`"${text}" is no wallet address: ${error.message}`);
+    context.addIssue(`"${text}" is not a wallet address: ${error.message}`);
   }
   return z.NEVER;
 });
@@ -177,7 +177,7 @@ const oneOf = <const T extends string>(...names: T[]) => z.enum(names, { error: 
 
 const SCHEMA = z.object({
   walletAddress: wallet,
-  coordinator: z.array(z.string()).min(1, "names none"),
+  coordinator: z.array(z.string()).min(1, "names no coordinator"),
   insecure: z.union([z.boolean(), z.stringbool({ error: "is true or false" })]).default(false),
   tlsCa: file.optional(),
   audience: z.string().min(1, "is empty").max(0xffff, "is longer than 65535 characters").optional(),
@@ -212,7 +212,7 @@ export function commandLine(): Command {
     .configureHelp({ helpWidth: 100 });
   for (const setting of SETTINGS as readonly Setting[]) {
     const option = new Option(setting.flag, setting.description);
-    // An empty variable, as in a copied .env, is none.
+    // An empty variable, as in a copied .env, counts as unset.
     if (process.env[setting.env] !== "") option.env(setting.env);
     if (setting.env === "COORDINATOR") {
       const fallback = [setting.default!];
@@ -234,13 +234,13 @@ export function commandLine(): Command {
       "",
       "Exit codes:",
       ...Object.values(EXITS).map(({ code, meaning }) => `  ${code}  ${meaning}`),
-      "  130, 143  ended at once by a second SIGINT or SIGTERM",
+      "  130, 143  a second SIGINT or SIGTERM ended it at once",
     ].join("\n"),
   );
   return command;
 }
 
-/** The first value given takes the default's place, later ones join it. */
+/** The first value replaces the default; later ones are added. */
 function collect(fallback: readonly string[]) {
   return (text: string, previous: readonly string[]) => {
     const given = text
@@ -252,7 +252,7 @@ function collect(fallback: readonly string[]) {
 }
 
 /**
- * Reads command line and environment. Null when they asked for help or the version, which is printed then. Throws a
+ * Reads command line and environment. Returns null after printing help or the version. Throws a
  * {@link DaemonError} (USAGE) that names the setting and what is wrong with it.
  */
 export function readConfig(args: readonly string[]): Config | null {
@@ -267,7 +267,7 @@ export function readConfig(args: readonly string[]): Config | null {
   const { roxonnWalletAddress, ...given } = command.opts();
   for (const option of command.options) {
     const name = option.attributeName();
-    // Commander takes a switch's variable for true, whatever it says.
+    // Commander reads any value of a switch's variable as true.
     if (option.isBoolean() && command.getOptionValueSource(name) === "env") given[name] = process.env[option.envVar!];
   }
   const parsed = SCHEMA.safeParse({ ...given, walletAddress: given.walletAddress ?? roxonnWalletAddress });

@@ -12,7 +12,7 @@ import { DaemonError } from "./errors.ts";
 import { parseEndpoint } from "./session/endpoint.ts";
 
 describe("handshake", () => {
-  test("Hello is signed for the challenge and the dialled name, and says what the node is", async () => {
+  test("signs Hello for the challenge and the dialled name, and describes the node", async () => {
     const coordinator = await scriptedCoordinator();
     const rates = new Map([["echo", 250_000] as const]);
     const { identity } = await startDaemon([coordinator], { slots: 3, rates });
@@ -33,7 +33,7 @@ describe("handshake", () => {
     expect(session.terms.hardware?.platform).toBe(`${process.platform}-${process.arch}`);
   });
 
-  test("the wallet's authorization goes along", async () => {
+  test("sends the wallet's authorization", async () => {
     const coordinator = await scriptedCoordinator();
     const authorization = { issuedAt: 1n, expiresAt: 2n, signature: randomBytes(65) };
     await startDaemon([coordinator], { authorization });
@@ -45,7 +45,7 @@ describe("handshake", () => {
     ["AUDIENCE_REFUSED", status.PERMISSION_DENIED, /GRPC_AUDIENCES.*--audience/],
     ["AUTHORIZATION_REFUSED", status.PERMISSION_DENIED, /--authorization/],
     ["PROTOCOL_VIOLATION", status.INVALID_ARGUMENT, /versions differ/],
-  ])("%s ends the daemon with what to do", async (error, code, advice) => {
+  ])("ends the daemon at %s, with advice", async (error, code, advice) => {
     const coordinator = await scriptedCoordinator();
     coordinator.refusal = { code, error, details: "no" };
     const { daemon } = await startDaemon([coordinator]);
@@ -55,7 +55,7 @@ describe("handshake", () => {
     expect((failure as DaemonError).message).toMatch(advice);
   });
 
-  test("a refusal is not final while another coordinator of the list takes the node", async () => {
+  test("tries the next coordinator of the list after a refusal", async () => {
     const [refusing, other] = [await scriptedCoordinator(), await scriptedCoordinator()];
     refusing.refusal = { code: status.PERMISSION_DENIED, error: "AUDIENCE_REFUSED", details: "no" };
     const { daemon } = await startDaemon([refusing, other]);
@@ -63,7 +63,7 @@ describe("handshake", () => {
     await expect.poll(() => daemon.connection.phase).toBe("online");
   });
 
-  test("a coordinator that is not ready is tried again", async () => {
+  test("dials a coordinator again that is not ready", async () => {
     const coordinator = await scriptedCoordinator();
     coordinator.refusal = { code: status.UNAVAILABLE, error: "DRAINING", details: "shutting down" };
     const { daemon } = await startDaemon([coordinator]);
@@ -74,7 +74,7 @@ describe("handshake", () => {
 });
 
 describe("heartbeats", () => {
-  test("come on the interval, with a growing sequence, free slots and what is held", async () => {
+  test("come on the interval, with a growing sequence, free slots and held assignments", async () => {
     const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -95,7 +95,7 @@ describe("heartbeats", () => {
     expect(beat.sequence).toBeGreaterThan(first.sequence);
   });
 
-  test("say what the node offers when that has changed, once in a session", async () => {
+  test("carry the node's offers once after a change", async () => {
     const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const executor = new ScriptedExecutor();
     executor.slots = 3;
@@ -117,7 +117,7 @@ describe("heartbeats", () => {
 });
 
 describe("the connection", () => {
-  test("an unreachable coordinator is told once, and dialled until it is there", async () => {
+  test("is dialled until it opens, and the failure is logged once", async () => {
     const coordinator = await scriptedCoordinator();
     const { port } = coordinator;
     coordinator.stop();
@@ -129,7 +129,7 @@ describe("the connection", () => {
     expect(said).toHaveLength(1);
   });
 
-  test("is encrypted and checked where an authority is given", async () => {
+  test("is encrypted, and checked against the given authority", async () => {
     const coordinator = new ScriptedCoordinator();
     onTestFinished(() => coordinator.stop());
     const keys = [{ private_key: CERTIFICATE_KEY, cert_chain: CERTIFICATE }];
@@ -145,7 +145,7 @@ describe("the connection", () => {
     expect((await coordinator.nextSession()).helloVerifies(address)).toBe(true);
   });
 
-  test("is given up when the coordinator is silent while verdicts are due", async () => {
+  test("ends when the coordinator is silent while verdicts are due", async () => {
     const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -160,7 +160,7 @@ describe("the connection", () => {
     expect((await second.next("results")).results).toEqual(results);
   });
 
-  test("is kept while a verdict takes its time after a long and quiet computation", async () => {
+  test("survives a late verdict after a long and quiet computation", async () => {
     const coordinator = await scriptedCoordinator({ heartbeatIntervalMs: 100 });
     const { daemon, executor } = await startDaemon([coordinator], { slots: 2 });
     const session = await coordinator.nextSession();
@@ -184,7 +184,7 @@ describe("the connection", () => {
     await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
   });
 
-  test("Reconnect moves the node on to the next coordinator once its results are acknowledged", async () => {
+  test("moves to the next coordinator after Reconnect, once its results are acknowledged", async () => {
     const [first, second] = [await scriptedCoordinator(), await scriptedCoordinator()];
     const { executor } = await startDaemon([first, second]);
     const session = await first.nextSession();
@@ -199,17 +199,20 @@ describe("the connection", () => {
     expect(moved.terms.runningAssignmentIds).toEqual([]);
   });
 
-  test("a key that runs elsewhere ends the daemon after three sessions in a row", async () => {
+  test("ends the daemon after three sessions in a row that another daemon replaced", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon } = await startDaemon([coordinator]);
     for (let i = 0; i < 3; i++) {
       const session = await coordinator.nextSession();
       session.end({ code: status.ABORTED, error: "SESSION_REPLACED", details: "a newer session took over" });
     }
-    await expect(daemon.ended).rejects.toMatchObject({ exit: "REFUSED", message: /the same key runs elsewhere/ });
+    await expect(daemon.ended).rejects.toMatchObject({
+      exit: "REFUSED",
+      message: /another daemon uses this node's key/,
+    });
   });
 
-  test("a coordinator that says three times in a row that a session was broken ends the daemon", async () => {
+  test("ends the daemon after three sessions in a row that the coordinator ended for a broken protocol", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon } = await startDaemon([coordinator]);
     for (let i = 0; i < 3; i++) {
@@ -219,7 +222,7 @@ describe("the connection", () => {
     await expect(daemon.ended).rejects.toMatchObject({ exit: "REFUSED", message: /a gap between chunks/ });
   });
 
-  test("a frame of a newer protocol is ignored", async () => {
+  test("ignores a frame of a newer protocol", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -230,7 +233,7 @@ describe("the connection", () => {
 });
 
 describe("draining", () => {
-  test("says so, declines new work, finishes what runs, waits for the verdict and closes", async () => {
+  test("is announced; the node declines new work, finishes its tasks, waits for the verdict and closes", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -249,7 +252,7 @@ describe("draining", () => {
     expect(daemon.snapshot().counts.accepted).toBe(1);
   });
 
-  test("waits for nobody when no coordinator can be reached", async () => {
+  test("does not wait for verdicts when no coordinator can be reached", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -264,7 +267,7 @@ describe("draining", () => {
     expect(daemon.snapshot().unacknowledged).toBe(1);
   });
 
-  test("stops what is not done in time, without blame", async () => {
+  test("stops unfinished tasks at its time-out, without blame", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator], { drainTimeoutMs: 10 });
     const session = await coordinator.nextSession();

@@ -20,20 +20,20 @@ import { Slots } from "./tasks/slots.ts";
 import type { Counts } from "./tasks/tally.ts";
 import { VERSION } from "./version.ts";
 
-/** After stopping them, running tasks get so long to come to their end. */
+/** How long stopped tasks may take to end. */
 const CANCEL_MS = 1_000;
 
-/** What a daemon is made for. */
+/** What a daemon works for, and with what. */
 export interface DaemonInit {
-  /** Who earns. */
+  /** The wallet that earns. */
   readonly wallet: Address;
-  /** All of one network; tried in turn. */
+  /** Coordinators of one network, tried in turn. */
   readonly coordinators: readonly Endpoint[];
   /** Assignments at once of the kinds that compute on the processor, 1 to 1,024. */
   readonly slots: number;
   /** What each kind's slots compute; absent: not known. */
   readonly rates?: Rates;
-  /** Holds outbox and cached blobs; belongs to this daemon alone (`openDataDir`). */
+  /** Folder of outbox and cached blobs; it belongs to this daemon alone (`openDataDir`). */
   readonly dataDir: string;
   /** Main memory that running tasks may take together; default: half of the machine's. */
   readonly memoryBytes?: number;
@@ -43,7 +43,7 @@ export interface DaemonInit {
   readonly blobCacheBytes?: number;
   /** How long {@link Daemon.drain} waits for running tasks; default: 30 s. */
   readonly drainTimeoutMs?: number;
-  /** The wallet's word for this node. */
+  /** The wallet's permission for this node to earn for it. */
   readonly authorization?: NodeAuthorization;
   /** Waits between dials; default: 1 s, doubling up to 30 s. */
   readonly backoff?: Backoff;
@@ -64,7 +64,7 @@ export interface DaemonSnapshot {
 }
 
 /**
- * A node: takes assignments of a coordinator, computes them and sees their results through. Emits `change` when
+ * A node: takes assignments from a coordinator, computes them, and keeps their results until a verdict. Emits `change` when
  * {@link Daemon.snapshot} may have changed.
  */
 export class Daemon extends EventEmitter<{ change: [] }> {
@@ -78,7 +78,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
   readonly #ended = Promise.withResolvers<void>();
   #draining = false;
 
-  /** Several daemons of a process may share executors; whoever made those stops them. */
+  /** Several daemons in one process may share executors; their creator stops them. */
   constructor(
     components: { readonly logger: Logger; readonly identity: Identity; readonly executors: readonly Executor[] },
     init: DaemonInit,
@@ -90,7 +90,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     this.#init = init;
     const onChange = () => this.emit("change");
     this.#slots = new Slots(executors, { cpu: init.slots, rates: init.rates ?? new Map() });
-    // One a wallet, because a result earns for the wallet that was assigned it.
+    // One folder per wallet, because a result earns for the wallet of its assignment.
     const dir = join(init.dataDir, "outbox", init.wallet.toLowerCase());
     this.#outbox = new Outbox({ logger }, { dir, maxBytes: init.outboxMaxBytes ?? 2 ** 30 });
     const cache = new BlobCache(
@@ -114,7 +114,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     this.#ended.promise.catch(() => {});
   }
 
-  /** Resolves when it was stopped; rejects with a DaemonError when it cannot go on. */
+  /** Resolves once the daemon has stopped; rejects with a DaemonError when it cannot continue. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -141,7 +141,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     this.#connector.run().then(this.#ended.resolve, this.#ended.reject);
   }
 
-  /** Takes no more work, finishes what runs within the drain time, waits for the verdicts, and stops. */
+  /** Takes no more work, lets running tasks finish within the drain time, waits for verdicts, and stops. */
   async drain(reason: string): Promise<void> {
     this.#draining = true;
     this.#runner.drain();
@@ -149,17 +149,17 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     this.emit("change");
     await this.#until(this.#isDone, this.#init.drainTimeoutMs ?? 30_000);
     if (this.#runner.running > 0) {
-      this.#logger.warn({ tasks: this.#runner.running }, "the drain time is over, stopping tasks that are not done");
-      this.#runner.abandon("the node shut down before it was done");
+      this.#logger.warn({ tasks: this.#runner.running }, "drain time over, stopping unfinished tasks");
+      this.#runner.abandon("the node shut down before the task was done");
       await this.#until(() => this.#runner.running === 0, CANCEL_MS);
     }
     if (this.#outbox.size > 0) {
-      this.#logger.info({ results: this.#outbox.size }, "results without a verdict are kept for the next start");
+      this.#logger.info({ results: this.#outbox.size }, "keeping results without a verdict for the next start");
     }
     await this.stop();
   }
 
-  /** Stops without waiting for anybody's work; what is in the outbox stays there. Safe to repeat. */
+  /** Stops without waiting for tasks; results stay in the outbox. Safe to repeat. */
   async stop(): Promise<void> {
     this.#runner.drain();
     this.#runner.abandon("the node shut down");
@@ -168,7 +168,7 @@ export class Daemon extends EventEmitter<{ change: [] }> {
     await this.#outbox.stop();
   }
 
-  /** Without a coordinator, or with one of another network, there is nobody to wait for. */
+  /** No verdict can come without a coordinator, or from one of another network. */
   readonly #isDone = () =>
     this.#runner.running === 0 && (this.#runner.unacknowledged === 0 || this.connection.phase !== "online");
 

@@ -7,7 +7,7 @@ import { openDataDir } from "./data-dir.ts";
 import { Identity, loadIdentity, newIdentity } from "./identity.ts";
 
 describe("the node key", () => {
-  test("is made at first start, private, and the same ever after", async () => {
+  test("is created private at the first start, and never changes", async () => {
     const dir = await temporaryFolder();
     const first = await loadIdentity(dir);
     const path = join(dir, "node-key.pem");
@@ -21,7 +21,7 @@ describe("the node key", () => {
     expect((await newIdentity()).nodeId).not.toEqual(first.nodeId);
   });
 
-  test.each([0o640, 0o604, 0o660])("is refused while others may read it (mode %o)", async (mode) => {
+  test.each([0o640, 0o604, 0o660])("is refused while other users may read it (mode %o)", async (mode) => {
     const dir = await temporaryFolder();
     await loadIdentity(dir);
     const path = join(dir, "node-key.pem");
@@ -40,7 +40,7 @@ describe("the node key", () => {
     expect(await readFile(path, "utf8")).toBe("damaged");
   });
 
-  test("is made once when two make it at once", async () => {
+  test("is created once by two concurrent starts", async () => {
     const dir = await temporaryFolder();
     const made = await Promise.allSettled([loadIdentity(dir), loadIdentity(dir)]);
     const ids = made.flatMap((each) => (each.status === "fulfilled" ? [each.value.nodeId.toString("hex")] : []));
@@ -48,14 +48,14 @@ describe("the node key", () => {
     expect((await loadIdentity(dir)).nodeId.toString("hex")).toBe(ids[0]);
   });
 
-  test("is ed25519 or nothing", async () => {
+  test("is an ed25519 key and no other", async () => {
     const { generateKeyPairSync } = await import("node:crypto");
     expect(() => new Identity(generateKeyPairSync("x25519").privateKey)).toThrow(TypeError);
   });
 });
 
 describe("the data directory", () => {
-  test("belongs to one daemon until that gives it back", async () => {
+  test("belongs to one daemon until it is released", async () => {
     const path = join(await temporaryFolder(), "made", "on", "the", "way");
     const first = await openDataDir(path);
     await expect(openDataDir(path)).rejects.toMatchObject({
@@ -69,7 +69,7 @@ describe("the data directory", () => {
     second.close();
   });
 
-  test("is given back when its key is refused", async () => {
+  test("is released when its key is refused", async () => {
     const path = await temporaryFolder();
     (await openDataDir(path)).close();
     await chmod(join(path, "node-key.pem"), 0o644);
@@ -78,7 +78,7 @@ describe("the data directory", () => {
     (await openDataDir(path)).close();
   });
 
-  test("that cannot be one is told", async () => {
+  test("that cannot be created is an error with advice", async () => {
     const path = join(await temporaryFolder(), "file");
     await writeFile(path, "");
     await expect(openDataDir(path)).rejects.toMatchObject({

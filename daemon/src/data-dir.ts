@@ -4,15 +4,15 @@ import { DatabaseSync } from "node:sqlite";
 import { DaemonError } from "./errors.ts";
 import { type Identity, loadIdentity } from "./identity.ts";
 
-/** A directory that one daemon has for itself. */
+/** A directory that belongs to one daemon. */
 export interface DataDir {
   readonly identity: Identity;
-  /** Gives it back. Safe to repeat. */
+  /** Releases it. Safe to repeat. */
   close(): void;
 }
 
 /**
- * Takes a directory for this daemon alone, making it and the node key in it at first. Throws a {@link DaemonError}
+ * Locks a directory for this daemon; the first start creates it and the node key in it. Throws a {@link DaemonError}
  * (DATA_DIR, KEY).
  */
 export async function openDataDir(path: string): Promise<DataDir> {
@@ -25,7 +25,7 @@ export async function openDataDir(path: string): Promise<DataDir> {
   }
 }
 
-/** The lock is the operating system's, by way of SQLite, so it ends with the process however that ends. */
+/** SQLite holds a lock of the operating system, which ends with the process, however the process ends. */
 async function lock(dataDir: string): Promise<() => void> {
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });

@@ -8,7 +8,7 @@ const KEY_FILE = "node-key.pem";
 // SubjectPublicKeyInfo of an ed25519 key is a fixed prefix and the 32 bytes of the key (RFC 8410).
 const RAW_KEY_BYTES = 32;
 
-/** Who a node is: an ed25519 key. Nothing but this module touches the private half. */
+/** A node's identity, an ed25519 key. Only this module touches the private half. */
 export class Identity {
   /** The public key, 32 bytes. */
   readonly nodeId: Buffer;
@@ -30,14 +30,14 @@ export class Identity {
   }
 }
 
-/** A new identity that is kept nowhere. */
+/** A new identity, not stored anywhere. */
 export async function newIdentity(): Promise<Identity> {
   return new Identity((await promisify(generateKeyPair)("ed25519")).privateKey);
 }
 
 /**
- * The identity of a data directory, made at first start. Throws a {@link DaemonError} (KEY) when the key file is
- * damaged or when others than its owner may read it.
+ * The identity of a data directory, created at the first start. Throws a {@link DaemonError} (KEY) when the key file is
+ * damaged, or when users other than its owner may read it.
  */
 export async function loadIdentity(dataDir: string): Promise<Identity> {
   const path = join(dataDir, KEY_FILE);
@@ -56,14 +56,14 @@ export async function loadIdentity(dataDir: string): Promise<Identity> {
 
 async function read(path: string): Promise<Identity> {
   const { mode } = await stat(path);
-  // Windows has no such bits; its profile folders are private already.
+  // Windows has no such bits, but its profile folders are private.
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
     throw new DaemonError("KEY", `others can read the node key; run: chmod 600 ${path}`);
   }
   return new Identity(createPrivateKey(await readFile(path)));
 }
 
-/** Writes beside and links into place, so that a crash leaves a whole key or none, and a key is never overwritten. */
+/** Writes a draft and links it into place: a crash leaves a whole key or none, and no key is ever overwritten. */
 async function create(path: string): Promise<void> {
   const { privateKey } = await promisify(generateKeyPair)("ed25519");
   const draft = `${path}.${process.pid}`;

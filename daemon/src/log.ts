@@ -4,8 +4,8 @@ import { prettyFactory } from "pino-pretty";
 import type { Terminal } from "./status.ts";
 
 /**
- * The log of the process, on standard output: JSON lines, or lines for people that go above the terminal's live block
- * where there is one. Lines are written at once, so that none is lost however the process ends.
+ * The log of the process, on standard output: JSON lines, or lines for people, which go above the terminal's live block
+ * if there is one. Lines are written synchronously, so that none is lost when the process ends.
  */
 export function createLogger(
   options: { readonly log: "pretty" | "json"; readonly logLevel: string },

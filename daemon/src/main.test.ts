@@ -40,7 +40,7 @@ describe("the program", () => {
     const wrong = program("--wallet-address", "xdc12");
     expect(await wrong.exitCode()).toBe(2);
     expect(wrong.stderr).toBe(
-      'error: --wallet-address "xdc12" is no wallet address: an address has 40 hex digits after its prefix, this one has 2\n',
+      'error: --wallet-address "xdc12" is not a wallet address: an address has 40 hex digits after its prefix, this one has 2\n',
     );
     expect(wrong.stdout).toBe("");
   });
@@ -59,10 +59,10 @@ describe("the program", () => {
     coordinator.refusal = { code: status.FAILED_PRECONDITION, error: "AUDIENCE_REFUSED", details: "not my name" };
     const daemon = daemonOf(coordinator, await temporaryFolder());
     expect(await daemon.exitCode()).toBe(4);
-    expect(daemon.stderr).toMatch(/^error: the coordinator .* refused: it does not go by the name .*\n$/);
+    expect(daemon.stderr).toMatch(/^error: the coordinator .* refused: \S+ is not one of its names: .*\n$/);
   });
 
-  test("exits with 5 while another daemon has its folder, not after that was killed", async () => {
+  test("exits with 5 while another daemon uses its folder, and starts once that one was killed", async () => {
     const coordinator = await scriptedCoordinator();
     const dir = await temporaryFolder();
     const first = daemonOf(coordinator, dir);
@@ -111,7 +111,7 @@ describe("the program", () => {
     expect(await daemon.exitCode()).toBe(130);
   });
 
-  test("sends what it finished before a kill -9 again after the next start", async () => {
+  test("sends finished results again after kill -9 and the next start", async () => {
     const coordinator = await scriptedCoordinator();
     const dir = await temporaryFolder();
     const daemon = daemonOf(coordinator, dir);

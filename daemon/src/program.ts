@@ -15,7 +15,7 @@ import { VERSION } from "./version.ts";
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * The program: reads its arguments, runs a daemon until it is told to stop, and sets the exit code. Programs that know more
+ * The program: reads its arguments, runs a daemon until a signal stops it, and sets the exit code. Programs that know more
  * kinds pass their own registry.
  */
 export async function main(
@@ -32,7 +32,7 @@ export async function main(
   }
 }
 
-/** Runs until it is told to stop; throws a DaemonError when it cannot. */
+/** Runs until a signal stops it; throws a DaemonError when it cannot run. */
 async function runDaemon(config: Config, factories: KindRegistry<ExecutorFactory>): Promise<void> {
   await using closers = new AsyncDisposableStack();
   const dataDir = await openDataDir(config.dataDir);

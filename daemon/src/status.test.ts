@@ -20,7 +20,7 @@ const view = (snapshot: Partial<DaemonSnapshot>, recorded: Parameters<typeof ren
   render(node, { ...idle, ...snapshot }, recorded, 10_000, (_, text) => text);
 
 describe("the live view", () => {
-  test("shows who runs, in both notations", () => {
+  test("shows node and wallet, in both notations", () => {
     expect(view({})).toContain(node.nodeId);
     expect(view({})).toContain(`${WALLET}  xdc${WALLET.slice(2)}`);
   });
@@ -32,17 +32,17 @@ describe("the live view", () => {
     [{ connection: { phase: "waiting", why: "cannot reach it" } }, /● offline +cannot reach it; trying again/],
     [{ connection: { phase: "waiting", why: "cannot reach it" } }, /idle: no coordinator/],
     [{ draining: true }, /● draining/],
-    [{ refusal: "the outbox is full" }, /declined the last one: the outbox is full/],
+    [{ refusal: "the outbox is full" }, /declined the last task: the outbox is full/],
     [{ unacknowledged: 3 }, /3 awaiting a verdict/],
     [
       { counts: { accepted: 1234, rejected: 1, late: 2, nodeFailures: 3, taskFailures: 4, units: 5678n } },
-      /1,234 accepted, 1 rejected, 2 late, 4 failed by their own fault, 3 failed on this node; 5,678 units/,
+      /1,234 accepted, 1 rejected, 2 late, 4 faulty tasks, 3 failed on this node; 5,678 units/,
     ],
-  ])("says why %#", (snapshot, text) => {
+  ])("shows state and reason %#", (snapshot, text) => {
     expect(view(snapshot)).toMatch(text);
   });
 
-  test("draws a bar for each task, and a line for many more", () => {
+  test("draws a bar for each of the first tasks, and one line for the others", () => {
     const task = {
       taskId: "0x00",
       title: "echo of 5 bytes",
@@ -59,12 +59,12 @@ describe("the live view", () => {
   });
 
   test.each([
-    [unread, /known once a coordinator names its chain/],
+    [unread, /waiting for a coordinator to name its chain/],
     [{ units: undefined, chain: "XDC", problem: undefined }, /XDC {2}reading/],
     [{ units: 12345n, chain: "XDC", problem: undefined }, /12,345 units {2}XDC$/],
     [{ units: 12345n, chain: "XDC", problem: "cannot read" }, /12,345 units {2}XDC {2}cannot read$/],
     [{ units: undefined, chain: undefined, problem: "records on no chain" }, /records on no chain$/],
-  ])("says what is recorded: %#", (recorded, text) => {
+  ])("shows the recorded units, or why they are unknown: %#", (recorded, text) => {
     expect(view({}, recorded)).toMatch(text);
   });
 });

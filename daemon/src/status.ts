@@ -7,10 +7,10 @@ import type { RecordedUnits, UnitsReader } from "./units.ts";
 
 const REFRESH_MS = 250;
 const BAR_CELLS = 20;
-/** More running tasks than this become one line. */
+/** Further running tasks share one line. */
 const TASK_LINES = 6;
 
-/** Who runs here. */
+/** What this node is called. */
 export interface NodeInfo {
   /** 0x… of 32 bytes. */
   readonly nodeId: string;
@@ -18,10 +18,10 @@ export interface NodeInfo {
 }
 
 type Style = Parameters<typeof styleText>[0];
-/** Styles a text, or leaves it as it is where colours are not wanted. */
+/** Styles a text, or returns it unchanged where colours are not wanted. */
 export type Paint = (style: Style, text: string) => string;
 
-/** The live block: what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
+/** The live block, with what a provider wants to know at a glance. `now` is in milliseconds since 1970. */
 export function render(
   node: NodeInfo,
   snapshot: DaemonSnapshot,
@@ -35,7 +35,7 @@ export function render(
     `${number(accepted)} accepted`,
     rejected > 0 ? paint("red", `${number(rejected)} rejected`) : "0 rejected",
     ...(late > 0 ? [`${number(late)} late`] : []),
-    ...(taskFailures > 0 ? [`${number(taskFailures)} failed by their own fault`] : []),
+    ...(taskFailures > 0 ? [`${number(taskFailures)} faulty tasks`] : []),
     ...(nodeFailures > 0 ? [paint("red", `${number(nodeFailures)} failed on this node`)] : []),
     ...(snapshot.unacknowledged > 0 ? [`${number(snapshot.unacknowledged)} awaiting a verdict`] : []),
   ];
@@ -54,7 +54,7 @@ export function render(
 function connectionLine({ connection, draining }: DaemonSnapshot, paint: Paint): string {
   const say = (style: Style, state: string, text: string) =>
     `${paint(style, "●")} ${paint("bold", state.padEnd(9))} ${text}`;
-  if (draining) return say("yellow", "draining", "finishing what runs; press Ctrl-C again to stop at once");
+  if (draining) return say("yellow", "draining", "finishing running tasks; press Ctrl-C again to stop at once");
   switch (connection.phase) {
     case "online":
       return say("green", "online", `${connection.coordinator} ${paint("dim", connection.welcome.coordinatorId)}`);
@@ -69,9 +69,9 @@ function connectionLine({ connection, draining }: DaemonSnapshot, paint: Paint):
 
 function tasksLine({ tasks, slots, connection, refusal, draining }: DaemonSnapshot, paint: Paint): string {
   const busy = `${tasks.length} of ${slots} slots busy`;
-  if (refusal !== undefined) return `${busy}; ${paint("yellow", `declined the last one: ${refusal}`)}`;
+  if (refusal !== undefined) return `${busy}; ${paint("yellow", `declined the last task: ${refusal}`)}`;
   if (tasks.length > 0) return busy;
-  if (draining) return "idle: the node drains";
+  if (draining) return "idle: the node is draining";
   return connection.phase === "online" ? "idle: no task waits for this node" : "idle: no coordinator";
 }
 
@@ -88,7 +88,7 @@ function taskLines(tasks: readonly RunningTask[], now: number, paint: Paint): st
 
 function recordedLine({ units, chain, problem }: RecordedUnits, paint: Paint): string {
   const trouble = problem === undefined ? "" : paint("yellow", problem);
-  if (chain === undefined) return trouble || paint("dim", "known once a coordinator names its chain");
+  if (chain === undefined) return trouble || paint("dim", "waiting for a coordinator to name its chain");
   if (units === undefined) return `${paint("dim", chain)}  ${trouble || paint("dim", "reading")}`;
   return `${paint("bold", `${number(units)} units`)}  ${paint("dim", chain)}  ${trouble}`.trimEnd();
 }
@@ -97,7 +97,7 @@ function number(value: number | bigint): string {
   return value.toLocaleString("en");
 }
 
-/** The live block at the foot of a terminal, below what is printed. */
+/** The live block at the bottom of a terminal, below the log. */
 export class StatusScreen {
   readonly #daemon: Daemon;
   readonly #units: UnitsReader;
@@ -122,7 +122,7 @@ export class StatusScreen {
     this.#draw();
   }
 
-  /** Leaves the last view standing. Safe to repeat. */
+  /** Leaves the last view on the screen. Safe to repeat. */
   stop(): void {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);

@@ -39,7 +39,7 @@ function reader(rpcUrl?: string) {
 }
 
 describe("recorded units", () => {
-  test("are read from the contract that Welcome names, once for the same", async () => {
+  test("are read from the contract that Welcome names, once per contract", async () => {
     const rpc = await scriptedRpc({ units: 42n });
     const { units } = reader(rpc.url);
     const ledger = { chainId: 31337n, contract: addressBytes(CONTRACT) };
@@ -51,7 +51,7 @@ describe("recorded units", () => {
     expect(rpc.calls[0]!.data).toContain(WALLET.slice(2).toLowerCase());
   });
 
-  test("say why they are not known", async () => {
+  test("come with the reason when they are unknown", async () => {
     const rpc = await scriptedRpc({ units: null });
     const { units, lines } = reader(rpc.url);
     units.follow({ chainId: 51n, contract: addressBytes(CONTRACT) });
@@ -61,10 +61,10 @@ describe("recorded units", () => {
     expect(lines.map(({ msg }) => msg)).toEqual(["cannot read units from the chain"]);
   });
 
-  test("need a chain, and an address for one without a name", () => {
+  test("need a chain, and an RPC address for an unknown chain", () => {
     const { units } = reader();
     units.follow({ chainId: 0n, contract: new Uint8Array() });
-    expect(units.recorded.problem).toBe("the coordinator records on no chain yet");
+    expect(units.recorded.problem).toBe("the coordinator does not record on a chain yet");
     units.follow({ chainId: 99n, contract: addressBytes(CONTRACT) });
     expect(units.recorded).toEqual({ units: undefined, chain: "chain 99", problem: "give --rpc-url to read them" });
   });

@@ -15,9 +15,9 @@ export interface UnitsContract {
   readonly contract: Uint8Array;
 }
 
-/** What the chain says about a wallet. */
+/** What the contract holds for a wallet. */
 export interface RecordedUnits {
-  /** As last read; undefined until then. */
+  /** As last read; undefined before the first read. */
   readonly units: bigint | undefined;
   /** Name of the chain, for people; undefined while none is known. */
   readonly chain: string | undefined;
@@ -25,7 +25,7 @@ export interface RecordedUnits {
   readonly problem: string | undefined;
 }
 
-/** Reads a wallet's units straight from the contract, every 15 seconds, so that nobody has to take a coordinator's word. */
+/** Reads a wallet's units straight from the contract, every 15 seconds, so that providers need not trust a coordinator. */
 export class UnitsReader {
   readonly #logger: Logger;
   readonly #wallet: Address;
@@ -34,7 +34,7 @@ export class UnitsReader {
   #followed: string | undefined;
   #following: AbortController | undefined;
 
-  /** `rpcUrl` takes the place of the chain's public one. */
+  /** `rpcUrl` replaces the chain's public one. */
   constructor(components: { readonly logger: Logger }, init: { readonly wallet: Address; readonly rpcUrl?: string }) {
     this.#logger = components.logger;
     this.#wallet = init.wallet;
@@ -45,14 +45,18 @@ export class UnitsReader {
     return this.#recorded;
   }
 
-  /** Reads from that ledger from now on; does nothing when it does so already. */
+  /** Reads from this contract from now on. Safe to repeat. */
   follow({ chainId, contract }: UnitsContract): void {
     const key = `${chainId}:${toHex(contract)}`;
     if (key === this.#followed) return;
     this.stop();
     this.#followed = key;
     if (chainId === 0n) {
-      this.#recorded = { units: undefined, chain: undefined, problem: "the coordinator records on no chain yet" };
+      this.#recorded = {
+        units: undefined,
+        chain: undefined,
+        problem: "the coordinator does not record on a chain yet",
+      };
       return;
     }
     const network = networkByChainId(Number(chainId));
@@ -67,7 +71,7 @@ export class UnitsReader {
     void this.#poll(url, chain, Number(chainId), addressFromBytes(contract), this.#following.signal);
   }
 
-  /** Reads no more. Safe to repeat. */
+  /** Stops reading. Safe to repeat. */
   stop(): void {
     this.#following?.abort();
     this.#following = undefined;

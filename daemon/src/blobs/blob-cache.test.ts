@@ -21,7 +21,7 @@ async function open(given: { dir?: string; maxBytes?: number } = {}) {
 }
 
 describe("the blob cache", () => {
-  test("gives back what was added, after a restart too, and nothing else", async () => {
+  test("returns what was added, even after a restart, and nothing else", async () => {
     const before = await open();
     const [small, large] = [randomBytes(10), randomBytes(300_000)];
     await before.add(small, large);
@@ -32,7 +32,7 @@ describe("the blob cache", () => {
     }
   });
 
-  test("is private to its owner", async () => {
+  test("is readable by its owner only", async () => {
     const { dir, add } = await open();
     const content = randomBytes(10);
     await add(content);
@@ -40,7 +40,7 @@ describe("the blob cache", () => {
     expect((await stat(join(dir, nameOf(content)))).mode & 0o777).toBe(0o600);
   });
 
-  test("drops the least recently used content for new one", async () => {
+  test("drops the least recently used blob to make room", async () => {
     const { dir, add, has } = await open({ maxBytes: 1_000 });
     const [a, b, c] = [randomBytes(400), randomBytes(400), randomBytes(400)];
     await add(a, b);
@@ -50,14 +50,14 @@ describe("the blob cache", () => {
     expect((await readdir(dir)).sort()).toEqual([nameOf(a), nameOf(c)].sort());
   });
 
-  test("never has more than its bound on disk, however much comes at once", async () => {
+  test("stays within its bound during concurrent writes", async () => {
     const { dir, cache } = await open({ maxBytes: 1_000 });
     const contents = Array.from({ length: 20 }, () => randomBytes(300));
     await Promise.all(contents.map((content) => cache.add(idOf(content), content)));
     expect((await readdir(dir)).sort()).toEqual(contents.slice(-3).map(nameOf).sort());
   });
 
-  test("keeps nothing that is larger than all of it", async () => {
+  test("keeps no blob that is larger than its bound", async () => {
     const { cache, add, has } = await open({ maxBytes: 1_000 });
     const [kept, large] = [randomBytes(400), randomBytes(1_001)];
     await add(kept, large);
@@ -65,7 +65,7 @@ describe("the blob cache", () => {
     expect(await cache.read(idOf(large))).toBeUndefined();
   });
 
-  test("remembers over a restart what was used last, and keeps a smaller bound", async () => {
+  test("remembers the order of use across a restart, and shrinks to a smaller bound", async () => {
     const { dir, add } = await open();
     const [a, b, c] = [randomBytes(400), randomBytes(400), randomBytes(400)];
     await add(a, b, c);
@@ -80,19 +80,19 @@ describe("the blob cache", () => {
     expect([await has(a), await has(b), await has(c)]).toEqual([true, true, false]);
   });
 
-  test("gives nothing that does not have its digest, and says so", async () => {
+  test("drops a damaged file, and logs it", async () => {
     const { dir, lines, add, has } = await open();
     const content = randomBytes(100);
     await add(content);
     await writeFile(join(dir, nameOf(content)), randomBytes(100));
     expect(await has(content)).toBe(false);
-    expect(lines.map(({ msg }) => msg)).toEqual(["cached content is damaged and is fetched again"]);
+    expect(lines.map(({ msg }) => msg)).toEqual(["dropped a damaged blob from the cache"]);
     expect(await readdir(dir)).toEqual([]);
     await add(content);
     expect(await has(content)).toBe(true);
   });
 
-  test("takes a file that somebody deleted for content that is not there", async () => {
+  test("treats a deleted file as a missing blob", async () => {
     const { dir, lines, add, has } = await open();
     const content = randomBytes(100);
     await add(content);
@@ -103,7 +103,7 @@ describe("the blob cache", () => {
     expect(lines).toEqual([]);
   });
 
-  test("removes what a crash left half written, and leaves other files alone", async () => {
+  test("removes what a crash left unfinished, and no other files", async () => {
     const dir = await temporaryFolder();
     const content = randomBytes(100);
     await writeFile(join(dir, `${nameOf(content)}.draft`), content.subarray(0, 50));
@@ -113,7 +113,7 @@ describe("the blob cache", () => {
     expect(await readdir(dir)).toEqual(["note.txt"]);
   });
 
-  test.runIf(process.platform === "linux")("says once that the disk is full, and keeps on working", async () => {
+  test.runIf(process.platform === "linux")("logs once that the disk is full, and recovers", async () => {
     const { dir, lines, add, has } = await open();
     const [first, second] = [randomBytes(100), randomBytes(100)];
     // The first use removes the drafts that it finds.
@@ -121,7 +121,7 @@ describe("the blob cache", () => {
     for (const content of [first, second]) await symlink("/dev/full", join(dir, `${nameOf(content)}.draft`));
     await add(first, second);
     expect(lines.map(({ msg }) => msg)).toEqual([
-      "cannot keep fetched content on disk; free some space, each task fetches its own until then",
+      "cannot keep blobs on disk; tasks fetch them again until there is space",
     ]);
     expect(await has(first)).toBe(false);
     await add(first);
@@ -129,7 +129,7 @@ describe("the blob cache", () => {
     expect(await readFile(join(dir, nameOf(first)))).toEqual(first);
   });
 
-  test("works without a folder that it can make", async () => {
+  test("works as an empty cache when it cannot create its folder", async () => {
     const file = join(await temporaryFolder(), "file");
     await writeFile(file, "");
     const { lines, add, has } = await open({ dir: join(file, "blobs") });

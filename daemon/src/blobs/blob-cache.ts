@@ -5,12 +5,12 @@ import type { Logger } from "pino";
 import { sha256 } from "../sha256.ts";
 
 const NAME = /^[0-9a-f]{64}$/;
-/** A file that is being written, or whose writing was cut short. */
+/** Suffix of a file that is being written, or that a crash left unfinished. */
 const DRAFT = ".draft";
 
 /**
- * Content on disk, named by its SHA-256 and checked whenever it is read, of at most so many bytes in all: what was not used
- * for the longest time goes first. Whatever goes wrong with the disk costs another download and nothing else.
+ * Blobs on disk, named by their SHA-256, which is checked at every read. When the cache is full, the least recently used blob
+ * makes room. Disk errors cost another download and nothing else.
  */
 export class BlobCache {
   readonly #logger: Logger;
@@ -23,14 +23,14 @@ export class BlobCache {
   #writing: Promise<void> = Promise.resolve();
   #problem: string | undefined;
 
-  /** `dir` belongs to one daemon. It is made with the first content. */
+  /** `dir` belongs to one daemon; the first blob creates it. `maxBytes` bounds all blobs together. */
   constructor(components: { readonly logger: Logger }, init: { readonly dir: string; readonly maxBytes: number }) {
     this.#logger = components.logger;
     this.#dir = init.dir;
     this.#maxBytes = init.maxBytes;
   }
 
-  /** Content of that digest; undefined when there is none, or none that is whole. */
+  /** The blob with this digest; undefined when it is missing or damaged. */
   async read(digest: Hex): Promise<Uint8Array | undefined> {
     const name = digest.slice(2);
     await this.#load();
@@ -38,7 +38,7 @@ export class BlobCache {
     const content = await this.#readFile(name);
     if (content === undefined) return undefined;
     if (!equal(await sha256(content), fromHex(digest))) {
-      this.#logger.warn({ sha256: digest }, "cached content is damaged and is fetched again");
+      this.#logger.warn({ sha256: digest }, "dropped a damaged blob from the cache");
       await this.#remove(name);
       return undefined;
     }
@@ -48,9 +48,9 @@ export class BlobCache {
     return content;
   }
 
-  /** Keeps content whose digest was checked; what cannot be kept is said in the log. */
+  /** Keeps a blob whose digest was checked. Logs an error when it cannot. */
   add(digest: Hex, content: Uint8Array): Promise<void> {
-    // One after the other, so that the bound holds at any time.
+    // One after the other, so that the bound holds at all times.
     const written = this.#writing.then(() => this.#write(digest.slice(2), content));
     this.#writing = written;
     return written;
@@ -83,14 +83,14 @@ export class BlobCache {
       if (problem !== this.#problem) {
         this.#logger.error(
           { error, dir: this.#dir },
-          "cannot keep fetched content on disk; free some space, each task fetches its own until then",
+          "cannot keep blobs on disk; tasks fetch them again until there is space",
         );
       }
       this.#problem = problem;
     }
   }
 
-  /** Reads what an earlier process left, once. */
+  /** Lists what an earlier process left, once. */
   #load(): Promise<void> {
     this.#loading ??= this.#list();
     return this.#loading;
@@ -124,7 +124,7 @@ export class BlobCache {
     this.#forget(name);
     const path = this.#path(name);
     await rm(path, { force: true }).catch((error: unknown) => {
-      this.#logger.warn({ error, path }, "cannot delete cached content");
+      this.#logger.warn({ error, path }, "cannot delete a cached blob");
     });
   }
 

@@ -1,13 +1,13 @@
 /**
- * Why content cannot be had:
- * - `NOT_FOUND`: the coordinator that assigned the task has none of that digest.
- * - `REFUSED`: the coordinator does not serve the request at all.
- * - `TOO_LARGE`: it has more bytes than this node fetches.
- * - `DAMAGED`: what came did not have the digest, several times.
+ * Why this node cannot have a blob:
+ * - `NOT_FOUND`: the coordinator has none with this digest.
+ * - `REFUSED`: the coordinator does not serve the request.
+ * - `TOO_LARGE`: it has more bytes than a node fetches.
+ * - `DAMAGED`: the coordinator sent other content, several times.
  */
 export type BlobErrorCode = "NOT_FOUND" | "REFUSED" | "TOO_LARGE" | "DAMAGED";
 
-/** Content that a task names and that this node cannot have. */
+/** This node cannot have a blob that a task names. */
 export class BlobError extends Error {
   override readonly name = "BlobError";
   readonly code: BlobErrorCode;

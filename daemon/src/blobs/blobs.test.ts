@@ -71,7 +71,7 @@ describe("a blob", () => {
   const content = randomBytes(200_000);
   const whole = () => pieces(content.subarray(0, 100_000), content.subarray(100_000));
 
-  test("is fetched once, and comes from the disk from then on", async () => {
+  test("is fetched once, and then read from disk", async () => {
     const { blobs, session, get } = await setUp(whole);
     blobs.opened(session);
     expect(await get(sha256(content))).toEqual(content);
@@ -80,7 +80,7 @@ describe("a blob", () => {
     expect(session.fetches).toBe(1);
   });
 
-  test("is fetched once for all that want it at the same time", async () => {
+  test("is fetched once for concurrent requests", async () => {
     const { blobs, session, get } = await setUp(whole);
     blobs.opened(session);
     const all = await Promise.all(Array.from({ length: 5 }, () => get(sha256(content))));
@@ -95,7 +95,7 @@ describe("a blob", () => {
     expect(await blob).toEqual(content);
   });
 
-  test("stops waiting at the signal, and so does the fetch when nobody else wants it", async () => {
+  test("ends a request at its signal, and the fetch with its last request", async () => {
     const { blobs, session, get } = await setUp(never);
     blobs.opened(session);
     const [one, other] = [new AbortController(), new AbortController()];
@@ -112,7 +112,7 @@ describe("a blob", () => {
     await expect(get(sha256(content), one.signal)).rejects.toMatchObject({ name: "AbortError" });
   });
 
-  test("is fetched anew for a request that comes after the others have left", async () => {
+  test("is fetched again for a request after an abandoned fetch", async () => {
     const { blobs, session, get } = await setUp(never, whole);
     blobs.opened(session);
     const abort = new AbortController();
@@ -147,7 +147,7 @@ describe("a blob", () => {
     expect(other.fetches).toBe(1);
   });
 
-  test("is not asked for at a coordinator of another network", async () => {
+  test("is not requested from a coordinator of another network", async () => {
     const { blobs, session, get } = await setUp(whole);
     const elsewhere = new ScriptedSession([whole], { ...welcome, chainId: 50n });
     blobs.opened(elsewhere);
@@ -164,7 +164,7 @@ describe("a blob", () => {
     ["REFUSED", () => pieces(failure(status.INVALID_ARGUMENT))],
     ["TOO_LARGE", () => pieces(...Array.from({ length: 6 }, () => content.subarray(0, 100_000)))],
     ["DAMAGED", () => pieces(randomBytes(100))],
-  ])("that cannot be had is an error %s", async (code, answer) => {
+  ])("that a node cannot have is an error %s", async (code, answer) => {
     const { blobs, session, dir, get } = await setUp(answer);
     blobs.opened(session);
     const error = await get(sha256(content)).catch((reason: unknown) => reason);
@@ -173,13 +173,13 @@ describe("a blob", () => {
     expect(await readdir(dir).catch(() => [])).toEqual([]);
   });
 
-  test("is fetched again when it came damaged", async () => {
+  test("is fetched again when it arrives damaged", async () => {
     const { blobs, session, get } = await setUp(() => pieces(content.subarray(1)), whole);
     blobs.opened(session);
     expect(await get(sha256(content))).toEqual(content);
   });
 
-  test("waits for its turn while two others are fetched", async () => {
+  test("waits while two others are fetched", async () => {
     const { blobs, session, abort, get } = await setUp(never);
     blobs.opened(session);
     const first = new AbortController();
@@ -196,7 +196,7 @@ describe("a blob", () => {
 });
 
 describe("a daemon's blob", () => {
-  test("comes from the coordinator of its session, with the session's id", async () => {
+  test("is fetched in the daemon's session", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -232,7 +232,7 @@ describe("a daemon's blob", () => {
     expect(third.blobs.sessions).toEqual([]);
   });
 
-  test("is not waited for any more once its task is stopped", async () => {
+  test("is abandoned when its task is stopped", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();

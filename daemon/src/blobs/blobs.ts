@@ -11,7 +11,7 @@ import type { BlobCache } from "./blob-cache.ts";
 import { BlobError } from "./blob-error.ts";
 import { Download } from "./download.ts";
 
-/** Most bytes of one blob, because it is held in memory while it comes. */
+/** Most bytes of one blob; memory holds all of it while it is fetched. */
 const MAX_BYTES = 64 * 1024 * 1024;
 /** Fetches of a session at once (docs/reference/protocol.md). */
 const MAX_FETCHES = 2;
@@ -19,15 +19,15 @@ const MAX_FETCHES = 2;
 const STALL_MS = 60_000;
 /** Waits after a failed fetch: the first, doubled with each further one, and the longest. */
 const RETRY_MS = { first: 1_000, longest: 30_000 } as const;
-/** After this many wrong answers the coordinator is believed to have nothing better. */
+/** Wrong answers after which a coordinator is not asked again. */
 const MAX_DAMAGED = 3;
-/** What a further attempt would be answered with too. */
+/** Answers that a further attempt would get too. */
 const FINAL: readonly status[] = [status.INVALID_ARGUMENT, status.PERMISSION_DENIED, status.UNIMPLEMENTED];
 
-/** What is used of a session. */
+/** The part of a session that fetches use. */
 export type BlobSession = Pick<OpenSession, "welcome" | "open" | "fetchBlob">;
 
-/** For what a blob is fetched. */
+/** What a blob is fetched for. */
 export interface BlobRequest {
   /** Network of the coordinator that assigned the task: coordinators of others do not know its blobs. */
   readonly networkId: Uint8Array;
@@ -36,7 +36,7 @@ export interface BlobRequest {
 
 /**
  * Blobs (content that tasks name by its SHA-256) from the cache or from the coordinator that the node has a session with. A
- * fetch that fails is made again, from the next coordinator where the session is lost.
+ * fetch that fails is repeated, with the next coordinator if the session is lost.
  */
 export class Blobs {
   readonly #logger: Logger;
@@ -105,7 +105,7 @@ export class Blobs {
           return blob;
         }
         if (++damaged === MAX_DAMAGED) throw new BlobError("DAMAGED", `the coordinator has other content as ${digest}`);
-        this.#logger.warn({ sha256: digest }, "a blob came damaged, fetching it again");
+        this.#logger.warn({ sha256: digest }, "a blob arrived damaged, fetching it again");
       } catch (error) {
         signal.throwIfAborted();
         const final = finalError(error, digest);
@@ -113,14 +113,14 @@ export class Blobs {
         const why = printable((error as Error).message);
         if (failures === 0) this.#logger.warn({ sha256: digest, why }, "cannot fetch a blob, trying again");
       }
-      // The next coordinator is asked as soon as there is a session with it.
+      // The next session needs no wait.
       if (!session.open) continue;
       const longest = Math.min(RETRY_MS.longest, this.#retryMs * 2 ** Math.min(failures, 20));
       await delay(longest * (0.5 + Math.random() / 2), undefined, { signal, ref: false });
     }
   }
 
-  /** One answer of one coordinator, whatever its digest. */
+  /** One answer of one coordinator; its digest is not checked yet. */
   async #fetch(session: BlobSession, digest: Hex, signal: AbortSignal): Promise<Uint8Array> {
     while (this.#fetches >= MAX_FETCHES) await abortable(this.#change.promise, signal);
     this.#fetches++;

@@ -1,6 +1,6 @@
 import { abortable } from "../abortable.ts";
 
-/** Content on its way, for all requests that came meanwhile. It stops when none of them is left. */
+/** A blob on its way, shared by requests. It stops when the last of them leaves. */
 export class Download {
   readonly content: Promise<Uint8Array>;
   readonly #abort = new AbortController();

@@ -9,8 +9,8 @@ export class UnsupportedError extends Error {
 }
 
 /**
- * The task itself is at fault, on whatever node it runs: the assignment ends with FAILURE_CODE_TASK. The message is for the
- * requester, in one line. Any other error that an executor throws counts as a fault of this node.
+ * The task itself is at fault and would fail on any node: the assignment ends with FAILURE_CODE_TASK. The message is one line
+ * for the requester. Any other error of an executor counts as a fault of this node.
  */
 export class TaskFailedError extends Error {
   override readonly name = "TaskFailedError";
@@ -26,18 +26,18 @@ export interface Plan extends Bounds {
   readonly tiny: boolean;
 }
 
-/** What the node does for one execution. */
+/** What the node provides for one execution. */
 export interface ExecutionIo {
-  /** Aborts when the result is not wanted any more; the execution then ends soon, in any way. */
+  /** Aborts when the result is no longer wanted; the execution then ends soon, in any way. */
   readonly signal: AbortSignal;
   /**
-   * Content that the task names, from the cache on disk or from a coordinator; its digest was checked. Waits while there is
+   * Content that the task names, from the cache on disk or from a coordinator, with its digest checked. Waits while there is
    * no coordinator. The bytes are shared: do not change them. Rejects with a `BlobError`, or with the signal's reason.
    */
   blob(sha256: Uint8Array): Promise<Uint8Array>;
   /**
-   * Adds to the output, for executors that make it piece by piece. The chunk is copied. Throws a RangeError when the output
-   * outgrows `Plan.maxOutputBytes`.
+   * Adds a copy of a chunk to the output, for executors that produce it piece by piece. The node sends the output once it is
+   * complete. Throws a RangeError when the output outgrows `Plan.maxOutputBytes`.
    */
   emit(chunk: Uint8Array): void;
 }
@@ -46,7 +46,7 @@ export interface ExecutionIo {
 export interface Output {
   /** The whole output, or what follows the chunks that were emitted. */
   readonly output: Uint8Array;
-  /** SHA-256 of the whole output, where the executor has it already. */
+  /** SHA-256 of the whole output, if the executor has it. */
   readonly outputDigest?: Uint8Array;
 }
 
@@ -58,7 +58,7 @@ export interface Execution {
   fraction?(): number;
 }
 
-/** Runs the tasks of one kind on this machine. Several daemons of a process may share one. */
+/** Runs the tasks of one kind on this machine. Several daemons in one process may share an executor. */
 export interface Executor<Spec = unknown> {
   readonly kind: Kind<Spec>;
   /**
@@ -67,26 +67,26 @@ export interface Executor<Spec = unknown> {
    */
   readonly slots?: number | undefined;
   /**
-   * What its rate depends on, other than the processor and the version of Node: a measurement is kept until this changes.
+   * What its rate depends on, besides the processor and the version of Node: a measurement is kept until this changes.
    */
   readonly rateKey: string;
   /** Measures the compute units a second of one slot while all of its slots are busy. Takes a few seconds at most. */
   rate(): Promise<number>;
   /** What a task will take. Throws an {@link UnsupportedError} when this node cannot run it. */
   plan(spec: Spec): Plan;
-  /** Begins to compute. The node has made sure that a slot and the memory of the plan are free. */
+  /** Begins to compute. A slot and the memory of the plan are free. */
   execute(work: Work<Spec>, io: ExecutionIo): Execution;
   /** Ends its workers at once; running executions reject. Safe to repeat. */
   stop(): Promise<void>;
 }
 
-/** What an executor is made for. */
+/** What an executor may use. */
 export interface Machine {
   /** Tasks of CPU kinds at once. */
   readonly cpuSlots: number;
 }
 
-/** How a program makes the executor of a kind: one line in the registry. */
+/** Makes the executor of a kind; one line in the registry. */
 export interface ExecutorFactory {
   readonly name: TaskKindName;
   create(machine: Machine): Executor;

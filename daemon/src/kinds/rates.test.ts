@@ -25,7 +25,7 @@ describe("the rates of kinds", () => {
     expect(executor.measurements).toBe(2);
   });
 
-  test("are whole and never 0, as the wire wants them", async () => {
+  test("are whole numbers and never 0, as the wire needs them", async () => {
     executor.unitsPerSecond = 0.3;
     expect(await measure()).toEqual(new Map([["echo", 1]]));
     executor.unitsPerSecond = 2.6;
@@ -54,7 +54,7 @@ describe("the rates of kinds", () => {
     },
   );
 
-  test("of kinds that this version does not know stay in the file", async () => {
+  test("of unknown kinds stay in the file", async () => {
     const file = join(dataDir, RATES_FILE);
     const other = { key: "a newer version", unitsPerSecond: 7 };
     await writeFile(file, JSON.stringify({ other }));
@@ -62,7 +62,7 @@ describe("the rates of kinds", () => {
     expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({ other, echo: { unitsPerSecond: 1_000 } });
   });
 
-  test("are measured at every start where they cannot be kept", async () => {
+  test("are measured at every start when they cannot be kept", async () => {
     // It can be neither read nor written, whoever asks.
     await mkdir(join(dataDir, RATES_FILE));
     expect(await measure()).toEqual(new Map([["echo", 1_000]]));

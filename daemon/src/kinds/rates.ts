@@ -15,14 +15,14 @@ export type Rates = ReadonlyMap<TaskKindName, number>;
 const KeptRates = z.record(z.string(), z.object({ key: z.string(), unitsPerSecond: z.int().positive() }));
 type KeptRates = z.output<typeof KeptRates>;
 
-/** What a measurement of an executor on this machine is kept under. */
+/** Key of an executor's measurement on this machine. */
 export function keyOf({ rateKey }: Pick<Executor, "rateKey">): string {
   return [rateKey, process.version, cpus()[0]?.model].join(" ");
 }
 
 /**
- * The rate of each executor: measured once for a program, a processor and a version of Node, or again where `anew` says so,
- * and kept in `dataDir` for the next start. Rejects with what an executor throws.
+ * The rate of each executor. A measurement is kept in `dataDir` until the executor, the processor or the version of Node
+ * changes; `anew` repeats it. Rejects with an executor's error.
  */
 export async function measureRates(
   { executors, logger }: { readonly executors: readonly Executor[]; readonly logger: Logger },
@@ -32,7 +32,7 @@ export async function measureRates(
   const kept = await readRates(file);
   const rates = new Map<TaskKindName, number>();
   const measured: KeptRates = {};
-  // One after the other, because they would slow each other down.
+  // One after the other, because measurements would slow each other down.
   for (const executor of executors) {
     const { name } = executor.kind;
     const key = keyOf(executor);
@@ -48,14 +48,14 @@ export async function measureRates(
   }
   if (Object.keys(measured).length > 0) {
     await writeFile(file, JSON.stringify({ ...kept, ...measured })).catch((error: unknown) => {
-      // Perhaps the disk is full of results, which only a daemon that starts can deliver.
+      // The disk may be full of results that only a running daemon can deliver.
       logger.warn({ error, file }, "cannot keep the measured speed: the next start measures it again");
     });
   }
   return rates;
 }
 
-/** Nothing where there is no file that can be read: everything is measured then. */
+/** Empty without a readable file: everything is measured then. */
 async function readRates(file: string): Promise<KeptRates> {
   try {
     return KeptRates.parse(JSON.parse(await readFile(file, "utf8")));

@@ -46,7 +46,7 @@ async function writtenBefore() {
 }
 
 describe("the outbox", () => {
-  test("gives back after a restart what was not settled, in order, and nothing else", async () => {
+  test("returns unsettled results after a restart, in order, and nothing else", async () => {
     const dir = await temporaryFolder();
     const before = await open(dir);
     const results = [10, LARGE, 65_536, 65_537, 4096, LARGE].map(finished);
@@ -67,7 +67,7 @@ describe("the outbox", () => {
     await expect.poll(() => readdir(dir)).toEqual([]);
   });
 
-  test("never writes what is settled in the turn that added it", async () => {
+  test("never writes a result that is settled in the turn that added it", async () => {
     const dir = await temporaryFolder();
     const { outbox } = await open(dir);
     const result = finished(100);
@@ -91,7 +91,7 @@ describe("the outbox", () => {
     await expect.poll(async () => (await readdir(dir)).length).toBeLessThanOrEqual(1);
   });
 
-  test("cuts a torn tail and goes on", async () => {
+  test("cuts a torn tail and appends to the rest", async () => {
     const dir = await temporaryFolder();
     const before = await open(dir);
     const [whole, torn] = [finished(1000), finished(1000)];
@@ -121,7 +121,7 @@ describe("the outbox", () => {
     expect(outbox.size).toBe(0);
   });
 
-  test("drops a result whose file is gone", async () => {
+  test("drops a result whose file is missing", async () => {
     const { dir, outbox, result } = await writtenBefore();
     await rm(fileOf(dir, result));
     expect(await outbox.output(idOf(result))).toBeNull();
@@ -148,18 +148,18 @@ describe("the outbox", () => {
         return () => rename(`${dir}.aside`, dir);
       },
     ],
-  ])("keeps a result while %s cannot be read, and says so once", async (_, takeAway) => {
+  ])("keeps a result while %s cannot be read, and logs it once", async (_, takeAway) => {
     const { dir, outbox, lines, result } = await writtenBefore();
     const giveBack = await takeAway(dir, result);
     await expect(outbox.output(idOf(result))).rejects.toThrow();
     await expect(outbox.output(idOf(result))).rejects.toThrow();
-    expect(lines.map(({ msg }) => msg)).toEqual(["cannot read results from disk; they are kept and tried again"]);
+    expect(lines.map(({ msg }) => msg)).toEqual(["cannot read results from disk, trying again later"]);
     expect(outbox.size).toBe(1);
     await giveBack();
     expect(await outbox.output(idOf(result))).toEqual(result.output);
   });
 
-  test("says nothing of a result that is settled while it is read", async () => {
+  test("logs nothing about a result that is settled while it is read", async () => {
     const { outbox, lines, result } = await writtenBefore();
     const output = outbox.output(idOf(result));
     outbox.settle(idOf(result));
@@ -175,7 +175,7 @@ describe("the outbox", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test("says when it is full, and when it is not any more", async () => {
+  test("refuses results while it is full", async () => {
     const { outbox } = await open(await temporaryFolder(), { maxBytes: 10_000 });
     expect(outbox.refusal(10_000)).toBeUndefined();
     expect(outbox.refusal(10_001)).toMatch(/full/);
@@ -198,7 +198,7 @@ describe("the outbox", () => {
     expect(lines.filter(({ msg }) => msg.startsWith("cannot write results"))).toHaveLength(1);
   });
 
-  test("writes what waited once the disk takes it again", async () => {
+  test("writes pending results once the disk is writable again", async () => {
     const dir = await temporaryFolder();
     const { outbox } = await open(dir, { retryMs: 5 });
     await rm(dir, { recursive: true });
@@ -251,7 +251,7 @@ describe("records", () => {
   test.each([
     ["inline", 1],
     ["file", 2],
-  ] as const)("from before results named their network are read: %s", (type, code) => {
+  ] as const)("of versions without network ids are read: %s", (type, code) => {
     const result = finished(100);
     const { output, networkId: _, ...rest } = result;
     const named = encodeResult(result, type === "inline" ? output : null)[0]!;
@@ -270,7 +270,7 @@ describe("records", () => {
     if (records[0]?.type === "inline") expect(segment.subarray(records[0].offset)).toEqual(output);
   });
 
-  test("before a cut are whole, the one that is cut is left out", () => {
+  test("before a cut are whole, and the cut one is left out", () => {
     fc.assert(
       fc.property(segment, fc.nat(), (written, where) => {
         const all = Buffer.concat(written);
@@ -285,7 +285,7 @@ describe("records", () => {
     );
   });
 
-  test("before a damaged byte are whole, nothing after it is believed", () => {
+  test("before a damaged byte are whole, and later ones are ignored", () => {
     fc.assert(
       fc.property(segment, fc.nat(), fc.integer({ min: 1, max: 255 }), (written, where, flip) => {
         fc.pre(written.length > 0);
@@ -298,7 +298,7 @@ describe("records", () => {
     );
   });
 
-  test("may be followed by anything", async () => {
+  test("may be followed by garbage", async () => {
     const dir = await temporaryFolder();
     const path = join(dir, "x");
     const good = Buffer.concat(encodeSettled([randomBytes(16)]));

@@ -15,19 +15,19 @@ export interface Finished extends ResultHead {
 
 interface Entry {
   readonly head: ResultHead;
-  /** Null where only the disk has it. */
+  /** Null when only the disk has it. */
   output: Uint8Array | null;
   /** Where it stands on disk; absent until it is written. */
   place?: Place;
 }
 
-/** A settled result is noted on disk with the next one that is written, or after this time: the note only saves a re-send. */
+/** A settled result is noted on disk with the next write, or after this time: the note only saves sending it again. */
 const SETTLED_MS = 1_000;
 
 /**
- * Finished results, on disk until the coordinator's word on them, whatever happens to stream or process. Records of one
- * turn are appended in one write; nothing is synced, because a machine that loses power loses work that its lease
- * gives to another node, never units.
+ * Finished results, kept on disk until the coordinator's verdict, through lost streams and crashes. The records of one
+ * event-loop turn are appended in one write. Nothing is synced: a power cut loses work, which its lease gives to another
+ * node, but never units.
  */
 export class Outbox {
   readonly #logger: Logger;
@@ -48,9 +48,9 @@ export class Outbox {
   #readProblem: string | undefined;
 
   /**
-   * `dir` belongs to one daemon and one wallet; `maxBytes` bounds what it may hold on disk; `memoryBytes` (default 64 MiB)
-   * what it keeps in memory besides, so that a short loss of the stream needs no disk; `retryMs` (default 5,000) lies
-   * between attempts to write to a disk that refuses.
+   * `dir` belongs to one daemon and one wallet. `maxBytes` bounds what it holds on disk, `memoryBytes` (default 64 MiB) what
+   * it also keeps in memory, so that a short loss of the stream needs no reads. `retryMs` (default 5,000) lies between
+   * attempts to write to a failing disk.
    */
   constructor(
     components: { readonly logger: Logger },
@@ -72,7 +72,7 @@ export class Outbox {
     await this.#files.sweep(this.heads());
   }
 
-  /** Writes what waits and closes. Safe to repeat. */
+  /** Writes what is pending and closes. Safe to repeat. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     if (this.#settled.length > 0) this.#write();
@@ -146,12 +146,12 @@ export class Outbox {
     const output = await this.#tryRead(entry);
     if (this.#entries.get(assignmentId) !== entry) return null;
     if (output !== null && equal(createHash("sha256").update(output).digest(), entry.head.outputDigest)) return output;
-    this.#logger.error({ assignmentId }, "a kept result is damaged and was dropped");
+    this.#logger.error({ assignmentId }, "dropped a damaged result");
     this.settle(assignmentId);
     return null;
   }
 
-  /** Null when there is no such file although its folder is there. */
+  /** Null when the file is missing although its folder exists. */
   async #tryRead({ head, place }: Entry): Promise<Buffer | null> {
     try {
       const output = hasOwnFile(head)
@@ -163,7 +163,7 @@ export class Outbox {
       const problem = (error as NodeJS.ErrnoException).code ?? String(error);
       if (problem === "ENOENT" && existsSync(this.#dir)) return null;
       if (problem !== this.#readProblem) {
-        this.#logger.error({ error, dir: this.#dir }, "cannot read results from disk; they are kept and tried again");
+        this.#logger.error({ error, dir: this.#dir }, "cannot read results from disk, trying again later");
       }
       this.#readProblem = problem;
       throw error;
@@ -184,7 +184,7 @@ export class Outbox {
     if (record.type === "file") this.#files.count(head);
   }
 
-  /** What a later record says again, or says to be settled. */
+  /** Forgets a result that a later record repeats or settles. */
   #forget(assignmentId: Hex): void {
     const entry = this.#entries.get(assignmentId);
     if (entry?.place === undefined) return;
@@ -213,14 +213,14 @@ export class Outbox {
     while (this.#unwritten.size > 0 || this.#settled.length > 0) {
       try {
         await this.#append();
-        if (this.#diskProblem !== undefined) this.#logger.info("results can be written to disk again");
+        if (this.#diskProblem !== undefined) this.#logger.info("writing results to disk again");
         this.#diskProblem = undefined;
       } catch (error) {
         const problem = (error as NodeJS.ErrnoException).code ?? String(error);
         if (this.#diskProblem !== problem) {
           this.#logger.error(
             { error, dir: this.#dir },
-            "cannot write results to disk; free some space, no new tasks until then",
+            "cannot write results to disk; taking no tasks until there is space",
           );
         }
         this.#diskProblem = problem;
@@ -230,7 +230,7 @@ export class Outbox {
     }
   }
 
-  /** Everything that waits, in one write. What fails stays waiting. */
+  /** Writes everything that is pending, in one go. What fails stays pending. */
   async #append(): Promise<void> {
     const entries = [...this.#unwritten];
     const settled = this.#settled.slice();

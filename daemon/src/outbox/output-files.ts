@@ -7,7 +7,7 @@ import type { ResultHead } from "./records.ts";
 /** An output above this size is a file of its own, so that settling it frees its space at once. */
 const THRESHOLD = 64 * 1024;
 const SUFFIX = ".bin";
-/** A file that is being written, or whose writing was cut short. */
+/** Suffix of a file that is being written, or that a crash left unfinished. */
 const DRAFT = ".draft";
 
 /** Whether an output is kept in a file of its own. */
@@ -26,7 +26,7 @@ export class OutputFiles {
     this.#dir = init.dir;
   }
 
-  /** Of the files that {@link count}ed. */
+  /** Total size of the counted files. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -41,7 +41,7 @@ export class OutputFiles {
     }
   }
 
-  /** Writes a file, or writes it anew; a crash leaves all of it or none. */
+  /** Writes a file or replaces it; a crash leaves all of it or none. */
   async write(head: ResultHead, output: Uint8Array): Promise<void> {
     const path = this.#path(head);
     await writeFile(`${path}${DRAFT}`, output, { mode: 0o600 });
@@ -53,7 +53,7 @@ export class OutputFiles {
     this.#bytes += outputBytes;
   }
 
-  /** The reverse of {@link count}, for a file that stays where it is. */
+  /** Reverses {@link count}; the file stays. */
   discount({ outputBytes }: ResultHead): void {
     this.#bytes -= outputBytes;
   }

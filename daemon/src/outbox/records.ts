@@ -12,24 +12,24 @@ export interface ResultHead {
   /** 32 bytes. */
   readonly outputDigest: Uint8Array;
   readonly outputBytes: number;
-  /** Of the coordinator that assigned it; see `networkIdOf`. */
+  /** Network of the coordinator that assigned it. */
   readonly networkId: Uint8Array;
 }
 
 /** What a segment of the outbox holds. */
 export type OutboxRecord =
-  /** The output stands in the segment from `offset`. */
+  /** The output is in the segment, from `offset`. */
   | { readonly type: "inline"; readonly head: ResultHead; readonly offset: number }
   /** The output is a file of its own. */
   | { readonly type: "file"; readonly head: ResultHead }
-  /** These assignments need no re-sending any more. */
+  /** These assignments have their verdicts. */
   | { readonly type: "settled"; readonly assignmentIds: readonly Uint8Array[] };
 
 // A record: uint32le length of the body, uint32le CRC-32 of the body, body. A body: type, then the fields in order.
 const FRAME_BYTES = 8;
 const ID_BYTES = 16;
 const HEAD_BYTES = 1 + 2 * ID_BYTES + 2 * 32 + 4 + NETWORK_ID_BYTES;
-// Written before results knew their network; only read.
+// Written by versions without network ids; only read.
 const OLD_HEAD_BYTES = HEAD_BYTES - NETWORK_ID_BYTES;
 const OLD_INLINE = 1;
 const OLD_FILE = 2;
@@ -37,7 +37,7 @@ const SETTLED = 3;
 const INLINE = 4;
 const FILE = 5;
 
-/** Writes a result, with its output unless that is null and stands in a file. Buffers to be written one after the other. */
+/** Encodes a result, with its output unless that is null because a file has it. Returns the parts in order. */
 export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8Array[] {
   const start = Buffer.allocUnsafe(FRAME_BYTES + HEAD_BYTES);
   let at = start.writeUInt8(output ? INLINE : FILE, FRAME_BYTES);
@@ -51,7 +51,7 @@ export function encodeResult(head: ResultHead, output: Uint8Array | null): Uint8
   return frame(start, parts);
 }
 
-/** Writes that results are settled. */
+/** Encodes that results are settled. */
 export function encodeSettled(assignmentIds: readonly Uint8Array[]): Uint8Array[] {
   const start = Buffer.allocUnsafe(FRAME_BYTES + 1);
   start.writeUInt8(SETTLED, FRAME_BYTES);
@@ -69,8 +69,8 @@ function frame(start: Buffer, parts: readonly Uint8Array[]): Uint8Array[] {
 }
 
 /**
- * Reads a segment up to the first record that is cut short or damaged, as the last one is when the machine stopped in the
- * middle of a write. `goodBytes` is where that begins.
+ * Reads a segment up to the first record that is cut short or damaged, as after a crash in the middle of a write.
+ * `goodBytes` is where that record begins.
  */
 export function decodeRecords(segment: Buffer): { records: OutboxRecord[]; goodBytes: number } {
   const records: OutboxRecord[] = [];
@@ -99,7 +99,7 @@ function decodeBody(body: Buffer, bodyAt: number): OutboxRecord | null {
   const old = type === OLD_INLINE || type === OLD_FILE;
   const headBytes = old ? OLD_HEAD_BYTES : HEAD_BYTES;
   if (body.length < headBytes) return null;
-  // Copies, because a view would keep the whole segment in memory.
+  // Copies, because views would keep the whole segment in memory.
   const field = (from: number, length: number) => Buffer.from(body.subarray(from, from + length));
   const head: ResultHead = {
     assignmentId: field(1, 16),

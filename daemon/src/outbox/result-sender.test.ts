@@ -65,7 +65,7 @@ async function resultSender() {
 const frames = (session: ScriptedSession) => (session.of("results") as Results[]).map(({ results }) => results);
 
 describe("the result sender", () => {
-  test("puts at most 256 results and a mebibyte into a frame, every result once", async () => {
+  test("puts at most 256 results and 1 MiB into a frame, and sends every result once", async () => {
     const { session, send } = await resultSender();
     const small = Array.from({ length: 600 }, () => send(16));
     const middle = Array.from({ length: 40 }, () => send(65536));
@@ -80,7 +80,7 @@ describe("the result sender", () => {
     );
   });
 
-  test("stops at a full stream, in the middle of an output too, and goes on when it drains", async () => {
+  test("stops at a full stream, even in the middle of an output, and continues when it drains", async () => {
     const { session, send, errors } = await resultSender();
     session.room = 3;
     const { output } = send(10 * 65536 + 1);
@@ -98,7 +98,7 @@ describe("the result sender", () => {
     expect(errors).toEqual([]);
   });
 
-  test("closes one upload by its Results before it begins the next", async () => {
+  test("sends the Results of one upload before it begins the next", async () => {
     const { session, send } = await resultSender();
     const uploads = [send(2 * 65536), send(2 * 65536), send(2 * 65536)];
     await expect.poll(() => frames(session).length).toBe(3);
@@ -107,7 +107,7 @@ describe("the result sender", () => {
     );
   });
 
-  test("leaves out what was settled meanwhile", async () => {
+  test("skips results that were settled while they waited", async () => {
     const { session, kept, send } = await resultSender();
     const [gone, cut, stays] = [send(16), send(5 * 65536), send(16)];
     kept.delete(toHex(gone.assignmentId));
@@ -116,7 +116,7 @@ describe("the result sender", () => {
     expect(frames(session)[0]!.map(({ assignmentId }) => assignmentId)).toEqual([stays.assignmentId]);
   });
 
-  test("sends later what cannot be read now", async () => {
+  test("sends results later that cannot be read now", async () => {
     const { session, disk, send, errors } = await resultSender();
     disk.readable = false;
     const [small, large] = [send(16), send(2 * 65536)];
@@ -128,7 +128,7 @@ describe("the result sender", () => {
     expect(errors).toEqual([]);
   });
 
-  test.each([16, 5 * 65536])("leaves outputs of %d bytes that wait for room to the outbox", async (bytes) => {
+  test.each([16, 5 * 65536])("holds no output of %d bytes in memory while the stream is full", async (bytes) => {
     const outbox = new Outbox(
       { logger: recordingLogger().logger },
       // Room for none in memory once they are written.

@@ -14,12 +14,12 @@ const CHUNK_BYTES = 64 * 1024;
 
 const NOTHING = new Uint8Array();
 
-/** What the sender uses of a session. */
+/** The part of a session that sends frames. */
 type FrameSession = Omit<OpenSession, "fetchBlob">;
 
 /**
- * Brings results to one coordinator for as long as one session lives: large outputs in chunks ahead, the results of a
- * turn in one frame under one signature. It never has more underway than the stream takes.
+ * Sends results over one session: large outputs ahead in chunks, and the results of one event-loop turn in one frame with
+ * one signature. It never sends more than the stream takes.
  */
 export class ResultSender {
   readonly #identity: Pick<Identity, "sign">;
@@ -29,18 +29,18 @@ export class ResultSender {
   readonly #inlineBytes: number;
   readonly #retryMs: number;
   readonly #onError: (error: unknown) => void;
-  /** What may go into the next frame. Outputs stay in the outbox, which bounds what it has in memory, until their turn. */
+  /** Results for the next frames. Until their turn, outputs stay in the outbox, which bounds its memory. */
   #ready: ResultHead[] = [];
   readonly #uploads: ResultHead[] = [];
-  /** What could not be read from the outbox. */
+  /** Results that the outbox could not read. */
   #unread: ResultHead[] = [];
   #retry: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   #uploading = false;
 
   /**
-   * `wallet` is 20 bytes; `retryMs` (default 5,000) lies between attempts to read what the outbox cannot read; `onError`
-   * learns of what should not happen; results stay in the outbox then.
+   * `wallet` is 20 bytes. `retryMs` (default 5,000) lies between attempts to read what the outbox cannot read. `onError`
+   * gets unexpected errors, after which results stay in the outbox.
    */
   constructor(
     components: {
@@ -59,7 +59,7 @@ export class ResultSender {
     this.#onError = init.onError;
   }
 
-  /** Sends a result that stands in the outbox; one that leaves it before is skipped. */
+  /** Sends a result of the outbox, unless it leaves the outbox first. */
   send(result: ResultHead): void {
     if (result.outputBytes <= this.#inlineBytes) {
       this.#ready.push(result);
@@ -70,7 +70,7 @@ export class ResultSender {
     }
   }
 
-  /** Begins after this turn, with everything that the turn brought. */
+  /** Begins after this turn, so that its results share a frame. */
   #flushSoon(): Promise<void> {
     this.#flushing ??= new Promise<void>((resolve) => setImmediate(resolve))
       .then(() => this.#flush())
@@ -118,7 +118,7 @@ export class ResultSender {
       for (let result = this.#uploads.shift(); result && this.#session.open; result = this.#uploads.shift()) {
         if (!(await this.#sendChunks(result))) continue;
         this.#ready.push(result);
-        // The coordinator holds the output in memory until its Results; behind more chunks they might wait for that memory.
+        // The coordinator holds the output in memory until its Results, which further chunks might delay for lack of that memory.
         do await this.#flushSoon();
         while (this.#ready.includes(result) && this.#session.open);
       }
@@ -129,7 +129,7 @@ export class ResultSender {
     }
   }
 
-  /** False when its output is not there, or the result left the outbox before its last chunk went. */
+  /** False when the output cannot be read, or when the result left the outbox before its last chunk was sent. */
   async #sendChunks(result: ResultHead): Promise<boolean> {
     const { assignmentId } = result;
     const id = toHex(assignmentId);
@@ -144,7 +144,7 @@ export class ResultSender {
     return this.#outbox.has(id);
   }
 
-  /** Null when the result left the outbox, or cannot be read now, of which the outbox tells: it is sent later then. */
+  /** Null when the result left the outbox, or when its output cannot be read now; it is then sent later. */
   async #output(result: ResultHead): Promise<Uint8Array | null> {
     try {
       return await this.#outbox.output(toHex(result.assignmentId));

@@ -43,7 +43,7 @@ export class Segments {
     return bytes;
   }
 
-  /** Gives `take` everything that an earlier process wrote, oldest first; it {@link hold}s what is needed. */
+  /** Passes everything that an earlier process wrote to `take`, oldest first, which {@link hold}s what it needs. */
   async load(take: (record: OutboxRecord, segment: Segment) => void): Promise<void> {
     const names = (await readdir(this.#dir)).filter((name) => name.endsWith(SUFFIX)).sort();
     for (const name of names) {
@@ -65,7 +65,7 @@ export class Segments {
     await this.#discardAll((segment) => segment.live === 0);
   }
 
-  /** Writes records in one go; returns where each of them ends. What fails is written over by the next. */
+  /** Writes records in one go; returns where each of them ends. The next write overwrites one that failed. */
   async append(records: readonly (readonly Uint8Array[])[]): Promise<Place[]> {
     const { segment, file } = await this.#activeSegment();
     let offset = segment.bytes;
@@ -105,7 +105,7 @@ export class Segments {
     if (segment.live === 0 && segment !== this.#active?.segment) void this.#discard(segment);
   }
 
-  /** Closes the files, and deletes all of them where `empty` says that no record is needed. Safe to repeat. */
+  /** Closes the files; deletes them if `empty`, when no record is needed. Safe to repeat. */
   async close({ empty }: { readonly empty: boolean }): Promise<void> {
     await this.#active?.file.close();
     this.#active = undefined;

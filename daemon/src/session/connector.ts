@@ -8,12 +8,12 @@ import type { NodeMessage, SessionHandler } from "./open-session.ts";
 import { type Judgement, judge } from "./refusals.ts";
 import { Session } from "./session.ts";
 
-/** So many sessions in a row that ended in what goes wrong again if repeated, such as SESSION_REPLACED, end the daemon. */
+/** Sessions in a row after which an error that only repetition makes final, such as SESSION_REPLACED, ends the daemon. */
 const MAX_REPEATED = 3;
-/** A session that lasted so long ends such a row. */
+/** A session that lasted longer ends such a row. */
 const STABLE_MS = 60_000;
 
-/** Where the connection stands. */
+/** State of the connection. */
 export type Connection =
   | { readonly phase: "connecting"; readonly coordinator: string }
   | { readonly phase: "online"; readonly coordinator: string; readonly welcome: Welcome }
@@ -36,8 +36,8 @@ export class Connector {
   readonly #terms: () => HelloTerms;
   readonly #onChange: () => void;
   readonly #stopping = new AbortController();
-  /** The last trouble said of each coordinator, so that it is said once. */
-  readonly #said = new Map<Endpoint, string>();
+  /** The last problem logged for each coordinator; its repetition is not logged. */
+  readonly #logged = new Map<Endpoint, string>();
   readonly #refusedBy = new Set<Endpoint>();
   #connection: Connection = { phase: "stopped" };
   #session: Session | undefined;
@@ -70,7 +70,7 @@ export class Connector {
 
   /**
    * Dials until {@link stop}. Rejects with a {@link DaemonError} (REFUSED) when every coordinator refused this node for
-   * good, or when its key runs elsewhere.
+   * good, or when another daemon uses its key.
    */
   async run(): Promise<void> {
     const { signal } = this.#stopping;
@@ -117,16 +117,16 @@ export class Connector {
       this.#set({ phase: "waiting", why });
     } else {
       this.#count(endpoint, judgement);
-      this.#say(endpoint, judgement);
+      this.#report(endpoint, judgement);
     }
     const backoffMs = Math.min(this.#backoff.capMs, this.#backoff.baseMs * 2 ** Math.min(this.#failures++, 20));
     return Math.random() * Math.max(backoffMs, end.spreadMs ?? 0);
   }
 
   #welcomed(endpoint: Endpoint, welcome: Welcome): void {
-    this.#said.delete(endpoint);
+    this.#logged.delete(endpoint);
     this.#refusedBy.clear();
-    // A key in two places: redialling as soon as after a success would only take turns with the other daemon.
+    // Two daemons may use the key: dialling again as soon as after a success would only make them take turns.
     if (this.#repeated === 0) this.#failures = 0;
     this.#logger.info(
       { coordinator: endpoint.address, coordinatorId: welcome.coordinatorId, chainId: Number(welcome.chainId) },
@@ -136,9 +136,9 @@ export class Connector {
     if (this.#farewell) this.#session?.send(this.#farewell);
   }
 
-  #say(endpoint: Endpoint, { key, advice }: Judgement): void {
-    if (this.#said.get(endpoint) !== key) this.#logger.warn({ coordinator: endpoint.address }, advice);
-    this.#said.set(endpoint, key);
+  #report(endpoint: Endpoint, { key, advice }: Judgement): void {
+    if (this.#logged.get(endpoint) !== key) this.#logger.warn({ coordinator: endpoint.address }, advice);
+    this.#logged.set(endpoint, key);
     this.#set({ phase: "waiting", why: advice });
   }
 

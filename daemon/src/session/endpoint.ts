@@ -6,7 +6,7 @@ const DEFAULT_PORT = 50051;
 export interface Endpoint {
   /** host:port as it is dialled. */
   readonly address: string;
-  /** What Hello says; the address unless a proxy renames the coordinator. */
+  /** The coordinator's name in Hello: the address, unless a proxy renames the coordinator. */
   readonly audience: string;
   readonly credentials: ChannelCredentials;
 }
@@ -15,9 +15,9 @@ export interface Endpoint {
 export interface DialOptions {
   /** Plain text even beyond this machine. */
   readonly insecure: boolean;
-  /** PEM of the authority that the coordinator's certificate is checked against, instead of the system's. */
+  /** PEM of the authority that signed the coordinator's certificate; default: those of the system. */
   readonly tlsCa?: Buffer;
-  /** The name that the coordinator goes by, where it is not what is dialled. */
+  /** Name of the coordinator, where it differs from the dialled one. */
   readonly audience?: string;
 }
 

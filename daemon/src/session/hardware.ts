@@ -4,7 +4,7 @@ import type { Hardware } from "@proof-of-compute/proto/node";
 /** Most characters of a processor's name (node.proto). */
 const CPU_MODEL_CHARACTERS = 128;
 
-/** This machine, as nodes describe themselves. */
+/** Describes this machine. */
 export function hardware(): Hardware {
   return {
     cpuModel: (cpus()[0]?.model ?? "")

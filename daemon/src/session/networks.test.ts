@@ -38,7 +38,7 @@ async function withResult(coordinator: Awaited<ReturnType<typeof coordinatorOf>>
 }
 
 describe("a result of another network", () => {
-  test("is kept for its own, whatever this one's coordinator says of it", async () => {
+  test("is kept for its own network, whatever a coordinator of this one says about it", async () => {
     const [one, other] = [await coordinatorOf(ONE), await coordinatorOf(OTHER)];
     const { given, assignmentId } = await withResult(one);
 
@@ -57,7 +57,7 @@ describe("a result of another network", () => {
     expect(results.map((result) => result.assignmentId)).toEqual([assignmentId]);
   });
 
-  test("is computed to its end while this one is dialled", async () => {
+  test("is computed to its end in a session of this network", async () => {
     const [one, other] = [await coordinatorOf(ONE), await coordinatorOf(OTHER)];
     const { executor } = await startDaemon([one, other]);
     const before = await one.nextSession();

@@ -1,12 +1,12 @@
 import type { Assignment, Cancel, KindOffer, NodeFrame, ResultAck, Welcome } from "@proof-of-compute/proto/node";
 
-/** What a node says; see node.proto. */
+/** What a node sends; see node.proto. */
 export type NodeMessage = NonNullable<NodeFrame["message"]>;
 
 /** An open session, as its users see it. */
 export interface OpenSession {
   readonly welcome: Welcome;
-  /** False once the stream has ended; nothing that is sent then arrives. */
+  /** False once the stream has ended; later messages are dropped. */
   readonly open: boolean;
   /** Sends; false when the stream wants no more before {@link writable}. */
   send(message: NodeMessage): boolean;
@@ -16,7 +16,7 @@ export interface OpenSession {
   fetchBlob(sha256: Uint8Array, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
-/** Does the work of a session. */
+/** What does the work of a session. */
 export interface SessionHandler {
   opened(session: OpenSession): void;
   closed(): void;

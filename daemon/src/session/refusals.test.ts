@@ -12,7 +12,7 @@ describe("the end of a session", () => {
       undefined,
       "No connection established. Last error: Error: connect ECONNREFUSED 1.2.3.4:1 (2026-11-22T13:00:00.000Z)",
       "no",
-      /^cannot reach the coordinator host:1 \(connect ECONNREFUSED 1\.2\.3\.4:1\): does it run/,
+      /^cannot reach the coordinator host:1 \(connect ECONNREFUSED 1\.2\.3\.4:1\): is it running/,
     ],
     [
       status.UNAVAILABLE,
@@ -31,14 +31,20 @@ describe("the end of a session", () => {
     [status.UNAVAILABLE, undefined, "no Welcome came in time", "no", /no Welcome came in time/],
     [status.UNAVAILABLE, "DRAINING", "shutting down", "no", /is not ready/],
     [status.RESOURCE_EXHAUSTED, "RATE_LIMITED", "too many nodes", "no", /is not ready/],
-    [status.UNIMPLEMENTED, undefined, "Received HTTP status code 404", "no", /is no coordinator/],
-    [status.UNAVAILABLE, undefined, "No connection established. Last error: Protocol error", "no", /is no coordinator/],
+    [status.UNIMPLEMENTED, undefined, "Received HTTP status code 404", "no", /is not a coordinator/],
+    [
+      status.UNAVAILABLE,
+      undefined,
+      "No connection established. Last error: Protocol error",
+      "no",
+      /is not a coordinator/,
+    ],
     [
       status.UNIMPLEMENTED,
       undefined,
       "The server does not implement the method",
       "yes",
-      /offers no proofofcompute\.node\.v1/,
+      /does not serve proofofcompute\.node\.v1/,
     ],
     [status.INVALID_ARGUMENT, "INVALID_ADDRESS", "wallet has 20 bytes", "yes", /refused: wallet has 20 bytes/],
     [status.FAILED_PRECONDITION, "AUDIENCE_REFUSED", "no name", "yes", /name:2.*--audience/],
@@ -52,7 +58,7 @@ describe("the end of a session", () => {
   test.each([
     [status.UNAVAILABLE, undefined, "Connection dropped", "no", /^lost the coordinator host:1 \(Connection dropped\)$/],
     [status.OK, undefined, "", "no", /^lost the coordinator host:1 \(OK\)$/],
-    [status.ABORTED, "SESSION_REPLACED", "newer", "if repeated", /same key runs elsewhere/],
+    [status.ABORTED, "SESSION_REPLACED", "newer", "if repeated", /another daemon uses this node.s key/],
     [status.UNAUTHENTICATED, "BAD_SIGNATURE", "frame", "if repeated", /ended the session/],
   ] as const)("after Welcome: %s %s %s", (code, error, details, final, advice) => {
     expect(judge(endpoint, { ...base, welcomed: true, status: { code, details }, error })).toMatchObject({
@@ -61,7 +67,7 @@ describe("the end of a session", () => {
     });
   });
 
-  test("is the same trouble whatever the wording", () => {
+  test("has the same key whatever the wording", () => {
     const at = (details: string) =>
       judge(endpoint, { ...base, status: { code: status.UNAVAILABLE, details }, error: undefined }).key;
     expect(at("Last error: connect ECONNREFUSED (2026-01-01T00:00:00Z)")).toBe(

@@ -2,25 +2,25 @@ import { status } from "@grpc/grpc-js";
 import type { Endpoint } from "./endpoint.ts";
 import type { SessionEnd } from "./session.ts";
 
-/** What to make of a session's end. */
+/** What a session's end means. */
 export interface Judgement {
-  /** The same for every repetition of the same trouble, so that it is said once. */
+  /** Equal for repetitions of one problem, which is logged once. */
   readonly key: string;
   /** One line for people: what is wrong and what to do. */
   readonly advice: string;
-  /** Whether another try would end the same way: certainly, only if some have in a row, or not. */
+  /** Whether a retry would end the same way: certainly, if several in a row did, or not. */
   readonly final: "yes" | "if repeated" | "no";
 }
 
 /** What a coordinator's refusal asks of the provider, by the stable codes of docs/reference/protocol.md. */
 const ADVICE: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
   BAD_SIGNATURE: () =>
-    "it does not accept this node's signature: daemon and coordinator are of different versions, update",
+    "it does not accept this node's signature: daemon and coordinator have different versions, update the older one",
   AUDIENCE_REFUSED: ({ audience }) =>
-    `it does not go by the name ${audience}: dial a name that its GRPC_AUDIENCES lists, or give that name with --audience`,
+    `${audience} is not one of its names: dial a name that its GRPC_AUDIENCES lists, or give that name with --audience`,
   AUTHORIZATION_REFUSED: () =>
-    "it wants a valid NodeAuthorization of the wallet: sign one in the hub and give its file with --authorization",
-  PROTOCOL_VIOLATION: () => "it does not understand this daemon: their versions differ, update the older one",
+    "it requires a valid NodeAuthorization from the wallet: sign one in the hub and give its file with --authorization",
+  PROTOCOL_VIOLATION: () => "it does not understand this daemon: the versions differ, update the older one",
 };
 
 const REFUSING_STATUSES: readonly number[] = [
@@ -30,7 +30,7 @@ const REFUSING_STATUSES: readonly number[] = [
   status.UNIMPLEMENTED,
 ];
 
-/** Says what the end of a session at `endpoint` means. */
+/** What the end of a session with `endpoint` means. */
 export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   const { code, details } = end.status;
   const key = `${end.welcomed ? "LOST" : "REFUSED"} ${end.error ?? status[code]}`;
@@ -38,7 +38,7 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   const where = endpoint.address;
   if (end.error === "SESSION_REPLACED") {
     return say(
-      `the same key runs elsewhere: stop the other daemon, or give this one its own --data-dir (coordinator ${where})`,
+      `another daemon uses this node's key: stop it, or give this daemon its own --data-dir (coordinator ${where})`,
       "if repeated",
     );
   }
@@ -48,16 +48,16 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
       return say(`the coordinator ${where} ended the session: ${advice} (${details})`, "if repeated");
     return say(`lost the coordinator ${where} (${details || status[code]})`);
   }
-  // Something else answered, on this port or on the way, and that may pass.
+  // Something else answered, on this port or on the way there; this may be temporary.
   if (/^Received HTTP status code|Protocol error/.test(details)) {
     return say(
-      `${where} is no coordinator, or a proxy before it has trouble (${reason(details)}): check host and port`,
+      `${where} is not a coordinator, or a proxy in front of it fails (${reason(details)}): check host and port`,
     );
   }
   if (advice !== undefined) return say(`the coordinator ${where} refused: ${advice} (${details})`, "yes");
   if (code === status.UNIMPLEMENTED) {
     return say(
-      `${where} offers no proofofcompute.node.v1.NodeService: check host and port, or update the older side`,
+      `${where} does not serve proofofcompute.node.v1.NodeService: check host and port, or update the older side`,
       "yes",
     );
   }
@@ -69,7 +69,7 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   }
   if (code === status.UNAVAILABLE && end.error === undefined) {
     return say(
-      `cannot reach the coordinator ${where} (${reason(details)}): does it run, is host:port right, is a firewall between?`,
+      `cannot reach the coordinator ${where} (${reason(details)}): is it running, is host:port right, is a firewall in between?`,
     );
   }
   return say(`the coordinator ${where} is not ready (${end.error ?? status[code]}: ${details})`);

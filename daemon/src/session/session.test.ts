@@ -70,8 +70,8 @@ async function upload(link: OpenSession, bytes: number): Promise<void> {
   }
 }
 
-describe("a coordinator that says nothing while a verdict is due", () => {
-  test("is there as long as it takes chunks, however long the upload", async () => {
+describe("a coordinator that is silent while a verdict is due", () => {
+  test("keeps its session while it takes chunks, however long the upload", async () => {
     const { session, handler, scripted, link, pass } = await openSession();
     const uploaded = upload(link, 32 * 1024 * 1024);
     for (let slice = 0; slice < 4; slice++) {
@@ -87,7 +87,7 @@ describe("a coordinator that says nothing while a verdict is due", () => {
     expect(session.open).toBe(true);
   });
 
-  test("is left when it takes none", async () => {
+  test("loses its session when it takes none", async () => {
     const { session, scripted, link, pass } = await openSession();
     scripted.pause();
     const uploaded = upload(link, 64 * 1024 * 1024);
@@ -108,7 +108,7 @@ describe("a Welcome that cannot be used", () => {
     [{ chainId: 2n ** 64n - 1n, contract: Buffer.alloc(20) }, /chain 18446744073709551615/],
     [{ heartbeatIntervalMs: 0 }, /heartbeat every 0 ms/],
     [{ heartbeatIntervalMs: 2 ** 31 }, /heartbeat every 2147483648 ms/],
-  ])("moves the node on to the next coordinator: %#", async (welcome, why) => {
+  ])("makes the node dial the next coordinator: %#", async (welcome, why) => {
     const [strange, next] = [await scriptedCoordinator(welcome), await scriptedCoordinator()];
     const { daemon, lines } = await startDaemon([strange, next]);
     await next.nextSession();
@@ -118,8 +118,8 @@ describe("a Welcome that cannot be used", () => {
   });
 });
 
-describe("what a coordinator asks for", () => {
-  test.each(["welcome", "reconnect"])("is a wait of minutes at most, in its %s", async ($case) => {
+describe("a coordinator's request", () => {
+  test.each(["welcome", "reconnect"])("for a wait is cut to minutes, in its %s", async ($case) => {
     const weeks = 2 ** 32 - 1;
     const { session, scripted } = await openSession($case === "welcome" ? { reconnectSpreadMs: weeks } : {});
     if ($case === "reconnect") scripted.send({ $case, value: { spreadMs: weeks, reason: "" } });
@@ -127,7 +127,7 @@ describe("what a coordinator asks for", () => {
     expect((await session.ended).spreadMs).toBe(5 * 60_000);
   });
 
-  test("says nothing that moves the cursor of a terminal", async () => {
+  test("shows no control characters in a terminal", async () => {
     const { session, scripted, link } = await openSession({ coordinatorId: "c\u001b[2J1" });
     expect(link.welcome.coordinatorId).toBe("c [2J1");
     scripted.end({ code: status.UNAVAILABLE, details: "away\u009b2J\r\nfor\u202e now", error: "GONE" });

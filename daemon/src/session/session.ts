@@ -16,11 +16,11 @@ import type { Endpoint } from "./endpoint.ts";
 import type { NodeMessage, OpenSession, SessionHandler } from "./open-session.ts";
 import { boundedSpread, checkWelcome } from "./welcome.ts";
 
-/** HTTP/2 pings: a peer that answers none for this long after that long is gone. */
+/** Interval of HTTP/2 pings, and how long a peer may take to answer one. */
 const KEEPALIVE_MS = 20_000;
 /** From the dial to Welcome. */
 const HANDSHAKE_MS = 15_000;
-/** A coordinator that asked the node to leave, or was told goodbye, has so long to close the stream itself. */
+/** How long a coordinator may take to close the stream after the node has ended its side. */
 const GOODBYE_MS = 5_000;
 
 /** How a session ended. */
@@ -49,9 +49,9 @@ export class Session implements OpenSession {
   #deadline: NodeJS.Timeout | undefined;
   #heartbeats: NodeJS.Timeout | undefined;
   #sequence = 0n;
-  /** What Hello said. */
+  /** As Hello said. */
   #totalSlots = 0;
-  /** What this coordinator was told last. */
+  /** What this coordinator heard last. */
   #offers: readonly KindOffer[] = [];
   #welcome: Welcome | undefined;
   #open = true;
@@ -62,7 +62,7 @@ export class Session implements OpenSession {
   #problem: SessionEnd["status"] | undefined;
   #writable: PromiseWithResolvers<void> | undefined;
 
-  /** Dials at once; `onWelcome` is told before the handler's `opened`. */
+  /** Dials at once. `onWelcome` is called before the handler's `opened`. */
   constructor(
     components: { readonly identity: Identity; readonly handler: SessionHandler },
     init: {
@@ -108,7 +108,7 @@ export class Session implements OpenSession {
 
   send(message: NodeMessage): boolean {
     if (!this.open) return true;
-    // Nothing answers a chunk, but a peer that stands still soon takes none; small frames it takes for long.
+    // No frame answers a chunk, but a stalled peer soon takes no more of them. It takes small frames for much longer.
     return message.$case === "outputChunk"
       ? this.#stream.write({ message }, this.#heard)
       : this.#stream.write({ message });
@@ -125,7 +125,7 @@ export class Session implements OpenSession {
     const metadata = new Metadata();
     metadata.set("session-id", toHex(this.welcome.sessionId).slice(2));
     const call = this.#client.fetchBlob({ sha256 }, metadata);
-    // The iteration below throws it; after its end nobody hears of the cancelling.
+    // The iteration below throws errors; the listener is for the one that the final cancel causes.
     call.on("error", () => {});
     const cancel = () => call.cancel();
     signal.addEventListener("abort", cancel);
@@ -137,7 +137,7 @@ export class Session implements OpenSession {
     }
   }
 
-  /** Ends the stream after what was sent; a coordinator that does not answer that is left anyway. */
+  /** Ends the stream after what was sent, and leaves a coordinator that does not answer. */
   close(): void {
     if (!this.#open || this.#closing) return;
     this.#closing = true;
@@ -179,7 +179,7 @@ export class Session implements OpenSession {
         this.#leave();
         break;
       default:
-      // A newer coordinator's message, to be ignored.
+      // A message of a newer protocol.
     }
   }
 
@@ -212,10 +212,10 @@ export class Session implements OpenSession {
   }
 
   #beat(): void {
-    // Pings tell whether the peer's machine lives, not whether its program still answers: silence while verdicts are due.
+    // Pings show that the peer's machine lives. Silence while verdicts are due shows that its program does not.
     const patience = Math.max(3 * this.welcome.heartbeatIntervalMs, 2 * KEEPALIVE_MS);
     const now = performance.now();
-    // To a node that computes nothing is said, for hours: only silence from now on counts.
+    // A node without unacknowledged results may hear nothing for hours: only silence from now on counts.
     if (this.#handler.unacknowledged === 0) this.#lastHeard = now;
     if (now - this.#lastHeard > patience) {
       this.#abandon("the coordinator stopped answering");
@@ -233,7 +233,7 @@ export class Session implements OpenSession {
     });
   }
 
-  /** Nothing where the coordinator knows it already. */
+  /** Empty while the coordinator knows them. */
   #changedOffers(): KindOffer[] {
     const offers = this.#handler.offers(this.#totalSlots);
     if (isDeepStrictEqual(offers, this.#offers)) return [];

@@ -1,12 +1,12 @@
 import type { Welcome } from "@proof-of-compute/proto/node";
 import { printable } from "../printable.ts";
 
-/** Between these no coordinator is flooded, and its silence is noticed. */
+/** Within these bounds heartbeats do not flood a coordinator, and its silence is noticed. */
 const HEARTBEAT_MS = { min: 100, max: 10 * 60_000 } as const;
-/** Enough for a million nodes; no coordinator sends its nodes away for longer. */
+/** Enough for a million nodes. */
 const MAX_SPREAD_MS = 5 * 60_000;
 
-/** A Welcome within what the daemon goes along with. Throws a RangeError that says what it does not. */
+/** A Welcome within what the daemon accepts. Throws a RangeError that names the value that is not. */
 export function checkWelcome(welcome: Welcome): Welcome {
   const { heartbeatIntervalMs, chainId, contract } = welcome;
   if (heartbeatIntervalMs < HEARTBEAT_MS.min || heartbeatIntervalMs > HEARTBEAT_MS.max) {
@@ -21,7 +21,7 @@ export function checkWelcome(welcome: Welcome): Welcome {
   };
 }
 
-/** The spread that a coordinator asks for, or as much of it as the daemon goes along with, milliseconds. */
+/** The spread that a coordinator asks for, up to what the daemon accepts; milliseconds. */
 export function boundedSpread(spreadMs: number): number {
   return Math.min(spreadMs, MAX_SPREAD_MS);
 }

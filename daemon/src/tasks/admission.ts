@@ -4,7 +4,7 @@ import { type Executor, type Plan, UnsupportedError } from "../kinds/kind.ts";
 import { messageOf } from "./failures.ts";
 import type { Slots } from "./slots.ts";
 
-/** An assignment that the node does not take; nobody is to blame. */
+/** The node does not take an assignment; nobody is to blame. */
 export class Declined extends Error {
   override readonly name = "Declined";
   readonly code: FailureCode;
@@ -23,18 +23,18 @@ export interface Admitted {
   readonly executor: Executor;
 }
 
-/** What the node has, and what of it is taken. */
+/** What the node has, and what is in use. */
 export interface Resources {
   readonly executors: readonly Executor[];
   readonly slots: Pick<Slots, "hasRoomFor">;
   readonly memoryBytes: number;
-  /** Those that run already. */
+  /** The assignments that run now. */
   running(): Iterable<Pick<Admitted, "plan" | "executor">>;
-  /** Why the outbox cannot hold that many more bytes; undefined when it can. */
+  /** Why the outbox cannot hold `bytes` more; undefined when it can. */
   outboxRefusal(bytes: number): string | undefined;
 }
 
-/** Decides whether the node takes an assignment beside what it runs already. Throws {@link Declined}. */
+/** Decides whether the node takes an assignment in addition to the running ones. Throws {@link Declined}. */
 export function admit(specBytes: Uint8Array, node: Resources): Admitted {
   const admitted = understand(specBytes, node.executors);
   const { executor, plan } = admitted;
@@ -42,7 +42,7 @@ export function admit(specBytes: Uint8Array, node: Resources): Admitted {
   if (memoryBytes > node.memoryBytes) {
     throw new Declined(
       FailureCode.FAILURE_CODE_UNSUPPORTED,
-      `it takes ${memoryBytes} bytes of memory, and tasks may have ${node.memoryBytes} (--memory)`,
+      `it needs ${memoryBytes} bytes of memory, more than the ${node.memoryBytes} that tasks may use (--memory)`,
     );
   }
   if (!node.slots.hasRoomFor(executor, node.running())) {
@@ -52,7 +52,7 @@ export function admit(specBytes: Uint8Array, node: Resources): Admitted {
     memoryBytes += other.memoryBytes;
     maxOutputBytes += other.maxOutputBytes;
   }
-  if (memoryBytes > node.memoryBytes) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "no memory is free for it");
+  if (memoryBytes > node.memoryBytes) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "not enough memory is free");
   const full = node.outboxRefusal(maxOutputBytes);
   if (full !== undefined) throw new Declined(FailureCode.FAILURE_CODE_BUSY, full);
   return admitted;
@@ -62,7 +62,7 @@ function understand(specBytes: Uint8Array, executors: readonly Executor[]): Admi
   try {
     const { kind: member } = TaskSpec.decode(specBytes);
     const executor = executors.find(({ kind }) => kind.specCase === member?.$case);
-    if (executor === undefined) throw new UnsupportedError("this node does not serve that kind of task");
+    if (executor === undefined) throw new UnsupportedError("this node does not serve this kind of task");
     const spec = executor.kind.parse(member!.value);
     return { spec, executor, plan: executor.plan(spec) };
   } catch (error) {

@@ -16,7 +16,7 @@ import { TaskFailedError, UnsupportedError } from "../kinds/kind.ts";
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 
 describe("results", () => {
-  test("the results of one turn share a frame and a signature, and are forgotten at their verdicts", async () => {
+  test("of one turn share a frame and a signature, and are forgotten at their verdicts", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator], { slots: 5 });
     const session = await coordinator.nextSession();
@@ -51,7 +51,7 @@ describe("results", () => {
     });
   });
 
-  test("a large output goes ahead in chunks", async () => {
+  test("send a large output ahead in chunks", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -69,7 +69,7 @@ describe("results", () => {
     expect(session.resultsVerify(frame)).toBe(true);
   });
 
-  test("are sent again after a lost stream, and running tasks go on", async () => {
+  test("are sent again after a lost stream, while running tasks continue", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor } = await startDaemon([coordinator]);
     const first = await coordinator.nextSession();
@@ -91,7 +91,7 @@ describe("results", () => {
     expect(last.results.map(({ assignmentId }) => assignmentId)).toEqual([running.assignmentId]);
   });
 
-  test("a larger one is sent again from its file, from offset 0", async () => {
+  test("are sent again from their file if large, from offset 0", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator]);
     const first = await coordinator.nextSession();
@@ -109,7 +109,7 @@ describe("results", () => {
     await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
   });
 
-  test("of an earlier process are sent after a restart, for the wallet that earned them only", async () => {
+  test("of an earlier process are sent after a restart, but only for their wallet", async () => {
     const coordinator = await scriptedCoordinator();
     const dataDir = await temporaryFolder();
     const identity = await newIdentity();
@@ -141,7 +141,7 @@ describe("results", () => {
 });
 
 describe("assignments", () => {
-  test("beyond the slots are answered BUSY, strange ones UNSUPPORTED, a repeated one not at all", async () => {
+  test("beyond the slots are answered BUSY, invalid ones UNSUPPORTED, repeated ones not at all", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor, daemon } = await startDaemon([coordinator], { slots: 1 });
     const session = await coordinator.nextSession();
@@ -169,7 +169,7 @@ describe("assignments", () => {
     expect(daemon.snapshot().tasks).toEqual([]);
   });
 
-  test("are bounded by memory: never possible is UNSUPPORTED, not now is BUSY", async () => {
+  test("are UNSUPPORTED when they exceed the memory, and BUSY when they exceed what is free of it", async () => {
     const coordinator = await scriptedCoordinator();
     await startDaemon([coordinator], { memoryBytes: 12 * 1024 * 1024 });
     const session = await coordinator.nextSession();
@@ -182,7 +182,7 @@ describe("assignments", () => {
     expect(await session.next("failure")).toMatchObject({ code: FailureCode.FAILURE_CODE_BUSY });
   });
 
-  test("are bounded by the outbox, and the daemon says so", async () => {
+  test("are declined while the outbox is full, and the reason is shown", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor, lines } = await startDaemon([coordinator], { outboxMaxBytes: 6_000 });
     const session = await coordinator.nextSession();
@@ -198,7 +198,7 @@ describe("assignments", () => {
     await expect.poll(() => daemon.snapshot().unacknowledged).toBe(0);
   });
 
-  test("are bounded by the slots of their kind, where it has its own", async () => {
+  test("are declined when the slots of their kind are taken", async () => {
     const coordinator = await scriptedCoordinator();
     const executor = new ScriptedExecutor();
     executor.slots = 1;
@@ -214,7 +214,7 @@ describe("assignments", () => {
     expect(daemon.snapshot().slots).toBe(1);
   });
 
-  test("whose executor emits its output are sent as one output, and never beyond its bound", async () => {
+  test("whose executor emits chunks end with one output, up to its bound", async () => {
     const coordinator = await scriptedCoordinator();
     const { executor, daemon } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -236,7 +236,7 @@ describe("assignments", () => {
     expect(daemon.snapshot().counts).toMatchObject({ nodeFailures: 1, taskFailures: 0 });
   });
 
-  test("that fail by their own fault are answered TASK, and counted apart", async () => {
+  test("that fail through their own fault are answered TASK, and counted apart", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor, lines } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -248,7 +248,7 @@ describe("assignments", () => {
     expect(detail).toMatch(/^unreachable executed: é+$/);
     expect(Buffer.byteLength(detail)).toBeLessThanOrEqual(1_024);
     expect(daemon.snapshot().counts).toMatchObject({ nodeFailures: 0, taskFailures: 1 });
-    expect(lines.map(({ level, msg }) => [level, msg])).toContainEqual([40, "a task failed by its own fault"]);
+    expect(lines.map(({ level, msg }) => [level, msg])).toContainEqual([40, "a task failed through its own fault"]);
   });
 
   test("of a kind that cannot fail are the node's fault, whatever its executor says", async () => {
@@ -263,7 +263,7 @@ describe("assignments", () => {
     expect(daemon.snapshot().counts).toMatchObject({ nodeFailures: 1, taskFailures: 0 });
   });
 
-  test("that their executor refuses to begin are answered INTERNAL, those that it cannot run UNSUPPORTED", async () => {
+  test("are answered UNSUPPORTED when their executor cannot run them, INTERNAL when it fails to begin", async () => {
     const coordinator = await scriptedCoordinator();
     const executor = new ScriptedExecutor();
     await startDaemon([coordinator], { executor });
@@ -314,7 +314,7 @@ describe("assignments", () => {
     expect(session.waiting).not.toContain("progress");
   });
 
-  test("a tiny one is accepted by a Progress when its result does not follow soon", async () => {
+  test("that are tiny are accepted by a Progress when their result does not follow soon", async () => {
     const coordinator = await scriptedCoordinator();
     await startDaemon([coordinator]);
     const session = await coordinator.nextSession();
@@ -344,7 +344,7 @@ describe("Cancel", () => {
     expect(daemon.snapshot().tasks).toEqual([]);
   });
 
-  test("of an unknown assignment is answered the same, of a finished one drops its result", async () => {
+  test("is answered for an unknown assignment too, and drops the result of a finished one", async () => {
     const coordinator = await scriptedCoordinator();
     const { daemon, executor } = await startDaemon([coordinator]);
     const session = await coordinator.nextSession();

@@ -6,7 +6,7 @@ import { OutputBuffer } from "./output-buffer.ts";
 const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest();
 
 describe("an output", () => {
-  test("is what was emitted and then the rest, however it was cut", async () => {
+  test("consists of the emitted chunks and the rest, however they are cut", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 50 })), fc.uint8Array(), async (chunks, rest) => {
         const whole = Buffer.concat([...chunks, rest]);
@@ -19,7 +19,7 @@ describe("an output", () => {
     );
   });
 
-  test("is not changed by an executor that reuses its chunk", async () => {
+  test("does not change when an executor reuses its chunk", async () => {
     const buffer = new OutputBuffer(4);
     const chunk = Uint8Array.of(1, 2);
     buffer.append(chunk);
@@ -28,7 +28,7 @@ describe("an output", () => {
     expect([...(await buffer.end({ output: new Uint8Array() })).output]).toEqual([1, 2, 9, 9]);
   });
 
-  test.each([100, 3 * 1024 * 1024])("of %d bytes that was not emitted is passed on as it is", async (bytes) => {
+  test.each([100, 3 * 1024 * 1024])("of %d bytes without emitted chunks is not copied", async (bytes) => {
     const output = randomBytes(bytes);
     const ended = await new OutputBuffer(bytes).end({ output });
     expect(ended.output).toBe(output);
@@ -37,7 +37,7 @@ describe("an output", () => {
     expect((await new OutputBuffer(bytes).end({ output, outputDigest })).outputDigest).toBe(outputDigest);
   });
 
-  test("may not outgrow its bound, while it is emitted or at its end", async () => {
+  test("cannot outgrow its bound, neither by a chunk nor by the rest", async () => {
     const buffer = new OutputBuffer(3);
     buffer.append(Uint8Array.of(1, 2));
     expect(() => buffer.append(Uint8Array.of(3, 4))).toThrow(RangeError);

@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import type { Output } from "../kinds/kind.ts";
 import { sha256 } from "../sha256.ts";
 
-/** Puts an output together from what its executor emitted and what it ended with, and never beyond its bound. */
+/** Joins an output from what its executor emitted and what it ended with, up to a bound. */
 export class OutputBuffer {
   readonly #maxBytes: number;
   #chunks: Uint8Array[] = [];

@@ -1,26 +1,26 @@
 import type { RunningAssignment } from "./running-assignment.ts";
 
-/** How often running assignments are looked over. */
+/** How often running assignments are checked for progress. */
 const SWEEP_MS = 250;
-/** At most one Progress of an assignment in this time (node.proto). */
+/** Shortest time between two Progress messages of an assignment (node.proto). */
 const PROGRESS_MS = 1_000;
 
-interface Told {
+interface Report {
   /** Monotonic. */
   readonly at: number;
   readonly fraction: number;
 }
 
-/** Tells the coordinator how far running assignments have come; the first word of each accepts it. */
+/** Reports the progress of running assignments to the coordinator. The first report of an assignment accepts it. */
 export class ProgressReports {
   readonly #running: ReadonlyMap<unknown, RunningAssignment>;
   readonly #send: (running: RunningAssignment, fraction: number) => boolean;
   readonly #onSweep: () => void;
-  /** What the coordinator of this session was told. */
-  #told = new WeakMap<RunningAssignment, Told>();
+  /** What the coordinator of this session has heard. */
+  #reported = new WeakMap<RunningAssignment, Report>();
   #sweeps: NodeJS.Timeout | undefined;
 
-  /** `send` says whether there was somebody to tell. */
+  /** `send` returns false when there is no coordinator to send to. */
   constructor(init: {
     readonly running: ReadonlyMap<unknown, RunningAssignment>;
     readonly send: (running: RunningAssignment, fraction: number) => boolean;
@@ -31,16 +31,16 @@ export class ProgressReports {
     this.#onSweep = init.onSweep;
   }
 
-  /** Follows an assignment that begins. */
+  /** Reports on an assignment from its start. */
   follow(running: RunningAssignment): void {
-    // The result of a tiny task follows so soon that it is the acceptance; the sweep sees to it if not.
-    if (!running.plan.tiny) this.#tell(running, 0);
+    // A tiny task's result usually arrives soon enough to accept it; otherwise the sweep does.
+    if (!running.plan.tiny) this.#report(running, 0);
     this.#sweeps ??= setInterval(() => this.#sweep(), SWEEP_MS);
   }
 
-  /** Tells everything again: the coordinator is another one. */
+  /** Starts over, for the coordinator of a new session. */
   reset(): void {
-    this.#told = new WeakMap();
+    this.#reported = new WeakMap();
   }
 
   /** Ends its timer. Safe to repeat. */
@@ -57,14 +57,14 @@ export class ProgressReports {
     const now = performance.now();
     for (const running of this.#running.values()) {
       if (running.stopped) continue;
-      const told = this.#told.get(running);
+      const last = this.#reported.get(running);
       const { fraction } = running;
-      if (!told || (now - told.at >= PROGRESS_MS && fraction > told.fraction)) this.#tell(running, fraction);
+      if (!last || (now - last.at >= PROGRESS_MS && fraction > last.fraction)) this.#report(running, fraction);
     }
     this.#onSweep();
   }
 
-  #tell(running: RunningAssignment, fraction: number): void {
-    if (this.#send(running, fraction)) this.#told.set(running, { at: performance.now(), fraction });
+  #report(running: RunningAssignment, fraction: number): void {
+    if (this.#send(running, fraction)) this.#reported.set(running, { at: performance.now(), fraction });
   }
 }

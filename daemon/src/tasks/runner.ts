@@ -37,12 +37,12 @@ export interface RunnerComponents {
 export interface RunnerInit {
   /** 20 bytes. */
   readonly wallet: Uint8Array;
-  /** Bounds what running tasks take together. */
+  /** Main memory that running tasks may take together. */
   readonly memoryBytes: number;
   readonly onChange: () => void;
 }
 
-/** Takes assignments up to the free slots, runs them, and sees their results through to the verdict. */
+/** Takes assignments while slots are free, runs them, and sends their results until there is a verdict. */
 export class Runner implements SessionHandler {
   readonly #components: RunnerComponents;
   readonly #init: RunnerInit;
@@ -53,7 +53,7 @@ export class Runner implements SessionHandler {
   readonly #running = new Map<Hex, RunningAssignment>();
   readonly #progress: ProgressReports;
   #session: OpenSession | undefined;
-  /** That of the session. */
+  /** Network of the session. */
   #networkId: Uint8Array | undefined;
   #resultSender: ResultSender | undefined;
   #draining = false;
@@ -77,7 +77,7 @@ export class Runner implements SessionHandler {
     return this.#tally.counts;
   }
 
-  /** Why the last assignment that was declined was declined; undefined once one was taken again. */
+  /** Why the last assignment was declined; undefined once one is taken again. */
   get refusal(): string | undefined {
     return this.#refusal;
   }
@@ -110,7 +110,7 @@ export class Runner implements SessionHandler {
     return Array.from(this.#running.values(), (running) => running.forPeople());
   }
 
-  /** A session is open: everything of its network without a verdict is sent, again if it was before. */
+  /** A session opened: sends every result of its network that has no verdict, whether or not it was sent before. */
   opened(session: OpenSession): void {
     this.#session = session;
     this.#networkId = networkIdOf(session.welcome);
@@ -121,13 +121,13 @@ export class Runner implements SessionHandler {
     this.#progress.reset();
     this.#components.blobs.opened(session);
     const unacknowledged = this.#results();
-    const astray = this.#outbox.size - unacknowledged.length;
-    if (astray > 0) this.#logger.warn({ results: astray }, "keeping results of another network until it is dialled");
+    const foreign = this.#outbox.size - unacknowledged.length;
+    if (foreign > 0) this.#logger.warn({ results: foreign }, "keeping results of another network until it is dialled");
     if (unacknowledged.length > 0) this.#logger.info({ results: unacknowledged.length }, "sending results again");
     for (const head of unacknowledged) this.#resultSender.send(head);
   }
 
-  /** The session ended; running tasks go on. */
+  /** The session ended; running tasks continue. */
   closed(): void {
     this.#session = undefined;
     this.#networkId = undefined;
@@ -140,7 +140,7 @@ export class Runner implements SessionHandler {
     this.#draining = true;
   }
 
-  /** Stops what runs, for the node's own reasons. */
+  /** Stops running tasks for a reason of the node's own. */
   abandon(detail: string): void {
     for (const running of this.#running.values()) {
       if (!running.stopped) running.stop(FailureCode.FAILURE_CODE_BUSY, detail);
@@ -185,7 +185,7 @@ export class Runner implements SessionHandler {
     this.#init.onChange();
   }
 
-  /** Results that this session's coordinator may know; before it says which network it is of, all. */
+  /** Results that this session's coordinator may know; without a session, all of them. */
   #results(): ResultHead[] {
     return this.#outbox.heads().filter((head) => this.#isKnownHere(head));
   }
@@ -194,14 +194,14 @@ export class Runner implements SessionHandler {
     return this.#networkId === undefined || isKnownAt(networkId, this.#networkId);
   }
 
-  /** False when there is no such result; what another network says of one counts for nothing. */
+  /** False when there is no such result, or when it belongs to another network. */
   #settle(id: Hex): boolean {
     const head = this.#outbox.head(id);
     return head !== undefined && this.#isKnownHere(head) && this.#outbox.settle(id) !== undefined;
   }
 
   #begin(id: Hex, assignment: Assignment): void {
-    if (this.#draining) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "the node drains");
+    if (this.#draining) throw new Declined(FailureCode.FAILURE_CODE_BUSY, "the node is draining");
     const { executors, blobs, identity } = this.#components;
     const admitted = admit(assignment.spec, {
       executors,
@@ -267,7 +267,7 @@ export class Runner implements SessionHandler {
     this.#init.onChange();
   }
 
-  /** Failures are not acknowledged: without a stream the next Hello tells the same by what it does not hold. */
+  /** Failures are not acknowledged. Without a stream, the next Hello says the same by leaving the assignment out. */
   #fail(assignmentId: Uint8Array, end: Failed): void {
     this.#session?.send({ $case: "failure", value: { assignmentId, ...end } });
   }

@@ -11,7 +11,7 @@ import { OutputBuffer } from "./output-buffer.ts";
 export interface RunningTask {
   readonly taskId: Hex;
   readonly title: string;
-  /** Units that its result earns; where `unitsAreExact` does not say so, at most. */
+  /** Units that its result earns, or the most that it may earn unless `unitsAreExact`. */
   readonly maxUnits: bigint;
   readonly unitsAreExact: boolean;
   /** 0 to 1. */
@@ -24,7 +24,7 @@ export interface RunningTask {
 export class RunningAssignment {
   readonly id: Hex;
   readonly assignment: Assignment;
-  /** That of the coordinator that assigned it. */
+  /** Network of the coordinator that assigned it. */
   readonly networkId: Uint8Array;
   readonly executor: Executor;
   readonly plan: Plan;
@@ -66,7 +66,7 @@ export class RunningAssignment {
     this.#execution = begin(executor, { assignmentId, taskId, nodeId, specDigest: this.specDigest, spec }, io);
   }
 
-  /** Why it is being stopped; its execution may still end in any way. */
+  /** Why it is being stopped; undefined while it is not. */
   get stopped(): Failed | undefined {
     return this.#stopped;
   }
@@ -81,7 +81,7 @@ export class RunningAssignment {
     return this.#output.end(await this.#execution.done);
   }
 
-  /** Stops it soon. What the coordinator asks for goes before the node's own reasons. */
+  /** Stops it soon. A later reason replaces an earlier one. */
   stop(code: FailureCode, detail: string): void {
     this.#stopped = failed(code, detail);
     this.#abort.abort();
@@ -100,7 +100,7 @@ export class RunningAssignment {
   }
 }
 
-/** An executor that throws instead of rejecting fails the same way. */
+/** Turns what an executor throws into a rejection. */
 function begin(executor: Executor, work: Work<unknown>, io: ExecutionIo): Execution {
   try {
     return executor.execute(work, io);

@@ -17,7 +17,7 @@ describe("slots", () => {
   const [one, other, model] = [executorOf("echo"), executorOf("wasm"), executorOf("inference", 2)];
   const slots = new Slots([one, other, model], { cpu: 3, rates: new Map([["inference", 40]]) });
 
-  test("on the processor are shared by kinds, others are not", () => {
+  test("of the processor are shared by kinds, other slots are not", () => {
     expect(slots.total).toBe(5);
     const full = running(one, one, other);
     expect(slots.hasRoomFor(one, full)).toBe(false);
@@ -27,7 +27,7 @@ describe("slots", () => {
     expect(slots.hasRoomFor(other, running(one, model, model))).toBe(true);
   });
 
-  test("are offered by kind, with its rate where that is known", () => {
+  test("are offered by kind, with the rate if it is known", () => {
     expect(slots.offers(slots.total)).toEqual([
       { kind: TaskKind.TASK_KIND_ECHO, slots: 3 },
       { kind: TaskKind.TASK_KIND_WASM, slots: 3 },
@@ -35,7 +35,7 @@ describe("slots", () => {
     ]);
   });
 
-  test("of a kind may change, but are offered within what Hello said", () => {
+  test("of a kind may change, but offers stay within the slots in Hello", () => {
     const changing = executorOf("inference", 0);
     const changed = new Slots([one, changing], { cpu: 2, rates: new Map() });
     const { total } = changed;
@@ -50,7 +50,7 @@ describe("slots", () => {
   test.each([
     ["none of its own at present", [executorOf("inference", 0)], 1],
     ["more than the protocol allows", [executorOf("echo"), executorOf("inference", 2_000)], 1_024],
-  ])("of a node with %s are still a number that Hello may say", (_, executors, total) => {
+  ])("of a node with %s are still within what Hello allows", (_, executors, total) => {
     expect(new Slots(executors, { cpu: 3, rates: new Map() }).total).toBe(total);
   });
 });

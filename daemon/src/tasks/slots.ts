@@ -28,7 +28,7 @@ export class Slots {
     return Math.min(MAX_SLOTS, Math.max(1, cpu + own));
   }
 
-  /** Whether `executor` may begin another task beside the running ones. */
+  /** Whether `executor` may begin another task while these run. */
   hasRoomFor(executor: Executor, running: Iterable<{ readonly executor: Executor }>): boolean {
     const isCpu = executor.slots === undefined;
     let all = 0;
@@ -40,7 +40,7 @@ export class Slots {
     return all < this.total && same < (executor.slots ?? this.#cpu);
   }
 
-  /** What the node offers of each kind now; `total` is what it said in this session's Hello. */
+  /** What the node offers of each kind now, up to `total`, the slots in this session's Hello. */
   offers(total: number): KindOffer[] {
     return this.#executors.map(({ kind: { name }, slots }) => ({
       kind: TASK_KINDS[name],

@@ -4,10 +4,10 @@ import type { Logger } from "pino";
 import { printable } from "../printable.ts";
 import type { Failed } from "./failures.ts";
 
-/** Accepted results within this time become one log line. */
+/** Results that are accepted within this time share a log line. */
 const REPORT_MS = 1_000;
 
-/** What became of assignments since the daemon started; neither declined nor cancelled ones count. */
+/** Outcomes of assignments since the daemon started, without declined and cancelled ones. */
 export interface Counts {
   readonly accepted: number;
   readonly rejected: number;
@@ -56,14 +56,14 @@ export class Tally {
     const { nodeFailures, taskFailures } = this.#counts;
     if (code === FailureCode.FAILURE_CODE_TASK) {
       this.#counts = { ...this.#counts, taskFailures: taskFailures + 1 };
-      this.#logger.warn({ assignmentId, reason: printable(detail) }, "a task failed by its own fault");
+      this.#logger.warn({ assignmentId, reason: printable(detail) }, "a task failed through its own fault");
     } else {
       this.#counts = { ...this.#counts, nodeFailures: nodeFailures + 1 };
       this.#logger.error({ error, assignmentId }, "a task failed through a fault of this node");
     }
   }
 
-  /** Logs what was accepted since the last time. */
+  /** Logs what was accepted since the last report. */
   report(): void {
     clearTimeout(this.#report);
     this.#report = undefined;

@@ -23,21 +23,21 @@ export function recordingLogger() {
   return { logger, lines };
 }
 
-/** A folder that ends with the test. */
+/** A folder that is removed after the test. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "daemon-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** A scripted coordinator, on any port by default, that ends with the test. */
+/** A scripted coordinator, on any free port by default; it stops after the test. */
 export async function scriptedCoordinator(welcome: Partial<Welcome> = {}, port = 0): Promise<ScriptedCoordinator> {
   const coordinator = await new ScriptedCoordinator(welcome).start(port);
   onTestFinished(() => coordinator.stop());
   return coordinator;
 }
 
-/** A daemon of the coordinators, started, that ends with the test. */
+/** Starts a daemon of these coordinators; it stops after the test. */
 export async function startDaemon(
   coordinators: readonly { readonly address: string }[],
   given: Partial<DaemonInit> & { readonly identity?: Identity; readonly executor?: ScriptedExecutor } = {},
@@ -79,7 +79,7 @@ export function assignmentOf(kind: TaskSpec["kind"]) {
   return { assignmentId: randomBytes(16), taskId: randomBytes(16), spec: Buffer.from(spec) };
 }
 
-/** A result of so many bytes, of nobody's task. */
+/** A made-up result with an output of that size. */
 export function finished(bytes: number): Finished {
   const output = randomBytes(bytes);
   return {

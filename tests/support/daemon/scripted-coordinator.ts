@@ -48,7 +48,7 @@ export class ScriptedCoordinator {
   readonly #welcome: Partial<Welcome>;
   readonly #sessions: ScriptedSession[] = [];
   readonly #waiting: ((session: ScriptedSession) => void)[] = [];
-  /** Refuses every Hello so, while it is set. */
+  /** Refuses every Hello with this status while it is set. */
   refusal: CallEnd | undefined;
   port = 0;
   /** What FetchBlob serves. */
@@ -82,7 +82,7 @@ export class ScriptedCoordinator {
     this.#server.forceShutdown();
   }
 
-  /** The next session that no caller had yet, once it is welcomed. */
+  /** The next session that no caller has had, once it is welcomed. */
   nextSession(): Promise<ScriptedSession> {
     const session = this.#sessions.shift();
     return session ? Promise.resolve(session) : new Promise((resolve) => this.#waiting.push(resolve));
@@ -130,21 +130,21 @@ function endCall(call: { emit(event: "error", error: unknown): unknown }, { code
   call.emit("error", { code, details, metadata });
 }
 
-/** What a scripted coordinator answers to FetchBlob: what its test put here, in pieces, or what `next` says. */
+/** Answers FetchBlob with the content that a test put here, or as `next` says. */
 export class BlobScript {
   readonly #contents = new Map<string, Uint8Array>();
   readonly #answers: ((call: Fetch) => void)[] = [];
   /** The session-id of every fetch so far. */
   readonly sessions: string[] = [];
 
-  /** Content under its digest, which is returned. */
+  /** Serves content from now on; returns its digest. */
   put(content: Uint8Array): Buffer {
     const digest = createHash("sha256").update(content).digest();
     this.#contents.set(digest.toString("hex"), content);
     return digest;
   }
 
-  /** Answers the next fetch that nothing else answers so. */
+  /** Answers the next fetch; several calls answer as many fetches, in order. */
   next(answer: (call: Fetch) => void): void {
     this.#answers.push(answer);
   }
@@ -184,7 +184,7 @@ export class ScriptedSession {
   readonly nonce: Buffer;
   /** In hex. */
   readonly id: string;
-  /** Resolves when the node ended its side, or is gone. */
+  /** Resolves when the node has ended its side or disconnected. */
   readonly ended: Promise<void>;
   hello: ValueOf<"hello"> | undefined;
 
@@ -243,7 +243,7 @@ export class ScriptedSession {
     this.send({ $case: "acks", value: { acks } });
   }
 
-  /** The oldest message of a kind that was not taken yet. */
+  /** Takes the oldest message of a kind that is still waiting. */
   async next<C extends NodeMessage["$case"]>($case: C): Promise<ValueOf<C>> {
     for (;;) {
       const place = this.#received.findIndex((message) => message.$case === $case);
@@ -258,12 +258,12 @@ export class ScriptedSession {
     }
   }
 
-  /** Kinds of the messages that were not taken yet, in order. */
+  /** Kinds of the waiting messages, in order. */
   get waiting(): NodeMessage["$case"][] {
     return this.#received.map((message) => message.$case);
   }
 
-  /** Reads nothing more until {@link resume}; what is on its way fills the buffers between. */
+  /** Stops reading until {@link resume}; messages on their way fill the buffers. */
   pause(): void {
     this.#stream.pause();
   }

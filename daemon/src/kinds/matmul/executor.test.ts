@@ -32,7 +32,7 @@ function run(each: Work<MatmulSpec>) {
 const aborted = { name: "AbortError" };
 
 describe("the matmul executor", () => {
-  test("computes what the reference computes, in groups of mixed sizes", async () => {
+  test("computes the same as the reference, in groups of mixed sizes", async () => {
     const works = Array.from({ length: 40 }, (_, i) => work(i, i % 7 === 0 ? 128 : 64, 2 + (i % 3)));
     const outputs = await Promise.all(works.map((each) => run(each).done));
     for (const [i, each] of works.entries()) {
@@ -42,7 +42,7 @@ describe("the matmul executor", () => {
     }
   });
 
-  test("spreads a large task over idle threads, and tells how far it is", async () => {
+  test("spreads a large task over idle threads, and reports progress", async () => {
     const each = work(5, 576, 3);
     const execution = run(each);
     const { output, outputDigest } = await execution.done;
@@ -96,7 +96,7 @@ describe("the matmul executor", () => {
     expect((await run(work(4, 64, 2)).done).output).toHaveLength(64 * 64);
   });
 
-  test("begins nothing that was stopped before", async () => {
+  test("does not begin an execution that is already stopped", async () => {
     const { done } = executor.execute(work(14, 64, 2), { signal: AbortSignal.abort() });
     await expect(done).rejects.toMatchObject(aborted);
   });

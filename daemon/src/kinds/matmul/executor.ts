@@ -11,7 +11,7 @@ const LEFT_BYTES = 2;
 const RIGHT_BYTES = 2;
 /** The product: by the thread, joined, and on its way. */
 const OUTPUT_BYTES = 3;
-/** How long warming up, and then measuring, takes at most, a probe more or less. */
+/** Longest time for the warm-up, and for the measurement after it, give or take a probe. */
 const MEASURE_MS = 1_000;
 
 /** Products of matrices over F_251, in worker threads. */
@@ -20,7 +20,7 @@ export class MatmulExecutor implements Executor<MatmulSpec> {
   readonly rateKey: string;
   readonly #threadCount: number;
   readonly #threads: ProductThreads;
-  /** What a slot has of a thread while all are busy: slots beyond the threads take turns. */
+  /** A slot's share of a thread while all slots are busy: slots in excess of the threads take turns. */
   readonly #share: number;
 
   /** `threads` defaults to the machine's cores, `slots` to the threads. */
@@ -61,7 +61,7 @@ export class MatmulExecutor implements Executor<MatmulSpec> {
   }
 }
 
-/** What the rate depends on: the kernel, and which part of a thread a slot has. */
+/** What the rate depends on: the kernel, and a slot's share of a thread. */
 export function matmulRateKey(share: number): string {
   return `${kernelDigest()} ${share}`;
 }
@@ -70,7 +70,7 @@ function isTiny({ n, k }: MatmulSpec): boolean {
   return matmulUnits(n, k) <= TINY_UNITS;
 }
 
-/** One thread for each CPU slot, as far as the machine has cores. */
+/** One thread for each CPU slot, but no more than the machine has cores. */
 export const matmulExecutor: ExecutorFactory = {
   name: "matmul",
   create: ({ cpuSlots }) =>

@@ -3,9 +3,9 @@ export const SEED_BYTES = 32;
 
 /** One execution's place in memory that main thread and workers share: offsets of its Int32 fields. */
 export const CELL = {
-  /** The main thread sets 1 to stop it. */
+  /** The main thread sets this to 1 to stop it. */
   cancelled: 0,
-  /** The workers add up how much is done, in parts of `scale`. */
+  /** The workers add what they have done, in parts of `scale`. */
   progress: 1,
   size: 2,
   scale: 10_000,
@@ -16,7 +16,7 @@ export interface SharedCells {
   readonly cells: SharedArrayBuffer;
 }
 
-/** Numbers of one task in {@link Group.shapes}: offset of its cell, n, k, and from which row to which it is computed. */
+/** Numbers of one task in {@link Group.shapes}: offset of its cell, n, k, first row, and the row after the last. */
 export const SHAPE_SIZE = 5;
 
 /** Tasks that travel in one message, because a message costs as much as a tiny task. Packed, because objects cost too. */

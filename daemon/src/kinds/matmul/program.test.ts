@@ -17,7 +17,7 @@ async function doTask(session: ScriptedSession, n = 64, k = 2) {
 }
 
 describe("the program", () => {
-  test("computes products, and says its rate in both ways", async () => {
+  test("computes products, and sends its rate in both fields", async () => {
     const coordinator = await scriptedCoordinator();
     daemonOf(coordinator, await temporaryFolder());
     const session = await coordinator.nextSession();
@@ -31,7 +31,7 @@ describe("the program", () => {
     expect(offers).toEqual([{ kind: kinds[0], slots, unitsPerSecond }]);
   });
 
-  test("sends what it finished before a kill -9 again after the next start, a large output too", async () => {
+  test("sends finished results again after kill -9 and the next start, large outputs included", async () => {
     const coordinator = await scriptedCoordinator();
     const dir = await temporaryFolder();
     const daemon = daemonOf(coordinator, dir);

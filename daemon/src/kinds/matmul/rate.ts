@@ -3,7 +3,7 @@ import type { Work } from "@proof-of-compute/proto/kinds";
 import { type MatmulSpec, matmulUnits, productOf, referenceCheck } from "@proof-of-compute/proto/kinds/matmul";
 import { DaemonError } from "../../errors.ts";
 
-/** What is computed to measure: some 15 ms on a fast thread, and too small to be spread over several. */
+/** The measured product: some 15 ms on a fast thread, and too small to be spread over several. */
 const PROBE: Work<MatmulSpec> = {
   assignmentId: new Uint8Array(16),
   taskId: new Uint8Array(16),
@@ -30,12 +30,12 @@ export async function threadRate(
     await compute(PROBE);
     times.push(performance.now() - started);
   }
-  // Checked last: by now the engine has made of the kernel what will compute tasks.
+  // Checked last, when the engine has optimized the kernel as it will for tasks.
   const output = await compute(PROBE);
   if (!referenceCheck(productOf(PROBE), output, hash("sha256", output, "buffer"))) {
     throw new DaemonError("FAILED", "this machine computes wrong products: look for a broken processor or memory");
   }
-  // The median, because what else the machine does for a moment says nothing about its tasks.
+  // The median ignores other work that the machine does for a moment.
   const time = times.sort((a, b) => a - b)[times.length >> 1]!;
   const { n, k } = PROBE.spec;
   return (Number(matmulUnits(n, k)) * 1_000) / time;

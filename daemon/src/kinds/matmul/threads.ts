@@ -5,18 +5,18 @@ import { Piscina } from "piscina";
 import type { Execution, Output } from "../kind.ts";
 import { CELL, type Group, type GroupOutput, SEED_BYTES, SHAPE_SIZE } from "./messages.ts";
 
-/** Large enough to make a message's cost vanish, small enough that the first result of a group does not wait long. */
+/** Large enough to hide the cost of a message, small enough that the first result of a group does not wait long. */
 const GROUP_TASKS = 16;
 /** Executions at once; a daemon has at most 1,024 slots, and a benchmark some dozens of daemons. */
 const MAX_EXECUTIONS = 16_384;
-/** A piece begins and ends at a multiple of so many rows. */
+/** Pieces begin and end at a multiple of this many rows. */
 const STRIP = 64;
 /**
- * Rows that are worth a thread: each has to make all matrices but the first for itself, which takes as long as to compute some
+ * Rows that are worth a thread: each thread generates all matrices but the first itself, which takes as long as computing some
  * 40 rows.
  */
 const ROWS_PER_THREAD = 256;
-/** How long a thread beyond the usual ones stays without work: longer than the pauses of a node that needs it often. */
+/** How long a spare thread stays idle before it ends: longer than the pauses of a node that needs it often. */
 const SPARE_THREAD_MS = 30_000;
 
 /** A product, and whether it takes milliseconds. */
@@ -25,7 +25,7 @@ export interface Product extends MatmulTask {
 }
 
 interface Job extends Product {
-  /** Most threads that it may be spread over. */
+  /** Most threads to spread it over. */
   readonly parts: number;
   readonly cell: number;
   readonly signal: AbortSignal;
@@ -40,13 +40,13 @@ interface Piece {
   readonly to: number;
 }
 
-/** Threads that a product of n x n matrices is spread over at most, of `threads`. */
+/** How many of `threads` a product of n x n matrices is spread over at most. */
 export function partsOf(n: number, threads: number): number {
   return Math.max(1, Math.min(threads, Math.floor(n / ROWS_PER_THREAD)));
 }
 
 /**
- * Worker threads for products: one each, or all idle ones for a large product. While a product is spread, others that come
+ * Worker threads for products: one for each, or all idle ones for a large product. Products that arrive while one is spread
  * share the processor with it on spare threads instead of waiting for its end.
  */
 export class ProductThreads {
@@ -68,7 +68,7 @@ export class ProductThreads {
     this.#pool = new Piscina<Group, GroupOutput>({
       filename: fileURLToPath(new URL("./worker.ts", import.meta.url)),
       minThreads: threads,
-      // One product on all threads, and one on a spare thread for each other that may run.
+      // One product on all threads, and a spare thread for each other one that may run.
       maxThreads: 2 * threads - 1,
       idleTimeout: SPARE_THREAD_MS,
       recordTiming: false,
@@ -113,7 +113,7 @@ export class ProductThreads {
     await this.#pool.destroy();
   }
 
-  /** Waits for the end of the running callback, so that what one frame assigned is dealt out together. */
+  /** Waits for the end of the running callback, so that the assignments of one frame are distributed together. */
   #dispatchSoon(): void {
     if (this.#dispatching) return;
     this.#dispatching = true;
@@ -163,7 +163,7 @@ export class ProductThreads {
       Atomics.store(this.#cells, job.cell + CELL.cancelled, 1);
       throw error;
     };
-    // All of them, since the cell is another's once the job has ended.
+    // Waits for all of them, because the cell is reused once the job has ended.
     const ended = await Promise.allSettled(pieces.map((piece) => this.#compute([piece]).catch(stopOthers)));
     this.#running--;
     this.#dispatchSoon();
@@ -174,7 +174,7 @@ export class ProductThreads {
       });
       if (rows.length < parts) return settle(job, null);
       const output = Buffer.concat(rows);
-      // The asynchronous one: the session's event loop does not wait for 16 MiB to be hashed.
+      // Hashed asynchronously, so that 16 MiB do not block the session's event loop.
       settle(job, { output, outputDigest: new Uint8Array(await webcrypto.subtle.digest("SHA-256", output)) });
     } catch (error) {
       job.reject(error);
@@ -207,7 +207,7 @@ export class ProductThreads {
   }
 }
 
-/** Null: the workers heard that it was cancelled. */
+/** A null output means that the workers were cancelled. */
 function settle(job: Job, output: Output | null): void {
   if (output === null) job.reject(job.signal.reason);
   else job.resolve(output);

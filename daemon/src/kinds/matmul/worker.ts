@@ -30,7 +30,7 @@ export default function computeGroup(group: Group): unknown {
   return move({ [transferableSymbol]: outputs.buffer, [valueSymbol]: answer });
 }
 
-/** The products in one buffer that can be handed over; one that has its own already is not copied. */
+/** The products in one buffer that can be transferred; a single product with a buffer of its own is not copied. */
 function join(products: readonly Uint8Array[]): Uint8Array {
   const [first] = products;
   if (products.length === 1 && first?.byteLength === first?.buffer.byteLength) return first!;
