@@ -1,6 +1,7 @@
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { KINDS } from "../../kinds/index.ts";
 import { PEER_PATHS, peerToken } from "../../net/peer-messages.ts";
 import { PROBLEM_JSON } from "./problems.ts";
 import { Problem } from "./schemas.ts";
@@ -26,8 +27,8 @@ const body = fc.oneof(
   fc
     .record(
       {
-        kind: fc.oneof(fc.jsonValue(), fc.constantFrom("matmul", "echo", "wasm")),
-        matmul: fc.oneof(fc.jsonValue(), fc.record({ n: fc.jsonValue(), k: fc.jsonValue() })),
+        kind: fc.oneof(fc.jsonValue(), fc.constantFrom(...KINDS.names, "echo", "wasm")),
+        ...Object.fromEntries(KINDS.names.map((name) => [name, fc.jsonValue()])),
         echo: fc.oneof(fc.jsonValue(), fc.record({ input: fc.oneof(hex, fc.jsonValue()) })),
         deadlineSeconds: fc.jsonValue(),
       },

@@ -66,7 +66,7 @@ export function page<T extends z.ZodType>(item: T) {
 }
 
 /** Not an enumeration: a newer coordinator on the same store may know more kinds. */
-export const kindName = z.string().meta({ description: "Kind of task, for example matmul" });
+export const kindName = z.string().meta({ description: "Name of a kind of task" });
 
 /** What is specific to a kind stands under the kind's name; its type is known to the kind only. */
 export type KindMembers = { readonly [name in TaskKindName]?: unknown };

@@ -1478,7 +1478,7 @@ export interface components {
             slots: number;
             /** @description What it offers, by kind */
             offers: {
-                /** @description Kind of task, for example matmul */
+                /** @description Name of a kind of task */
                 kind: string;
                 /** @description Assignments of this kind that it can run at once */
                 slots: number;
@@ -1562,7 +1562,7 @@ export interface components {
             provider: string;
             /** @description EVM address with EIP-55 casing */
             requester: string;
-            /** @description Kind of task, for example matmul */
+            /** @description Name of a kind of task */
             kind: string;
             /**
              * @description Why the result can be believed; see docs/reference/verification.md
@@ -1713,7 +1713,7 @@ export interface components {
         Task: {
             /** @description Task id */
             id: string;
-            /** @description Kind of task, for example matmul */
+            /** @description Name of a kind of task */
             kind: string;
             matmul?: components["schemas"]["MatmulTask"];
             /**

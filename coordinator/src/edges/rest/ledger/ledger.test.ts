@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   type Hex,
   receiptLeaf,
@@ -8,6 +7,7 @@ import {
   toXdcAddress,
   verifyReceiptProof,
 } from "@proof-of-compute/proto";
+import { type Kind, KindRegistry } from "@proof-of-compute/proto/kinds";
 import {
   type CheckedLink,
   leafFields,
@@ -15,6 +15,8 @@ import {
   readReceipt,
   verifyReceipt,
 } from "@proof-of-compute/proto/verify";
+import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
+import { echo as protocol } from "@proof-of-compute/tests/support/echo/protocol";
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { leafOf } from "../../../domain/batch.ts";
@@ -36,11 +38,9 @@ async function makeReceipts(count: number): Promise<Receipt[]> {
   const receipts: Receipt[] = [];
   for (let i = 0; i < count; i++) {
     rest.clock.advance(1);
-    const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 + (i % 3) } })).json() as {
-      id: Hex;
-    };
+    const { id } = (await rest.dispatch(cookie, echoRequest("echo".slice(i % 3)))).json() as { id: Hex };
     const node = nodes.find(({ assignments }) => [...assignments.values()].some(({ task }) => task.id === id))!;
-    receipts.push(await rest.complete(node, id, randomBytes(64 * 64)));
+    receipts.push(await rest.complete(node, id));
   }
   return receipts;
 }
@@ -56,7 +56,10 @@ async function verified(receiptId: Hex) {
     if (!file.result.available) throw new Error("gone");
     return (await rest.get(new URL(file.result.url).pathname)).rawPayload;
   };
-  return { file, links: await Array.fromAsync(verifyReceipt(response.body, { result })) };
+  return {
+    file,
+    links: await Array.fromAsync(verifyReceipt(response.body, { result }, new KindRegistry<Kind>([protocol]))),
+  };
 }
 
 test("a receipt comes with all that a verifier needs, before and after it is batched", async () => {
@@ -66,7 +69,7 @@ test("a receipt comes with all that a verifier needs, before and after it is bat
   expect(before.file).toMatchObject({
     leaf: receiptLeaf(leafOf(receipt!)),
     chain: { chainId: 51 },
-    receipt: { receiptId, units: "1", kind: "matmul", assurance: "proven" },
+    receipt: { receiptId, units: "4", kind: "echo", assurance: "proven" },
     signature: { index: 0, size: 1 },
     result: { available: true, url: `${ORIGIN}/api/receipts/${receiptId}/result` },
   });

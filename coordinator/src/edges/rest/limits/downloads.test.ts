@@ -3,25 +3,34 @@ import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import type { Hex } from "@proof-of-compute/proto";
+import { KindRegistry } from "@proof-of-compute/proto/kinds";
+import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { expect, onTestFinished, test } from "vitest";
+import type { CoordinatorKind } from "../../../kinds/index.ts";
 import type { RestLimits } from "./limits.ts";
 
-/** The largest result there is: more than the sockets of a reader that does not read take in. */
-const N = 4096;
-const RESULT_BYTES = N * N;
+/** More than the sockets of a reader that does not read take in. */
+const RESULT_BYTES = 2 ** 24;
+const { protocol } = echo;
+const bounds = { maxOutputBytes: RESULT_BYTES, maxUnits: 1n, unitsAreExact: true };
+/** Echo, whose results may have any size up to that. */
+const LARGE_ECHO = { ...echo, protocol: { ...protocol, bounds: () => bounds, units: () => 1n } };
 
 async function start(limits: Partial<RestLimits>): Promise<RestHarness> {
-  const rest = await startRest({ init: { limits, trustProxy: 1 } });
+  const rest = await startRest({
+    init: { limits, trustProxy: 1 },
+    kinds: new KindRegistry<CoordinatorKind>([LARGE_ECHO]),
+  });
   onTestFinished(() => rest.stop());
   return rest;
 }
 
-async function makeReceipt(rest: RestHarness, n = 64) {
+async function makeReceipt(rest: RestHarness, bytes = 1) {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n, k: 2 } })).json() as { id: Hex };
-  const receipt = await rest.complete(node, id, randomBytes(n * n));
+  const { id } = (await rest.dispatch(cookie)).json() as { id: Hex };
+  const receipt = await rest.complete(node, id, randomBytes(bytes));
   return { ...receipt, cookie };
 }
 
@@ -39,7 +48,7 @@ const connections = (rest: RestHarness) =>
 
 test("a reader that does not read is cut off", async () => {
   const rest = await start({ connectionTimeoutMs: 100 });
-  const { receiptId } = await makeReceipt(rest, N);
+  const { receiptId } = await makeReceipt(rest, RESULT_BYTES);
   const response = await open(await rest.listen(), `/api/receipts/${receiptId}/result`);
   expect([response.statusCode, await connections(rest)]).toEqual([200, 1]);
   await expect.poll(() => connections(rest), { timeout: 10_000 }).toBe(0);
@@ -47,7 +56,7 @@ test("a reader that does not read is cut off", async () => {
 
 test("results that are being read are bounded, in all and for one address, until they were read", async () => {
   const rest = await start({ resultBytes: 3 * RESULT_BYTES, resultBytesPerAddress: 2 * RESULT_BYTES });
-  const { receiptId, taskId, cookie } = await makeReceipt(rest, N);
+  const { receiptId, taskId, cookie } = await makeReceipt(rest, RESULT_BYTES);
   const port = await rest.listen();
   const url = `/api/receipts/${receiptId}/result`;
   const from = (client: string, path = url) => open(port, path, { "x-forwarded-for": client, cookie });
@@ -74,7 +83,7 @@ test("results that are being read are bounded, in all and for one address, until
 
 test("answers that waited behind another one of their connection give up their places with it", async () => {
   const rest = await start({ resultBytes: RESULT_BYTES, streamsPerWallet: 1 });
-  const { receiptId, provider, cookie } = await makeReceipt(rest, N);
+  const { receiptId, provider, cookie } = await makeReceipt(rest, RESULT_BYTES);
   const { id } = (await rest.dispatch(cookie)).json() as { id: Hex };
   const [result, events] = [`/api/receipts/${receiptId}/result`, `/api/tasks/${id}/events`];
   const port = await rest.listen();

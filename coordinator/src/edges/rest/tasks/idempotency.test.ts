@@ -1,22 +1,30 @@
 import { echo, echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { expect, test } from "vitest";
-import { matmul } from "../../../kinds/matmul/kind.ts";
 import { idempotency } from "./idempotency.ts";
 
 const WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const OTHER_WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+const one = idempotency(WALLET, "key", echo, echoRequest("one"));
 
-// As the version made them in which parameters stood beside the kind: a repeated request may meet a task that it stored.
-test.each([
-  [undefined, "0x2daa75c3c4419176a02a17435b273f3249bfcdc6283f54cd46c8075ed80dc58e"],
-  [60, "0x63bc882c6732adcebbcce35ddff38ab1280fb472305c4c5b9dc47ea9a75c9850"],
-])("keeps the digest of a product with the deadline %s", (deadlineSeconds, digest) => {
-  const request = { kind: "matmul", matmul: { k: 5, n: 1024 }, deadlineSeconds } as const;
-  expect(idempotency(WALLET, "key", matmul, request).requestDigest).toBe(digest);
+test("gives equal requests equal digests, whatever the order of their members", () => {
+  const { kind, echo: parameters } = echoRequest("one");
+  expect(idempotency(WALLET, "key", echo, { deadlineSeconds: undefined, echo: parameters, kind })).toEqual(one);
 });
 
-test("gives different parameters different digests, and one key one task", () => {
-  const one = idempotency(WALLET, "key", echo, echoRequest("one"));
-  const other = idempotency(WALLET, "key", echo, echoRequest("other"));
-  expect(one.id).toBe(other.id);
-  expect(one.requestDigest).not.toBe(other.requestDigest);
+test.each([
+  ["parameters", echoRequest("other")],
+  ["a deadline", { ...echoRequest("one"), deadlineSeconds: 60 }],
+])("tells requests with other %s apart, under the same task id", (_what, request) => {
+  const other = idempotency(WALLET, "key", echo, request);
+  expect(other.id).toBe(one.id);
+  expect(other.requestDigest).not.toBe(one.requestDigest);
+});
+
+test("gives each wallet and each key a task id of its own", () => {
+  const ids = [
+    one.id,
+    idempotency(OTHER_WALLET, "key", echo, echoRequest("one")).id,
+    idempotency(WALLET, "another key", echo, echoRequest("one")).id,
+  ];
+  expect(new Set(ids).size).toBe(3);
 });

@@ -29,7 +29,10 @@ async function ownTask({ components, sessions }: RestContext, id: Hex, request: 
   const { wallet } = sessions.require(request);
   const task = await components.store.task(id);
   if (!task) {
-    throw new ComputeError("NOT_FOUND", `no task ${id}; tasks that ended long ago are deleted, and only receipts stay`);
+    throw new ComputeError(
+      "NOT_FOUND",
+      `there is no task ${id}; a task that ended long ago is deleted, and only its receipt stays`,
+    );
   }
   if (task.requester !== wallet) throw new ComputeError("FORBIDDEN");
   return task;

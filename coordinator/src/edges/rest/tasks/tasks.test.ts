@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { type Hex, sha256, toHex } from "@proof-of-compute/proto";
+import { fromHex, type Hex, sha256, toHex } from "@proof-of-compute/proto";
 import { echoRequest } from "@proof-of-compute/tests/support/echo/coordinator";
 import { ORIGIN, type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { KINDS } from "../../../kinds/index.ts";
 
 let rest: RestHarness;
 beforeEach(async () => {
@@ -12,15 +13,14 @@ afterEach(() => rest.stop());
 
 test("a task goes from queued to recorded, and every state shows in the same view", async () => {
   const { cookie, wallet } = await rest.signIn();
-  const dispatched = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 } });
+  const dispatched = await rest.dispatch(cookie, echoRequest());
   expect(dispatched.statusCode).toBe(202);
   const queued = dispatched.json();
   const id = queued.id as Hex;
   expect(dispatched.headers.location).toBe(`/api/tasks/${id}`);
   expect(queued).toMatchObject({
-    kind: "matmul",
-    matmul: { n: 64, k: 2 },
-    units: "1",
+    ...echoRequest(),
+    units: "5",
     state: "queued",
     waitingReason: "no node is online",
     requester: wallet.address,
@@ -36,14 +36,13 @@ test("a task goes from queued to recorded, and every state shows in the same vie
   expect(running).toMatchObject({ progress: 0.5, assignments: [{ nodeId: node.id, state: "live" }] });
   expect(running).not.toHaveProperty("waitingReason");
 
-  const receipt = await rest.complete(node, id, randomBytes(64 * 64));
+  const receipt = await rest.complete(node, id);
   const { receiptId, resultDigest } = receipt;
   const verified = await view();
   expect(verified).toMatchObject({
     state: "verified",
     receiptId,
     resultDigest,
-    matmul: { n: 64, k: 2, check: { method: "freivalds", errorBound: "2^-112" } },
     assignments: [{ id: receiptId, state: "accepted" }],
   });
   expect(verified).not.toHaveProperty("batch");
@@ -70,21 +69,15 @@ test("a task without a deadline of its own has the one of the settings", async (
 test.each([
   [undefined, "body"],
   [{}, "body.kind"],
-  [{ kind: "matmul" }, "body.matmul"],
-  [{ kind: "matmul", matmul: { n: 64 } }, "body.matmul.k"],
-  [{ kind: "matmul", matmul: { n: 63, k: 2 } }, "body.matmul.n"],
-  [{ kind: "matmul", matmul: { n: 96, k: 2 } }, "body.matmul.n"],
-  [{ kind: "matmul", matmul: { n: 8192, k: 2 } }, "body.matmul.n"],
-  [{ kind: "matmul", matmul: { n: "1024", k: 2 } }, "body.matmul.n"],
-  [{ kind: "matmul", matmul: { n: 64, k: 1 } }, "body.matmul.k"],
-  [{ kind: "matmul", matmul: { n: 64, k: 65 } }, "body.matmul.k"],
-  [{ kind: "matmul", matmul: { n: 64, k: 2.5 } }, "body.matmul.k"],
-  [{ kind: "matmul", matmul: { n: 64, k: 2, size: "large" } }, "size"],
-  [{ kind: "matmul", n: 64, k: 2 }, "body.matmul"],
-  [{ kind: "wasm", wasm: {} }, "body.kind: the kinds of this coordinator are: matmul, echo"],
+  [{ kind: "echo" }, "body.echo"],
+  [{ kind: "echo", echo: {} }, "body.echo.input"],
   [{ kind: "echo", echo: { input: "0x" } }, "body.echo.input"],
+  [{ kind: "echo", echo: { input: 5 } }, "body.echo.input"],
+  [{ kind: "echo", echo: { input: "0x00", size: "large" } }, "size"],
+  [{ kind: "echo", input: "0x00" }, "body.echo"],
+  [{ kind: "wasm", wasm: {} }, `body.kind: the kinds of this coordinator are: ${[...KINDS.names, "echo"].join(", ")}`],
   [{ ...echoRequest(), deadlineSeconds: 1 }, "body.deadlineSeconds"],
-  [{ ...echoRequest(), matmul: { n: 64, k: 2 } }, "matmul"],
+  [{ ...echoRequest(), wasm: {} }, "wasm"],
 ])("dispatch refuses %o and names the field", async (body, field) => {
   const { cookie } = await rest.signIn();
   const headers = { cookie, origin: ORIGIN };
@@ -126,12 +119,13 @@ test("a task that has ended is not cancellable", async () => {
 test("an Idempotency-Key makes a repeated request find its task, per wallet", async () => {
   const { cookie } = await rest.signIn();
   const headers = { "idempotency-key": "click-1" };
-  const first = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 } }, headers);
-  const again = await rest.dispatch(cookie, { matmul: { k: 2, n: 64 }, kind: "matmul" }, headers);
+  const { kind, echo } = echoRequest();
+  const first = await rest.dispatch(cookie, { kind, echo }, headers);
+  const again = await rest.dispatch(cookie, { echo, kind }, headers);
   expect([first.statusCode, again.statusCode]).toEqual([202, 200]);
   expect(again.json().id).toBe(first.json().id);
 
-  const other = await rest.dispatch(cookie, { kind: "matmul", matmul: { n: 128, k: 2 } }, headers);
+  const other = await rest.dispatch(cookie, echoRequest("another"), headers);
   expect(other.json()).toMatchObject({ status: 422, code: "IDEMPOTENCY_MISMATCH" });
   const stranger = await rest.signIn();
   const elsewhere = await rest.dispatch(stranger.cookie, echoRequest(), headers);
@@ -187,30 +181,22 @@ test.each(["limit=0", "limit=101", "limit=x", "cursor=%00"])("a list refuses ?%s
   });
 });
 
-test("a result comes as bytes with its digest, small from the store and large from the blobs", async () => {
+test("a result comes as bytes with its digest", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
-  for (const n of [64, 320]) {
-    const { id } = (await rest.dispatch(cookie, { kind: "matmul", matmul: { n, k: 2 } })).json();
-    expect((await rest.get(`/api/tasks/${id}/result`, cookie)).json()).toMatchObject({
-      status: 404,
-      code: "NO_RESULT",
-    });
-    const output = randomBytes(n * n);
-    await rest.complete(node, id, output);
-    const response = await rest.get(`/api/tasks/${id}/result`, cookie);
-    expect(response.statusCode).toBe(200);
-    expect(response.rawPayload.equals(output)).toBe(true);
-    const digest = Buffer.from(sha256(output));
-    expect(response.headers).toMatchObject({
-      "content-type": "application/octet-stream",
-      "content-digest": `sha-256=:${digest.toString("base64")}:`,
-      etag: `"${digest.toString("hex")}"`,
-    });
-    const cached = await rest.app.inject({
-      url: `/api/tasks/${id}/result`,
-      headers: { cookie, "if-none-match": response.headers.etag },
-    });
-    expect([cached.statusCode, cached.body]).toEqual([304, ""]);
-  }
+  const { id } = (await rest.dispatch(cookie)).json();
+  const noResult = await rest.get(`/api/tasks/${id}/result`, cookie);
+  expect(noResult.json()).toMatchObject({ status: 404, code: "NO_RESULT" });
+  const { resultDigest } = await rest.complete(node, id);
+  const response = await rest.get(`/api/tasks/${id}/result`, cookie);
+  expect([response.statusCode, response.body]).toEqual([200, "hello"]);
+  const digest = Buffer.from(fromHex(resultDigest));
+  expect(response.headers).toMatchObject({
+    "content-type": "application/octet-stream",
+    "content-digest": `sha-256=:${digest.toString("base64")}:`,
+    etag: `"${digest.toString("hex")}"`,
+  });
+  const headers = { cookie, "if-none-match": response.headers.etag };
+  const cached = await rest.app.inject({ url: `/api/tasks/${id}/result`, headers });
+  expect([cached.statusCode, cached.body]).toEqual([304, ""]);
 });

@@ -7,6 +7,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Receipt } from "../../../domain/receipt.ts";
 import { KINDS } from "../../../kinds/index.ts";
 
+/** A request that both coordinators know. */
+const [known] = KINDS;
+const KNOWN_REQUEST = { kind: known!.name, [known!.name]: known!.presets[0]!.parameters };
+
 /** Two coordinators on one store, as in a rolling upgrade; only the newer one knows echo. */
 let older: RestHarness;
 let newer: RestHarness;
@@ -35,10 +39,10 @@ async function aVerifiedEcho() {
 
 test("lists and shows a task of an unknown kind without its parameters, beside others", async () => {
   const { cookie, id } = await anEcho();
-  await older.dispatch(cookie, { kind: "matmul", matmul: { n: 64, k: 2 } });
+  await older.dispatch(cookie, KNOWN_REQUEST);
   const { items } = (await older.get("/api/tasks", cookie)).json();
   const shown = { id, kind: "echo", state: "queued", waitingReason: expect.stringContaining("kind echo") };
-  expect(items).toMatchObject([{ kind: "matmul", matmul: { n: 64, k: 2 }, units: "1" }, shown]);
+  expect(items).toMatchObject([KNOWN_REQUEST, shown]);
   const read = (await older.get(`/api/tasks/${id}`, cookie)).json();
   expect(read).toMatchObject(shown);
   for (const member of ["echo", "units", "maxUnits"]) expect(read).not.toHaveProperty(member);
@@ -102,7 +106,7 @@ test("shows receipts of an unknown kind: one, listed, exported and in their batc
 
 test("shows nodes that offer an unknown kind", async () => {
   const { id } = await newer.joinNode();
-  expect((await older.get("/api/nodes")).json().items).toMatchObject([{ id, kinds: ["matmul", "echo"] }]);
+  expect((await older.get("/api/nodes")).json().items).toMatchObject([{ id, kinds: [...KINDS.names, "echo"] }]);
 });
 
 test("says that it cannot prove a receipt of a kind without a number, and still lists it", async () => {
