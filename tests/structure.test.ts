@@ -100,20 +100,6 @@ const MAY_NAME: readonly string[] = ["hub/src/lib/api/schema.d.ts"];
 const STILL_NAME: readonly string[] = [
   "coordinator/src/adapters/mongo/task-writes.test.ts",
   "coordinator/src/domain/task.test.ts",
-  "coordinator/src/edges/rest/fuzz.test.ts",
-  "coordinator/src/edges/rest/ledger/ledger.test.ts",
-  "coordinator/src/edges/rest/limits/downloads.test.ts",
-  "coordinator/src/edges/rest/network/network.test.ts",
-  "coordinator/src/edges/rest/schemas.ts",
-  "coordinator/src/edges/rest/tasks/idempotency.test.ts",
-  "coordinator/src/edges/rest/tasks/tasks.test.ts",
-  "coordinator/src/edges/rest/tasks/unknown-kinds.test.ts",
-  "coordinator/src/services/results/intake.test.ts",
-  "hub/src/lib/components/RequestCard.svelte",
-  "hub/src/lib/components/TaskDetail.svelte",
-  "hub/src/lib/components/TaskSteps.svelte",
-  "hub/src/lib/state/provider.svelte.ts",
-  "hub/src/lib/task.ts",
 ];
 
 describe("kinds", () => {
