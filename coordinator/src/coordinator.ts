@@ -54,7 +54,7 @@ export async function startCoordinator(
   const { contract } = settlement;
   const { pool } = opening.use(openCheckPool(base, settings));
   const dispatch = opening.use(await openDispatch(base, { store, peers, link }, { settings, contract }));
-  const intake = createIntake(base, { store, blobs, pool, dispatch, settlement });
+  const intake = createIntake(base, { store, blobs, pool, dispatch, settlement }, settings);
   opening.use(openRetention(base, { store, blobs }, settings));
   const { grpc } = opening.use(await openGrpc(base, { dispatch, intake, blobs }, { settings, contract }));
   const edge = { settings, contract, grpcPort: grpc.port };

@@ -2,7 +2,6 @@ import { GrpcServer } from "../edges/grpc/server.ts";
 import { localForms } from "../net/host-port.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { ResultIntake } from "../services/results/intake.ts";
-import { UploadBudget } from "../services/results/uploads.ts";
 import { audiencesOf } from "../settings/addresses.ts";
 import { readTlsFiles } from "../settings/tls-files.ts";
 import type { DispatchInit, DispatchPart } from "./dispatch.ts";
@@ -28,7 +27,6 @@ export async function openGrpc(
       sessions,
       intake,
       blobs,
-      uploads: new UploadBudget(base, { maxBytes: settings.UPLOAD_MAX_BYTES }),
     },
     {
       ...settings.GRPC_ADDRESS,

@@ -2,6 +2,7 @@ import type { Blobs } from "../ports/blobs.ts";
 import type { Store } from "../ports/store.ts";
 import { WorkerCheckPool } from "../services/results/check-pool.ts";
 import { ResultIntake } from "../services/results/intake.ts";
+import { UploadBudget } from "../services/results/uploads.ts";
 import type { Settings } from "../settings/table.ts";
 import type { DispatchPart } from "./dispatch.ts";
 import { type Base, closing } from "./part.ts";
@@ -24,7 +25,12 @@ interface Components {
 }
 
 /** What takes results from nodes; it has nothing of its own to close. */
-export function createIntake(base: Base, { dispatch, settlement, ...components }: Components): ResultIntake {
+export function createIntake(
+  base: Base,
+  { dispatch, settlement, ...components }: Components,
+  { UPLOAD_MAX_BYTES: maxBytes }: Pick<Settings, "UPLOAD_MAX_BYTES">,
+): ResultIntake {
   const { leases } = dispatch;
-  return new ResultIntake({ ...base, ...components, leases, accepted: () => settlement.nudge() });
+  const uploads = new UploadBudget(base, { maxBytes });
+  return new ResultIntake({ ...base, ...components, leases, uploads, accepted: () => settlement.nudge() });
 }

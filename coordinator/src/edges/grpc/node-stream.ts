@@ -19,7 +19,6 @@ import type { ActiveAssignment } from "../../services/fleet/active-assignment.ts
 import type { LiveNode } from "../../services/fleet/live-node.ts";
 import type { Session, Sessions } from "../../services/fleet/sessions.ts";
 import type { ResultIntake } from "../../services/results/intake.ts";
-import type { UploadBudget } from "../../services/results/uploads.ts";
 import { checkHello, type HandshakeInit, MAX_RUNNING } from "./handshake.ts";
 import { type OfferTerms, readOffers } from "./offers.ts";
 import { toServiceError } from "./status.ts";
@@ -29,8 +28,6 @@ import { StreamLink } from "./stream-link.ts";
 const HELLO_TIMEOUT_MS = 10_000;
 /** Frames of one stream that may be in work; more wait in the node. */
 const MAX_PENDING = 32;
-/** Memory of the outputs that a node may have begun without their results: two of the largest. */
-const MAX_UPLOADING = 2 * 4_096 ** 2;
 
 /** Characters of a failure's detail that are kept. */
 const MAX_DETAIL = 1_024;
@@ -46,7 +43,6 @@ export interface NodeStreamComponents {
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly intake: ResultIntake;
-  readonly uploads: UploadBudget;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -188,28 +184,10 @@ export class NodeStream {
     this.#components.leases.reconcile(node, new Set(runningAssignmentIds.map(toHex)));
   }
 
-  async #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> {
-    const run = this.#run(node, assignmentId);
+  #chunk(node: LiveNode, { assignmentId, offset, data }: OutputChunk): Promise<void> | undefined {
+    const assignment = this.#run(node, assignmentId);
     // The assignment may have been withdrawn while the node was sending.
-    if (!run || run.phase === "checking") return;
-    const { leases, uploads } = this.#components;
-    leases.advance(run, run.progress);
-    if (!run.upload) {
-      const { kind, spec } = run.work;
-      const { maxOutputBytes } = kind.protocol.bounds(spec);
-      if (node.uploading + maxOutputBytes > MAX_UPLOADING) {
-        throw new ComputeError(
-          "PROTOCOL_VIOLATION",
-          `outputs of at most ${MAX_UPLOADING} bytes go ahead of their results`,
-        );
-      }
-      const upload = await uploads.open(maxOutputBytes, this.#ended.signal);
-      // While it waited for memory the assignment may have ended.
-      if (this.#run(node, assignmentId) !== run) return upload?.release();
-      if (upload) run.receive(upload);
-      leases.advance(run, run.progress);
-    }
-    run.upload?.add(offset, data);
+    return assignment && this.#components.intake.chunk(assignment, offset, data);
   }
 
   #failure(node: LiveNode, { assignmentId, code, detail }: Failure): undefined {

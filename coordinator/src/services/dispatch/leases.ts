@@ -214,7 +214,7 @@ export class Leases {
       const still = assignment.stillFor(now);
       if (phase === "sent" && still > 2 * heartbeatMs) this.withdraw(assignment, "NOT_ANSWERED");
       if (phase !== "running" || !upload) continue;
-      if (still > leaseMs) this.withdraw(assignment, "UPLOAD_STALLED");
+      if (Math.min(still, upload.openFor(now)) > leaseMs) this.withdraw(assignment, "UPLOAD_STALLED");
       else if (upload.isSlow(now)) this.withdraw(assignment, "UPLOAD_TOO_SLOW");
     }
   }

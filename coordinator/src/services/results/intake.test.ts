@@ -12,7 +12,7 @@ import { type Claim, type Kind, KindRegistry } from "@proof-of-compute/proto/kin
 import { type EchoSpec, TaskSpec } from "@proof-of-compute/proto/task";
 import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
 import { anOffer } from "@proof-of-compute/tests/support/fleet";
-import { ALICE, settle, TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
+import { ALICE, LEASE_MS, settle, TestCoordinator } from "@proof-of-compute/tests/support/test-coordinator";
 import { expect, test, vi } from "vitest";
 import { MemoryBlobs } from "../../adapters/memory/blobs.ts";
 import { MemoryStore } from "../../adapters/memory/store.ts";
@@ -21,12 +21,14 @@ import { assign, type Task } from "../../domain/task.ts";
 import type { Checker, CheckPool, CoordinatorKind } from "../../kinds/index.ts";
 import { YOUNG_BLOB_MS } from "../../ports/blobs.ts";
 import { newId } from "../../util/ids.ts";
+import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import { type ResultClaim, ResultIntake } from "./intake.ts";
 import { INLINE_OUTPUT_BYTES } from "./limits.ts";
 import { UploadBudget } from "./uploads.ts";
 
 /** Echoes need no worker threads. */
 const NO_POOL: CheckPool = { threads: 0, run: () => Promise.reject(new Error("there are no worker threads")) };
+const UPLOAD_BYTES = 2 ** 24;
 const INPUT = Buffer.from("what a node is to say again");
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 
@@ -57,24 +59,27 @@ async function anIntake(change: Change = {}) {
   const { clock, components, leases, fleet } = coordinator;
   const { metrics } = components;
   const blobs = new MemoryBlobs(components);
-  const intake = new ResultIntake({ ...components, leases, pool: NO_POOL, blobs, accepted: () => {} });
+  const uploads = new UploadBudget({ clock }, { maxBytes: UPLOAD_BYTES });
+  const intake = new ResultIntake({ ...components, leases, uploads, pool: NO_POOL, blobs, accepted: () => {} });
   const { node, link } = await coordinator.join(anOffer({ nodeId: toHex(rawKey()), kinds: ["echo"] }));
-  const { task } = await coordinator.scheduler.submit({
-    requester: ALICE,
-    kind: "echo",
-    spec: { input: INPUT },
-    deadlineMs: 3_600_000,
-  });
-  const run = await vi.waitFor(() => {
-    expect(leases.ofTask(task.id)?.phase).toBe("sent");
-    return leases.ofTask(task.id)!;
-  });
-  leases.advance(run, 0);
+  /** One more echo that the node runs. */
+  const another = async (): Promise<ActiveAssignment> => {
+    const work = { kind: "echo", spec: { input: INPUT } } as const;
+    const { task } = await coordinator.scheduler.submit({ requester: ALICE, ...work, deadlineMs: 3_600_000 });
+    const assignment = await vi.waitFor(() => {
+      expect(leases.ofTask(task.id)?.phase).toBe("sent");
+      return leases.ofTask(task.id)!;
+    });
+    leases.advance(assignment, 0);
+    return assignment;
+  };
+  const run = await another();
+  const { task } = run;
 
-  const claim = (output: Uint8Array = INPUT): ResultClaim => ({
-    assignmentId: fromHex(run.id),
-    taskId: fromHex(task.id),
-    specDigest: sha256(run.task.spec),
+  const claim = (output: Uint8Array = INPUT, of = run): ResultClaim => ({
+    assignmentId: fromHex(of.id),
+    taskId: fromHex(of.task.id),
+    specDigest: sha256(of.task.spec),
     outputDigest: sha256(output),
     output,
   });
@@ -83,11 +88,34 @@ async function anIntake(change: Change = {}) {
     const root = merkleRoot(claims.map((each) => resultMessage({ ...each, wallet })));
     return intake.results(node, publicKey, claims, sign(null, resultsMessage(root), privateKey));
   };
+  /** Lets time pass in which the node gives signs of life and says no more. */
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 1_000) {
+      fleet.heard(node);
+      await clock.run(1_000, 500);
+    }
+  };
   const stored = async () => {
     const { assignments } = (await store.task(task.id)) as Task;
     return assignments[run.id]!;
   };
-  return { clock, store, blobs, leases, fleet, intake, link, run, claim, send, stored, metrics };
+  return {
+    clock,
+    store,
+    blobs,
+    leases,
+    fleet,
+    uploads,
+    another,
+    pass,
+    intake,
+    link,
+    run,
+    claim,
+    send,
+    stored,
+    metrics,
+  };
 }
 
 function rawKey(): Buffer {
@@ -224,9 +252,8 @@ test("a wrong result whose attempt was being ended hears what was stored", async
 });
 
 test("a lease whose output drips is taken back, however regular the drops", async () => {
-  const { clock, leases, fleet, run, stored } = await anIntake();
-  const budget = new UploadBudget({ clock }, { maxBytes: 2 ** 24 });
-  run.receive((await budget.open(2 ** 24, new AbortController().signal))!);
+  const { clock, leases, fleet, uploads, run, stored } = await anIntake();
+  run.receive(uploads.open(UPLOAD_BYTES));
   for (let second = 0; second < 63; second++) {
     run.upload?.add(BigInt(second), Buffer.alloc(1));
     leases.advance(run, 0);
@@ -235,7 +262,42 @@ test("a lease whose output drips is taken back, however regular the drops", asyn
   }
   await settle();
   expect(await stored()).toMatchObject({ state: "lost", reason: "UPLOAD_TOO_SLOW" });
-  expect(await budget.open(2 ** 24, new AbortController().signal)).toBeDefined();
+  await uploads.open(UPLOAD_BYTES).stored;
+});
+
+test("a result waits for its chunks, which wait for memory, and no other result waits for it", async () => {
+  const { uploads, another, pass, intake, link, run, claim, send } = await anIntake();
+  const hog = uploads.open(UPLOAD_BYTES);
+  const other = await another();
+  expect(intake.chunk(run, 0n, INPUT.subarray(0, 10))).toBeUndefined();
+  expect(intake.chunk(run, 10n, INPUT.subarray(10))).toBeUndefined();
+  await send([{ ...claim(), output: new Uint8Array() }, claim(INPUT, other)]);
+  await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ assignmentId: other.id, outcome: "ACCEPTED" }]));
+  // However long that takes, nobody takes the lease back.
+  await pass(3 * LEASE_MS);
+  expect([run.phase, link.cancelled]).toEqual(["checking", []]);
+  hog.release();
+  await vi.waitFor(() => expect(link.verdicts[1]).toMatchObject({ assignmentId: run.id, outcome: "ACCEPTED" }));
+});
+
+test("an upload that gets its memory late has its time from then on", async () => {
+  const { leases, uploads, pass, intake, link, run } = await anIntake();
+  const hog = uploads.open(UPLOAD_BYTES);
+  intake.chunk(run, 0n, INPUT.subarray(0, 10));
+  await pass(2 * LEASE_MS);
+  hog.release();
+  await pass(LEASE_MS);
+  expect([leases.get(run.id), link.cancelled]).toEqual([run, []]);
+  await pass(10_000);
+  expect(link.cancelled).toEqual([{ id: run.id, reason: "LEASE_LOST" }]);
+});
+
+test("more output than its task allows, or ahead of its result than a node may, breaks the protocol", async () => {
+  const { another, intake, run } = await anIntake({ maxOutputBytes: 20 * 2 ** 20 });
+  expect(() => intake.chunk(run, 1n, Buffer.alloc(1))).toThrow("without gaps");
+  intake.chunk(run, 0n, Buffer.alloc(1));
+  const other = await another();
+  expect(() => intake.chunk(other, 0n, Buffer.alloc(1))).toThrow("ahead of their results");
 });
 
 test("of one node so many results are judged at once, and the next frame waits", async () => {

@@ -26,8 +26,9 @@ import type { Leases } from "../dispatch/leases.ts";
 import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import type { LiveNode } from "../fleet/live-node.ts";
 import type { Metrics } from "../metrics.ts";
-import { INLINE_OUTPUT_BYTES, MAX_JUDGING, MAX_RESULTS, STORE_RETRY_MS } from "./limits.ts";
+import { INLINE_OUTPUT_BYTES, MAX_JUDGING, MAX_RESULTS, MAX_UPLOADING_BYTES, STORE_RETRY_MS } from "./limits.ts";
 import { makeReceipt } from "./receipt.ts";
+import type { Upload, UploadBudget } from "./uploads.ts";
 import { type ResultVerdict, storedVerdict, verdictLabels } from "./verdict.ts";
 
 export interface ResultIntakeComponents {
@@ -36,6 +37,7 @@ export interface ResultIntakeComponents {
   readonly pool: CheckPool;
   readonly store: Pick<TaskStore, "task">;
   readonly blobs: Pick<Blobs, "put">;
+  readonly uploads: Pick<UploadBudget, "open">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -88,6 +90,17 @@ export class ResultIntake {
   }
 
   /**
+   * Takes a chunk of an output that goes ahead of its result. Returns a promise when the node's stream has to wait, because
+   * not even the chunk finds memory. Throws PROTOCOL_VIOLATION.
+   */
+  chunk(assignment: ActiveAssignment, offset: bigint, data: Uint8Array): Promise<void> | undefined {
+    // Its result is here already.
+    if (assignment.phase === "checking") return undefined;
+    this.#components.leases.advance(assignment, assignment.progress);
+    return (assignment.upload ?? this.#beginUpload(assignment)).add(offset, data);
+  }
+
+  /**
    * Judges a frame of results, and resolves once all of them are being judged. Throws BAD_SIGNATURE or PROTOCOL_VIOLATION when
    * the frame as a whole cannot be believed; an ack says what is wrong with a single result.
    */
@@ -118,6 +131,19 @@ export class ResultIntake {
     }
   }
 
+  #beginUpload(assignment: ActiveAssignment): Upload {
+    const { kind, spec } = assignment.work;
+    const { maxOutputBytes } = kind.protocol.bounds(spec);
+    const { uploading } = assignment.node;
+    if (uploading > 0 && uploading + maxOutputBytes > MAX_UPLOADING_BYTES) {
+      const detail = `outputs of at most ${MAX_UPLOADING_BYTES} bytes go ahead of their results`;
+      throw new ComputeError("PROTOCOL_VIOLATION", detail);
+    }
+    const upload = this.#components.uploads.open(maxOutputBytes);
+    assignment.receive(upload);
+    return upload;
+  }
+
   #follow(node: LiveNode, work: Promise<void>): void {
     const ofNode = this.#pending.get(node) ?? new Set();
     this.#pending.set(node, ofNode);
@@ -138,8 +164,9 @@ export class ResultIntake {
     if (!run) return this.#answerUnfollowed(node, assignmentId, toHex(claim.taskId));
     // A second copy, sent after a lost stream while the first is being checked; the first is answered.
     if (run.phase === "checking") return;
-    const started = clock.monotonic();
     run.toChecking();
+    await run.upload?.stored;
+    const started = clock.monotonic();
     const verdict = await this.#decide({ run, claim, proof, output: run.upload?.bytes ?? claim.output });
     metrics.checkSeconds.observe((clock.monotonic() - started) / 1_000);
     if (verdict) this.#answer(node, verdict);

@@ -13,5 +13,11 @@ export const STORE_RETRY_MS = 500;
 /** Bytes of one chunk of an output. */
 export const MAX_CHUNK_BYTES = 65_536;
 
+/** Bytes of the outputs that a node may have begun ahead of their results, unless it is a single one. */
+export const MAX_UPLOADING_BYTES = 2 * 4_096 ** 2;
+
+/** Memory for chunks whose upload waits for memory, as a share of that for uploads. */
+export const WAITING_SHARE = 1 / 8;
+
 /** The slowest average that an upload may have once it takes longer than `afterMs`: 256 kbit/s. */
 export const SLOWEST_UPLOAD = { bytesPerSecond: 32_768, afterMs: 60_000 } as const;
