@@ -93,6 +93,20 @@ describe("imports", () => {
   });
 });
 
+describe("chains", () => {
+  /** What ethers asks in the background for these outlives whoever waits, and ends the process when it fails. */
+  const BACKGROUND = /\.waitForDeployment\(|\.waitForTransaction\(|\bsent\.wait\(|\)\.wait\(|\.(on|once)\("block"/;
+
+  test("nobody lets ethers poll in the background", async () => {
+    const files = await filesOf([
+      "{proto,coordinator,daemon,hub}/src/**/*.{ts,svelte}",
+      "{scripts,docs}/**/*.{ts,mjs}",
+    ]);
+    expect(files.length).toBeGreaterThan(300);
+    expect(files.filter(({ text }) => BACKGROUND.test(text)).map(({ path }) => path)).toEqual([]);
+  });
+});
+
 /** Files that may name a kind: what is made from the OpenAPI document, and tests about matrices. */
 const MAY_NAME: readonly string[] = ["hub/src/lib/api/schema.d.ts"];
 

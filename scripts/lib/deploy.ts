@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { feePerGas, readFee } from "@proof-of-compute/coordinator/fees";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { ContractFactory, getCreateAddress, JsonRpcProvider, type Signer, Wallet } from "ethers";
@@ -29,6 +30,11 @@ export interface Deployed {
 
 /** How long a deployment may take to be included, in milliseconds. */
 const INCLUSION_TIMEOUT_MS = 180_000;
+/** Pause after the first question whether it is included; doubled each time, up to the longest. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+/** Questions in a row that an RPC may fail to answer: one that is overloaded for a moment loses nothing. */
+const MAX_FAILURES = 5;
 
 /** Deploys ProofOfCompute and resolves once a block holds it. Rejects when it is not included within three minutes. */
 export async function deployProofOfCompute(deployment: Deployment): Promise<Deployed> {
@@ -53,11 +59,42 @@ export async function deployProofOfCompute(deployment: Deployment): Promise<Depl
     deployment.onSending?.(address, head);
     const sent = await signer.sendTransaction(transaction);
     deployment.onSent?.(sent.hash as Hex);
-    const receipt = await sent.wait(1, INCLUSION_TIMEOUT_MS);
-    return { address, block: receipt!.blockNumber, transaction: sent.hash as Hex };
+    const block = await untilIncluded(provider, { hash: sent.hash as Hex, from, nonce });
+    return { address, block, transaction: sent.hash as Hex };
   } finally {
     provider.destroy();
   }
+}
+
+/**
+ * The block that includes a transaction. Not ethers' `wait`: what that asks in the background outlives it, and rejects without
+ * a handler when an answer fails or the provider is destroyed, which ends the process.
+ */
+async function untilIncluded(
+  provider: JsonRpcProvider,
+  { hash, from, nonce }: { readonly hash: Hex; readonly from: string; readonly nonce: number },
+): Promise<number> {
+  const until = Date.now() + INCLUSION_TIMEOUT_MS;
+  let failures = 0;
+  for (let pause = FIRST_PAUSE_MS; Date.now() < until; pause = Math.min(LONGEST_PAUSE_MS, 2 * pause)) {
+    try {
+      // In this order: what is included between the two questions is seen by the second.
+      const next = await provider.getTransactionCount(from, "latest");
+      const receipt = await provider.getTransactionReceipt(hash);
+      if (receipt?.status === 0) throw new Reverted(`transaction ${hash} was reverted in block ${receipt.blockNumber}`);
+      if (receipt) return receipt.blockNumber;
+      if (next > nonce) throw new Error(`another transaction of ${from} took the place of ${hash}`);
+      failures = 0;
+    } catch (error) {
+      if (error instanceof Reverted || ++failures === MAX_FAILURES) throw error;
+    }
+    await sleep(pause);
+  }
+  throw new Error(`transaction ${hash} was not included within ${INCLUSION_TIMEOUT_MS / 1_000} s`);
+}
+
+class Reverted extends Error {
+  override readonly name = "Reverted";
 }
 
 /** The most that the deployment can cost now, in wei; rejects when the contract would refuse its arguments. */

@@ -162,6 +162,15 @@ test.each(["eth_chainId", "eth_getCode", "eth_gasPrice", "eth_getTransactionRece
   },
 );
 
+test("an RPC that fails for a moment while it waits costs nothing", async () => {
+  const proxy = await startRpcProxy(chain.url);
+  onTestFinished(() => proxy.stop());
+  let asked = 0;
+  proxy.fault = ({ method }) => (method === "eth_getTransactionReceipt" && ++asked < 4 ? { status: 502 } : undefined);
+  expect(await run([], { XDC_RPC_URL: proxy.url })).toMatchObject({ code: 0, error: "" });
+  expect(asked).toBe(4);
+});
+
 test("a contract of another chain in .env is no obstacle", async () => {
   await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
   expect((await run([])).code).toBe(0);
