@@ -52,13 +52,16 @@ export async function openContext(options: Parameters<Browser["newContext"]>[0] 
 
 /** Number of lines that an element's text takes. */
 export async function linesOf(element: Locator): Promise<number> {
-  const tops = await element.evaluate((node) => {
+  const bottoms = await element.evaluate((node) => {
     const { document } = globalThis as unknown as { document: TextDocument };
     const range = document.createRange();
     range.selectNodeContents(node);
-    return Array.from(range.getClientRects(), ({ bottom }) => Math.round(bottom));
+    return Array.from(range.getClientRects(), ({ bottom }) => bottom);
   });
-  return new Set(tops).size;
+  // Texts of one line differ by less than that, when their fonts do.
+  const SAME_LINE_PX = 4;
+  const sorted = bottoms.sort((a, b) => a - b);
+  return sorted.filter((bottom, at) => at === 0 || bottom - sorted[at - 1]! > SAME_LINE_PX).length;
 }
 
 /** The part of a browser's document that {@link linesOf} uses. */

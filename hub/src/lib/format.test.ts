@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { about, ago, coins, elapsed, grouped, middle, percent, sentence, span } from "./format.ts";
+import { ago, coins, elapsed, estimate, grouped, middle, percent, sentence, span } from "./format.ts";
 
 describe("format", () => {
   it.each([
@@ -17,9 +17,9 @@ describe("format", () => {
     [elapsed(420), "0.4\u00a0s"],
     [elapsed(-5), "0.0\u00a0s"],
     [elapsed(61_000), "1\u00a0min"],
-    [about(999), "under\u00a01\u00a0s"],
-    [about(3_400), "about\u00a03\u00a0s"],
-    [about(150_000), "about\u00a02\u00a0min"],
+    [estimate(999), "<\u00a01\u00a0s"],
+    [estimate(3_400), "~3\u00a0s"],
+    [estimate(150_000), "~2\u00a0min"],
     [percent(0.4235), "42%"],
     [sentence("no node is online"), "No node is online."],
     [sentence("the RPC failed: request timeout"), "The RPC failed: request timeout."],

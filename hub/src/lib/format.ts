@@ -34,9 +34,9 @@ export function elapsed(milliseconds: number): string {
   return milliseconds < 60_000 ? `${(Math.max(0, milliseconds) / 1_000).toFixed(1)}${NBSP}s` : span(milliseconds);
 }
 
-/** Writes a span that was estimated: in whole units. */
-export function about(milliseconds: number): string {
-  return `${milliseconds < 1_000 ? "under" : "about"}${NBSP}${span(Math.max(milliseconds, 1_000))}`;
+/** Writes a span that was estimated, in whole units: "~3 min". */
+export function estimate(milliseconds: number): string {
+  return milliseconds < 1_000 ? `<${NBSP}1${NBSP}s` : `~${span(milliseconds)}`;
 }
 
 /** Writes a fraction of a whole in percent. */
