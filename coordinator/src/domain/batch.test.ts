@@ -9,7 +9,7 @@ const receipts = fc
   .array(fc.record({ provider, units: fc.bigInt({ min: 1n, max: 2n ** 80n }) }), { minLength: 1, maxLength: 30 })
   .map((some) => some.map((one, index) => ({ ...one, receiptId: `0x${index}` }) as unknown as Receipt));
 
-test("a batch credits each provider the sum of its receipts, once, in order of address", () => {
+test("credits each provider once, with the sum of its receipts, ordered by address", () => {
   fc.assert(
     fc.property(receipts, (some) => {
       const batch = buildBatch(7, some, "0x01", 123);
@@ -26,7 +26,7 @@ test("a batch credits each provider the sum of its receipts, once, in order of a
   );
 });
 
-test("the beginning that fits is as long as it can be", () => {
+test("takes the longest prefix whose providers fit", () => {
   fc.assert(
     fc.property(receipts, fc.integer({ min: 1, max: 4 }), (some, most) => {
       const taken = limitProviders(some, most);

@@ -16,38 +16,38 @@ import type { Receipt } from "./receipt.ts";
  */
 export type BatchState = "closed" | "included" | "recorded";
 
-/** What a batch adds to one wallet. */
+/** The units that a batch adds to one wallet. */
 export interface Credit {
   readonly provider: Address;
   readonly units: bigint;
 }
 
-/** Receipts that go to the chain together. Everything but `state`, `transaction` and `block` is immutable. */
+/** Receipts that are recorded on the chain together. Everything but `state`, `transaction` and `block` is immutable. */
 export interface Batch {
   /** The contract's batch id, from 1, without gaps. */
   readonly id: number;
   /** Root of the StandardMerkleTree over the receipts' leaves. */
   readonly root: Hex;
-  /** One a provider, in order of address. */
+  /** One for each provider, ordered by address. */
   readonly credits: readonly Credit[];
-  /** In order of the tree's input; their leaves make `root`. Empty in an `imported` batch. */
+  /** In the order in which they entered the tree; their leaves make `root`. Empty in an `imported` batch. */
   readonly receiptIds: readonly Hex[];
-  /** Read back from the chain after the store had lost it: its receipts are not known. */
+  /** Imported from the chain after the store had lost it; its receipts are unknown. */
   readonly imported?: true;
   /** Sum of the credits. */
   readonly units: bigint;
   readonly closedAt: number;
   readonly state: BatchState;
-  /** The transaction that recorded it, as far as known. */
+  /** The transaction that recorded it, if known. */
   readonly transaction?: Hex;
-  /** Number of the block that holds the transaction, as far as known. */
+  /** Number of the block that holds the transaction, if known. */
   readonly block?: number;
 }
 
-/** Kinds that have a number in the leaf. A receipt that a newer coordinator made may name another. */
+/** Kinds that have a number in the leaf. A receipt of a newer coordinator may name another kind. */
 export const LEAF_KINDS = Object.keys(TASK_KINDS) as readonly TaskKindName[];
 
-/** A receipt as it stands in the leaf. Throws UNAVAILABLE for a kind without a number: a newer version knows it. */
+/** The leaf of a receipt. Throws UNAVAILABLE for a kind without a number, which only a newer version knows. */
 export function leafOf(receipt: Receipt): ReceiptLeaf {
   if (!LEAF_KINDS.includes(receipt.kind)) {
     throw new ComputeError("UNAVAILABLE", `this version does not know tasks of kind ${receipt.kind}; a newer one does`);
@@ -67,14 +67,14 @@ export function leafOf(receipt: Receipt): ReceiptLeaf {
   };
 }
 
-/** The longest beginning of `receipts` that credits at most `maxProviders` wallets. */
+/** The longest prefix of `receipts` that credits at most `maxProviders` wallets. */
 export function limitProviders(receipts: readonly Receipt[], maxProviders: number): readonly Receipt[] {
   const providers = new Set<Address>();
   const end = receipts.findIndex(({ provider }) => providers.add(provider).size > maxProviders);
   return end === -1 ? receipts : receipts.slice(0, end);
 }
 
-/** A batch of these receipts, closed now; `root` is that of their tree. */
+/** A batch of these receipts, closed at `closedAt`; `root` is the root of their tree. */
 export function buildBatch(id: number, receipts: readonly Receipt[], root: Hex, closedAt: number): Batch {
   const sums = new Map<Address, bigint>();
   let total = 0n;

@@ -1,4 +1,4 @@
-/** Every error that crosses an edge, with what a reader should do. REST and gRPC statuses are assigned by the edges. */
+/** Every error that crosses an edge, with what a reader should do. The edges assign REST and gRPC statuses. */
 export const ERRORS = {
   INVALID_REQUEST: "The request does not fit its schema; `detail` names the field.",
   INVALID_ADDRESS:
@@ -34,7 +34,7 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error with a stable code. `message` is for people and may name values; never secrets. */
+/** An error with a stable code. `message` is for people; it may contain values, never secrets. */
 export class ComputeError extends Error {
   override readonly name = "ComputeError";
   readonly code: ErrorCode;
@@ -45,7 +45,7 @@ export class ComputeError extends Error {
   }
 }
 
-/** Whether a change was refused because its task has moved on: it ended, or changed hands, or is gone. */
+/** Whether a change was refused because its task has moved on: it ended, changed owner, or was removed. */
 export function hasMovedOn(error: unknown): boolean {
   return error instanceof ComputeError && (error.code === "CONFLICT" || error.code === "NOT_FOUND");
 }

@@ -3,12 +3,12 @@ import type { Owner } from "./owner.ts";
 
 /**
  * - `online`: heartbeats arrive.
- * - `suspect`: 2.5 heartbeats missed, or the stream was lost; gets no new work, keeps its leases.
- * - `offline`: the lease time is over as well; its assignments were given to others.
+ * - `suspect`: 2.5 heartbeats are missing, or the stream was lost; the node gets no new work and keeps its leases.
+ * - `offline`: the lease time has passed as well; its assignments were given to other nodes.
  */
 export type NodeStatus = "online" | "suspect" | "offline";
 
-/** What a machine is, as its node says. */
+/** The machine, as its node describes it. */
 export interface Hardware {
   readonly cpuModel: string;
   readonly cpuCores: number;
@@ -16,16 +16,16 @@ export interface Hardware {
   readonly platform: string;
 }
 
-/** What a node offers of one kind of task, by its own word. */
+/** What a node offers of one kind of task, as it says. */
 export interface KindOffer {
   readonly kind: TaskKindName;
-  /** Assignments of this kind that it runs at once; 0: none at present. */
+  /** Assignments of this kind that it runs at once; 0: none for now. */
   readonly slots: number;
-  /** Compute units of this kind that one slot computes in a second; absent: the node does not say. */
+  /** Compute units of this kind that one slot computes in a second; absent: unknown. */
   readonly unitsPerSecond?: number;
 }
 
-/** A node as last known. Written when its state changes; `lastSeen` is written every few seconds at most. */
+/** The last known state of a node. Stored on every change; `lastSeen` alone is stored every few seconds at most. */
 export interface Node {
   /** ed25519 public key. */
   readonly id: Hex;
@@ -33,7 +33,7 @@ export interface Node {
   readonly status: NodeStatus;
   /** Milliseconds since 1970, coordinator's clock. */
   readonly lastSeen: number;
-  /** The coordinator that holds its session, or held it last. */
+  /** The coordinator that holds its session, or held the last one. */
   readonly owner: Owner;
   readonly hardware: Hardware;
   /** Assignments of all kinds together that it runs at once. */
@@ -41,15 +41,15 @@ export interface Node {
   /** By kind, each once. */
   readonly offers: readonly KindOffer[];
   readonly version: string;
-  /** A valid NodeAuthorization of the wallet was shown. */
+  /** Whether the node presented a valid NodeAuthorization of the wallet. */
   readonly confirmed: boolean;
 }
 
-/** What a (node, wallet) pair has earned by its results; decides how much it may hold at once. */
+/** The record of a (node, wallet) pair's results; it decides how many assignments the node may hold at once. */
 export interface Standing {
   readonly nodeId: Hex;
   readonly wallet: Address;
-  /** Assignments it may hold at once: 1 at first, doubled on a valid result up to its slots, 1 again on a fault. */
+  /** Assignments that it may hold at once: 1 at first, doubled by a valid result up to its slots, 1 again after a fault. */
   readonly cap: number;
   readonly valid: number;
   readonly faults: number;

@@ -1,24 +1,24 @@
 import type { Hex } from "@proof-of-compute/proto";
 
 /**
- * One run of one coordinator. Two owners are the same exactly when both fields are: what an earlier run of the same
- * coordinator owned belongs to nobody any more.
+ * One run of one coordinator. Two owners are the same only if both fields are: tasks of an earlier run of the same
+ * coordinator have no living owner.
  */
 export interface Owner {
   /** COORDINATOR_ID. */
   readonly coordinatorId: string;
-  /** Drawn at each start, 16 random bytes. */
+  /** 16 random bytes, drawn at each start. */
   readonly incarnation: Hex;
 }
 
-/** Whether both name the same run of the same coordinator. */
+/** Whether both are the same run of the same coordinator. */
 export function isSameOwner(a: Owner | undefined | null, b: Owner | undefined | null): boolean {
   return a?.coordinatorId === b?.coordinatorId && a?.incarnation === b?.incarnation;
 }
 
-/** A coordinator as its peers see it. */
+/** What a coordinator's peers know of it. */
 export interface CoordinatorRecord extends Owner {
-  /** Grows while the coordinator lives; that it changes is the sign of life, its value means nothing. */
+  /** Increases while the coordinator is alive. Only its changes matter; the value means nothing. */
   readonly beat: number;
   /** URL at which its peers reach its REST facade. */
   readonly address: string;

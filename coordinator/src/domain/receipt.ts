@@ -1,6 +1,6 @@
 import type { Address, AssuranceName, Hex, TaskKindName } from "@proof-of-compute/proto";
 
-/** The node's signature over the frame that carried a result, and the way from the result to what was signed. */
+/** The node's signature over the frame that carried a result, and the path from the result to the signed root. */
 export interface SignatureProof {
   /** ed25519 over "proof-of-compute/results/v1" || root. */
   readonly signature: Hex;
@@ -12,7 +12,7 @@ export interface SignatureProof {
   readonly path: readonly Hex[];
 }
 
-/** One checked result of one node: what is credited, and once. Immutable but for `batchId` and `quarantined`. */
+/** One checked result of one node, credited exactly once. Immutable except for `batchId` and `quarantined`. */
 export interface Receipt {
   /** The assignment id. */
   readonly receiptId: Hex;
@@ -25,7 +25,7 @@ export interface Receipt {
   readonly assurance: AssuranceName;
   /** SHA-256 of the spec bytes. */
   readonly specDigest: Hex;
-  /** The spec bytes: nobody can check a receipt without them, and its task is forgotten one day. */
+  /** The spec bytes: nobody can check a receipt without them, and retention removes its task. */
   readonly spec: Hex;
   /** SHA-256 of the output. */
   readonly resultDigest: Hex;
@@ -36,7 +36,7 @@ export interface Receipt {
   /** The batch that carries the receipt to the chain; absent until one does. */
   readonly batchId?: number;
   /**
-   * Nobody knows whether a batch that the store has lost carries it; it is credited by none until somebody decides. Only
+   * A batch that the store has lost may carry it, so no other batch does until an operator decides. This happens only
    * after a store was restored from a backup.
    */
   readonly quarantined?: true;

@@ -137,7 +137,7 @@ const cases = Object.entries(TABLE).flatMap(([state, row]) =>
 );
 
 describe("a task's states", () => {
-  test("each action from each state is in the table", () => {
+  test("the table has every action from every state", () => {
     expect(cases).toHaveLength(Object.keys(STATES).length * Object.keys(ACTIONS).length);
   });
 
@@ -153,7 +153,7 @@ describe("a task's states", () => {
     expect(before).toEqual(frozen);
   });
 
-  test.each(Object.entries(STATES))("%s is final when nothing leads out of it", (state, task) => {
+  test.each(Object.entries(STATES))("%s is final if no transition leads out of it", (state, task) => {
     const leads = Object.values(TABLE[state as TaskState]).some((outcome) => outcome in STATES);
     expect(isFinal(task)).toBe(!leads);
   });
@@ -167,7 +167,7 @@ describe("an assignment", () => {
     expect(liveAssignment(end(running, 10, "lost"))).toBeUndefined();
   });
 
-  test("keeps how and why it ended, and the task waits for its retry", () => {
+  test("keeps its end and the reason, and the task waits for its retry", () => {
     const task = end(running, 10, "rejected");
     expect(task).toMatchObject({ notBefore: 400, attempts: 0 });
     expect(task.assignments[hex(10)]).toMatchObject({ state: "rejected", reason: "because", endedAt: 250 });
@@ -182,7 +182,7 @@ describe("an assignment", () => {
     });
   });
 
-  test("that ended, or is another's, cannot bring a result", () => {
+  test("that has ended, or belongs to another task, cannot bring a result", () => {
     const retried = give(end(running, 10, "lost"), 11);
     expect(() => accept(retried, receiptOf(hex(10)))).toThrow(ComputeError);
     expect(() => accept(retried, receiptOf(hex(12)))).toThrow(ComputeError);
@@ -199,7 +199,7 @@ describe("an assignment", () => {
 describe("an owner", () => {
   const taken = takeOver(running, OTHER);
 
-  test("is there exactly while an assignment is live", () => {
+  test("is set exactly while an assignment is live", () => {
     expect(running.owner).toEqual(ME);
     expect(cancelling.owner).toEqual(ME);
     expect(taken).toMatchObject({ state: "running", owner: OTHER, version: running.version + 1 });
@@ -220,24 +220,24 @@ describe("an owner", () => {
     expect(act).toThrow(expect.objectContaining({ code: "CONFLICT" }));
   });
 
-  test("that took the task over does", () => {
+  test("that took the task over may end it", () => {
     expect(end(taken, 10, "lost", 3, OTHER).state).toBe("queued");
     expect(expire(taken, 1_001, OTHER).state).toBe("failed");
   });
 
-  test("of the task does not matter to a right result, to a queued task's deadline, nor to who cancels", () => {
+  test("does not matter for a valid result, for a queued task's deadline, or for a cancellation", () => {
     expect(accept(taken, receiptOf(hex(10))).state).toBe("verified");
     expect(expire(queued, 1_001, OTHER).state).toBe("failed");
     expect(cancel(taken, 260).owner).toEqual(OTHER);
   });
 });
 
-test("a result that was right before its node heard of the cancel leaves no trace of the cancel", () => {
+test("a valid result that crosses a cancellation leaves no trace of the cancellation", () => {
   expect(cancelling.error).toMatchObject({ code: "CANCELLED" });
   expect(accept(cancelling, receiptOf(hex(10)))).not.toHaveProperty("error");
 });
 
-test("a task says when it ended, once it did", () => {
+test("a final task has the time of its end", () => {
   expect(STATES.verified.endedAt).toBe(300);
   expect(STATES.failed.endedAt).toBe(1_001);
   expect(STATES.cancelled.endedAt).toBe(260);
@@ -246,7 +246,7 @@ test("a task says when it ended, once it did", () => {
   expect(running).not.toHaveProperty("endedAt");
 });
 
-test("only task errors from different nodes count as attempts", () => {
+test("counts only task errors of different nodes as attempts", () => {
   const onNode = (task: Task, n: number, node: number, state: Ending["state"]) => end(give(task, n, node), n, state);
   let task = onNode(queued, 20, 1, "failed");
   task = onNode(task, 21, 1, "failed");
@@ -291,7 +291,7 @@ describe("any walk", () => {
     cancelled: [],
   };
 
-  test("keeps to the table and to what is counted", () => {
+  test("follows the table, and its counts are right", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
         let task = queued;

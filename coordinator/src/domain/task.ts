@@ -4,16 +4,16 @@ import { isSameOwner, type Owner } from "./owner.ts";
 import type { Receipt } from "./receipt.ts";
 
 /**
- * - `queued`: waits for a node (or for `notBefore`).
+ * - `queued`: the task waits for a node, or for `notBefore`.
  * - `running`: one assignment is live.
- * - `cancelling`: its requester cancelled; the node has not yet said that it stopped.
- * - `verified`: its result was checked and receipted. Final.
- * - `failed`: too many attempts, or its deadline passed. Final: the dead letter, kept with its whole history.
+ * - `cancelling`: its requester cancelled it; the node has not confirmed yet that it stopped.
+ * - `verified`: its result was checked, and there is a receipt. Final.
+ * - `failed`: too many attempts failed, or its deadline passed. Final; the task keeps its whole history.
  * - `cancelled`: Final.
  */
 export type TaskState = "queued" | "running" | "cancelling" | "verified" | "failed" | "cancelled";
 
-/** From which states a task may go where. Every write is guarded by it and by the task's version. */
+/** The transitions of a task. This table and the task's version guard every write. */
 const TRANSITIONS: Record<TaskState, readonly TaskState[]> = {
   queued: ["running", "cancelled", "failed"],
   running: ["queued", "cancelling", "verified", "failed"],
@@ -24,7 +24,7 @@ const TRANSITIONS: Record<TaskState, readonly TaskState[]> = {
 };
 
 /**
- * How one attempt stands or ended: `live`, `accepted` (receipted), `rejected` (its result failed the check), `failed`
+ * The state of one attempt: `live`, `accepted` (there is a receipt), `rejected` (its result failed the check), `failed`
  * (the task failed on the node), `declined` (busy or unsupported), `lost` (lease lost, withdrawn or the node's own
  * fault), `cancelled`.
  */
@@ -40,16 +40,16 @@ export interface Assignment {
   /** Milliseconds since 1970, coordinator's clock; likewise below. */
   readonly assignedAt: number;
   readonly endedAt?: number;
-  /** A stable code or the node's words; for people. */
+  /** A stable code, or the node's words; for people. */
   readonly reason?: string;
   /** Present exactly when `accepted`. */
   readonly receipt?: Receipt;
 }
 
-/** One requested computation: the truth about it, in one document, on both stores. */
+/** One requested computation. On both stores, one document has everything that is true of it. */
 export interface Task {
   readonly id: Hex;
-  /** Grows by one a write; a write names the version it read, so a stale writer changes nothing. */
+  /** Grows by one with each write. A write names the version that it read, so a stale writer changes nothing. */
   readonly version: number;
   readonly requester: Address;
   readonly kind: TaskKindName;
@@ -58,22 +58,22 @@ export interface Task {
   readonly state: TaskState;
   readonly createdAt: number;
   readonly deadline: number;
-  /** A retry waits until then; equals createdAt at first. */
+  /** The earliest time of the next attempt; at first createdAt. */
   readonly notBefore: number;
-  /** Task errors from different nodes so far. */
+  /** Different nodes that reported a task error so far. */
   readonly attempts: number;
   readonly assignments: Readonly<Record<Hex, Assignment>>;
-  /** The coordinator that follows the live assignment; present exactly while there is one. Only it ends the assignment. */
+  /** The coordinator that follows the live assignment, and alone may end it; present while there is a live assignment. */
   readonly owner?: Owner;
-  /** When it became final; absent before. */
+  /** When the task became final; absent before. */
   readonly endedAt?: number;
-  /** Why it failed or was cancelled, once it did. */
+  /** Why the task failed or was cancelled. */
   readonly error?: { readonly code: string; readonly detail: string };
   /** SHA-256 of the request's body when it came with an Idempotency-Key. */
   readonly requestDigest?: Hex;
 }
 
-/** The assignment that may still bring a result, if there is one. */
+/** The assignment that may still bring a result, or undefined. */
 export function liveAssignment(task: Task): Assignment | undefined {
   for (const id in task.assignments) {
     const assignment = task.assignments[id as Hex]!;
@@ -87,14 +87,14 @@ export function acceptedReceipt(task: Task): Receipt | undefined {
   return Object.values(task.assignments).find(({ receipt }) => receipt !== undefined)?.receipt;
 }
 
-/** Whether nothing can happen to the task any more. */
+/** Whether no transition leads out of the task's state. */
 export function isFinal(task: Task): boolean {
   return TRANSITIONS[task.state].length === 0;
 }
 
 type Change = Partial<Omit<Task, "id" | "version" | "owner" | "endedAt">> & { readonly state: TaskState };
 
-/** `at` counts where the new state is final. */
+/** Applies a transition; `at` is used only if the new state is final. */
 function move(task: Task, change: Change, at: number): Task {
   if (!TRANSITIONS[task.state].includes(change.state)) {
     throw new ComputeError("CONFLICT", `a ${task.state} task cannot become ${change.state}`);
@@ -115,14 +115,14 @@ function requireLive(task: Task, assignmentId: Hex): Assignment {
   return assignment;
 }
 
-/** The assignment, if it is live and `owner`'s. Whoever lost it meanwhile learns so here: CONFLICT. */
+/** The assignment, if it is live and `owner`'s. Throws CONFLICT for an owner that has lost it. */
 function requireOwn(task: Task, assignmentId: Hex, owner: Owner): Assignment {
   const assignment = requireLive(task, assignmentId);
   if (!isSameOwner(task.owner, owner)) throw new ComputeError("CONFLICT", "another coordinator took the task over");
   return assignment;
 }
 
-/** queued → running: gives the task to a node, and its care to `owner`. */
+/** queued → running: gives the task to a node; `owner` follows the assignment. */
 export function assign(
   task: Task,
   assignment: Pick<Assignment, "id" | "nodeId" | "wallet" | "assignedAt">,
@@ -133,16 +133,16 @@ export function assign(
   return { ...move(task, { state: "running", assignments }, assignment.assignedAt), owner };
 }
 
-/** Gives the care for a live assignment to another coordinator: the one before is gone, or the node has left it. */
+/** Makes another coordinator the owner of a live assignment: the previous one is dead, or its node has left it. */
 export function takeOver(task: Task, owner: Owner): Task {
   if (!liveAssignment(task)) throw new ComputeError("CONFLICT", `a ${task.state} task has no assignment to take over`);
   return { ...task, version: task.version + 1, owner };
 }
 
 /**
- * running or cancelling → verified: the checked result of the live assignment. Whoever owns it: the assignment is the
- * fence, and a right result must not be lost because its coordinator was taken for dead. Of a cancel that came too late
- * nothing is left.
+ * running or cancelling → verified: accepts the checked result of the live assignment, whatever coordinator owns it. The
+ * assignment id is the fence, and no valid result may be lost because its coordinator was taken for dead. A cancellation
+ * that came too late leaves no trace.
  */
 export function accept(task: Task, receipt: Receipt): Task {
   const assignment = requireLive(task, receipt.receiptId);
@@ -151,7 +151,7 @@ export function accept(task: Task, receipt: Receipt): Task {
   return move(uncancelled, { state: "verified", assignments: withAssignment(task, ended) }, receipt.acceptedAt);
 }
 
-/** How an attempt ended without a receipt. */
+/** The end of an attempt without a receipt. */
 export interface Ending {
   readonly state: Exclude<AssignmentState, "live" | "accepted">;
   readonly reason: string;
@@ -190,7 +190,7 @@ export function endAssignment(
   return move(task, { state: "queued", assignments, attempts, notBefore: retry.notBefore }, ending.at);
 }
 
-/** queued → cancelled, running → cancelling; by any coordinator, its owner hears of it. */
+/** queued → cancelled, running → cancelling. Any coordinator may do this; the owner is told. */
 export function cancel(task: Task, at: number): Task {
   const error = { code: "CANCELLED", detail: "cancelled by its requester" };
   if (task.state === "queued") return move(task, { state: "cancelled", error }, at);
@@ -198,7 +198,7 @@ export function cancel(task: Task, at: number): Task {
   throw new ComputeError("NOT_CANCELLABLE", `the task is ${task.state}`);
 }
 
-/** queued, running or cancelling → failed: its deadline passed. A live assignment, which only its owner ends, ends as cancelled. */
+/** queued, running or cancelling → failed: its deadline passed. A live assignment ends as cancelled; only its owner may end it. */
 export function expire(task: Task, at: number, owner: Owner): Task {
   const live = liveAssignment(task);
   if (live) requireOwn(task, live.id, owner);

@@ -1,39 +1,39 @@
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../domain/batch.ts";
 
-/** As of which block a question is asked. What to send is decided at `latest`, what is recorded at `finalized`. */
+/** The block at which a question is asked: `latest` decides what to send, `finalized` what is recorded. */
 export type BlockTag = "latest" | "finalized";
 
-/** What the contract needs of a batch. */
+/** The parts of a batch that the contract takes. */
 export type BatchContent = Pick<Batch, "id" | "root" | "credits">;
 
-/** Who and what the configured contract and recorder are. */
+/** The configured contract and recorder. */
 export interface ChainIdentity {
   readonly chainId: number;
   readonly contract: Address;
   /** The wallet that signs batches here. */
   readonly recorder: Address;
-  /** Whether the contract lets it. */
+  /** Whether the contract accepts batches from it. */
   readonly isRecorder: boolean;
   /** Its balance in wei. */
   readonly balance: bigint;
 }
 
-/** A batch on its way. */
+/** The transaction of a batch, sent and perhaps not included yet. */
 export interface SentTransaction {
   readonly hash: Hex;
   readonly nonce: number;
-  /** Wei a unit of gas that it offers at most. */
+  /** The most that it offers for a unit of gas, in wei. */
   readonly feePerGas: bigint;
-  /** The part of it that whoever makes the block may keep. */
+  /** The part of it that the block's producer may keep. */
   readonly tipPerGas: bigint;
-  /** Wei that it can cost at most. */
+  /** The most that it can cost, in wei. */
   readonly maxCost: bigint;
 }
 
 /**
- * The contract on its chain, as settlement needs it. Methods reject with a ComputeError UNAVAILABLE, whose message says
- * what to do, while something outside is in the way: the RPC, a missing contract, an empty recorder.
+ * The contract on its chain, as settlement needs it. Methods reject with a ComputeError UNAVAILABLE while something outside
+ * prevents them: the RPC, a missing contract, a recorder without coins. Its message says what to do.
  */
 export interface Chain {
   readonly chainId: number;
@@ -44,17 +44,17 @@ export interface Chain {
   /** Root of a recorded batch; null when the contract holds none. */
   rootOf(batchId: number, at: BlockTag): Promise<Hex | null>;
   /**
-   * Gas that recording the credits would take now. Rejects with a {@link ContractRefusal}, and with {@link BatchTooLarge}
-   * when no node would take such a transaction.
+   * The gas that recording the credits would take now. Rejects with a {@link ContractRefusal}, and with
+   * {@link BatchTooLarge} when no node would accept such a transaction.
    */
   estimate(batch: BatchContent): Promise<bigint>;
   /**
-   * Signs and sends the batch with the nonce that the chain expects now; while that is still the nonce of `replacing`, with
-   * at least a tenth more fee. Resolves once the RPC took it; that it is included is seen by `rootOf` only. Rejects with a
-   * {@link ContractRefusal} when the contract would refuse it.
+   * Signs and sends the batch with the nonce that the chain expects now. If that is still the nonce of `replacing`, the fee
+   * is at least a tenth higher. Resolves once the RPC accepted the transaction; only `rootOf` shows that it was included.
+   * Rejects with a {@link ContractRefusal} when the contract would refuse it.
    */
   send(batch: BatchContent, replacing?: SentTransaction): Promise<SentTransaction>;
-  /** The transaction and block that recorded a batch, from the event log of the last days, or null. */
+  /** The transaction and block that recorded a batch, from the event log of the last days; null if it has none. */
   recording(batchId: number): Promise<{ readonly transaction: Hex; readonly block: number } | null>;
   /** Units of a wallet at the latest block. */
   computeUnits(provider: Address): Promise<bigint>;
@@ -63,7 +63,7 @@ export interface Chain {
 /** The contract would refuse a call. */
 export class ContractRefusal extends Error {
   override readonly name = "ContractRefusal";
-  /** Name of the Solidity error; "unknown" when the contract gave none that its interface has. */
+  /** Name of the Solidity error; "unknown" when the contract's interface has no such error. */
   readonly error: string;
   /** Its arguments, in order. */
   readonly values: readonly unknown[];
@@ -75,7 +75,7 @@ export class ContractRefusal extends Error {
   }
 }
 
-/** A transaction with so many credits is longer, or may cost more, than the nodes of a chain take. */
+/** The nodes of the chain accept no transaction of this size or possible cost. */
 export class BatchTooLarge extends Error {
   override readonly name = "BatchTooLarge";
 }

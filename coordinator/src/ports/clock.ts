@@ -1,6 +1,6 @@
-/** Time, driven by hand in tests. */
+/** Time. Tests drive it by hand. */
 export interface Clock {
-  /** Wall clock in milliseconds since 1970, for what people read and for deadlines. */
+  /** Wall clock in milliseconds since 1970, for people and for deadlines. */
   now(): number;
   /** Monotonic milliseconds, for every interval. */
   monotonic(): number;

@@ -1,19 +1,19 @@
 import type { Hex } from "@proof-of-compute/proto";
 
 /**
- * A word between coordinators. It only makes quick what polling finds anyway, so a lost or doubled one does no harm:
- * - `queue`: tasks wait that none of the sender's nodes can take now.
- * - `task`: the stored task changed and its owner, the receiver, has not heard of it.
+ * A hint between coordinators. Polling finds the same a little later, so a lost or duplicate hint does no harm:
+ * - `queue`: tasks wait that no node of the sender can take now.
+ * - `tasks`: these stored tasks changed, and the receiver owns them.
  */
 export interface Nudge {
   readonly queue?: true;
   readonly tasks?: readonly Hex[];
 }
 
-/** The way to the other coordinators, by the address that they registered. */
+/** Sends requests to other coordinators at their registered addresses. */
 export interface PeerLink {
-  /** Never rejects and never waits; what is lost is lost. */
+  /** Sends a hint. Returns at once and never throws; a hint may be lost. */
   nudge(address: string, nudge: Nudge): void;
-  /** How far live assignments of these tasks are at that coordinator, 0 to 1; tasks that it does not run are left out. */
+  /** Progress of the live assignments of these tasks at that coordinator, 0 to 1; without tasks that it does not run. */
   progress(address: string, taskIds: readonly Hex[]): Promise<ReadonlyMap<Hex, number>>;
 }

@@ -2,27 +2,27 @@ import type { Address, Hex, TaskKindName } from "@proof-of-compute/proto";
 import type { Receipt } from "../domain/receipt.ts";
 import type { Page, PageQuery } from "./pages.ts";
 
-/** Receipts that no batch carries yet, those in quarantine left out, and when the oldest was accepted. */
+/** Receipts without a batch, except those in quarantine, and when the oldest was accepted. */
 export interface Unbatched {
   readonly count: number;
   readonly oldestAcceptedAt?: number;
 }
 
-/** Receipts, which are made by TaskStore.saveTask and never removed. */
+/** Receipts. TaskStore.saveTask makes them, and nothing removes them. */
 export interface ReceiptStore {
   receipt(id: Hex): Promise<Receipt | null>;
-  /** By receipt id, which is by time. */
+  /** Ordered by receipt id, which is by time. */
   receipts(
     query: PageQuery & { readonly provider?: Address; readonly batchId?: number; readonly quarantined?: true },
   ): Promise<Page<Receipt>>;
   /**
-   * Receipts that no batch carries, those in quarantine left out, oldest first: by acceptedAt, then id. With `kinds`,
-   * only receipts of these.
+   * Receipts without a batch, except those in quarantine, oldest first: by acceptedAt, then id. With `kinds`, only receipts
+   * of these kinds.
    */
   unbatchedReceipts(limit: number, kinds?: readonly TaskKindName[]): Promise<Receipt[]>;
-  /** How many those of every kind are. Cheap. */
+  /** Counts those receipts, of all kinds. Cheap. */
   unbatched(): Promise<Unbatched>;
-  /** Receipts accepted before `before` whose result was not forgotten, oldest first: by acceptedAt, then id. */
+  /** Receipts accepted before `before` that still have their result, oldest first: by acceptedAt, then id. */
   receiptsWithResult(before: number, limit: number): Promise<Receipt[]>;
   /**
    * Forgets the results of these receipts, and their outputs in the store; the receipts stay. Safe to repeat: a later task
@@ -34,8 +34,8 @@ export interface ReceiptStore {
    * stored with their task may be left out, since they are no blobs. Sees every receipt whose save resolved, anywhere.
    */
   referredDigests(digests: readonly Hex[]): Promise<Hex[]>;
-  /** Puts every receipt that no batch carries and that was accepted before `before` into quarantine; returns how many. */
+  /** Puts every receipt without a batch that was accepted before `before` into quarantine; returns their number. */
   quarantineReceipts(before: number): Promise<number>;
-  /** Takes receipts out of quarantine: a batch may carry them. */
+  /** Takes receipts out of quarantine, so that a batch may carry them. */
   releaseReceipts(ids: readonly Hex[]): Promise<void>;
 }

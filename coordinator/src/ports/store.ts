@@ -5,7 +5,7 @@ import type { NodeStore } from "./nodes.ts";
 import type { ReceiptStore, Unbatched } from "./receipts.ts";
 import type { TaskStore } from "./tasks.ts";
 
-/** What the store holds, in numbers. To count it may take a while. */
+/** Counts and sums over the store. Slow. */
 export interface StoreTotals {
   readonly tasks: Readonly<Record<TaskState, number>>;
   readonly receipts: number;
@@ -15,15 +15,15 @@ export interface StoreTotals {
 }
 
 /**
- * Everything that must outlive a coordinator, shared by all of a network. Each method is atomic, and its promise resolves
- * only when the change is durable; calls of one event-loop turn are committed together, in their order. A read sees every
- * write whose promise has resolved, here or at another coordinator. When the store is away (not started, stopped, disk
- * full, connection lost), methods reject with UNAVAILABLE and have changed nothing, or changed it wholly.
+ * Everything that must outlive a coordinator, shared by all coordinators of a network. Each method is atomic, and its
+ * promise resolves once the change is durable; calls of one event-loop turn are committed together, in order. A read sees
+ * every write that has resolved, at this or another coordinator. While the store is unavailable (not started, stopped, disk
+ * full, connection lost), methods reject with UNAVAILABLE, and each write has happened as a whole or not at all.
  */
 export interface Store extends TaskStore, NodeStore, ReceiptStore, BatchStore, ClusterStore {
-  /** Opens it. Safe to repeat. Rejects with UNAVAILABLE, saying why, when another coordinator holds an embedded store. */
+  /** Opens the store. Safe to repeat. Rejects with UNAVAILABLE and the reason when another coordinator has an embedded store open. */
   start(): Promise<void>;
-  /** Commits what waits, then closes. Safe to repeat. */
+  /** Commits pending calls, then closes the store. Safe to repeat. */
   stop(): Promise<void>;
 
   totals(): Promise<StoreTotals>;
