@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { startTestCoordinator } from "@proof-of-compute/tests/support/start-coordinator";
 import { expect, onTestFinished, test, vi } from "vitest";
 
-test("a coordinator whose embedded store is lost cannot go on, and says so; one that is stopped does not", async () => {
+test("a coordinator that loses its embedded store fails, and one that is stopped does not", async () => {
   const unref = vi.spyOn(Worker.prototype, "unref");
   const settings = { MONGODB_URI: "", XDC_RPC_URL: "" };
   const [coordinator, other] = [await startTestCoordinator(settings), await startTestCoordinator(settings)];

@@ -16,25 +16,25 @@ import { peerAddress } from "./settings/addresses.ts";
 import { ownerOf } from "./settings/owner.ts";
 import type { Settings } from "./settings/table.ts";
 
-/** How long a component may take to close, beyond the time for draining. */
+/** How long a component may take to close, in addition to DRAIN_TIMEOUT. */
 const CLOSE_MS = 10_000;
 
 /** A running coordinator. */
 export interface Coordinator {
-  /** Bound ports; they differ from the settings where those say 0. */
+  /** Bound ports; they differ from the settings if these are 0. */
   readonly grpcPort: number;
   readonly httpPort: number;
   readonly scheduler: Scheduler;
   readonly store: Store;
-  /** Resolves when it cannot continue, because another process has its name or its store is lost; stop it then. */
+  /** Resolves when the coordinator cannot continue, because another process has its name or its store is lost. Stop it then. */
   readonly failed: Promise<ComputeError>;
   /** Drains, then closes everything in the reverse order of opening. Safe to repeat. */
   stop(): Promise<void>;
 }
 
 /**
- * The composition root: settings, adapters, services, edges, in this order. When one cannot be opened, those before are
- * closed again and the error is thrown.
+ * The composition root: opens the parts one after another. If one cannot be opened, closes the earlier ones and throws its
+ * error.
  */
 export async function startCoordinator(
   settings: Settings,

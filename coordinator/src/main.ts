@@ -8,11 +8,11 @@ import { readSettings } from "./settings/read.ts";
 import type { Settings } from "./settings/table.ts";
 import { VERSION } from "./version.ts";
 
-/** 0: stopped as asked. 1: a fault. 2: settings. 3: something that it needs is taken or away (port, store, chain). */
+/** 0: stopped on request. 1: a fault. 2: invalid settings. 3: a port, the store or the chain is in use or unavailable. */
 const EXIT = { clean: 0, fault: 1, usage: 2, unavailable: 3 } as const;
 
 loadDotenv({ quiet: true });
-// It writes to stderr, past the log, what it also throws.
+// gRPC writes errors to stderr that it also throws.
 setLogVerbosity(logVerbosity.NONE);
 
 function logTo({ LOG, LOG_LEVEL }: Settings): pino.Logger {
@@ -43,7 +43,7 @@ async function main(): Promise<number> {
   const stop = new Promise<NodeJS.Signals | "parent">((resolve) => {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
-    // Started by `npm start` with a channel to it: when that process is gone, so is this one's purpose.
+    // `npm start` opens a channel to this process; when it ends, so does this process.
     process.once("disconnect", () => resolve("parent"));
   });
   try {

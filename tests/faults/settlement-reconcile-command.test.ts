@@ -198,7 +198,7 @@ describe("npm run reconcile, beside a coordinator", () => {
       };
       expect(await runWith({ MONGODB_URI }, ["--fix"])).toEqual({
         code: 2,
-        output: expect.stringContaining("stop every coordinator first: late lives"),
+        output: expect.stringContaining("stop every coordinator first: late is alive"),
       });
       expect(await opened.store.batches({ limit: 1 })).toMatchObject({ items: [] });
     } finally {

@@ -6,11 +6,11 @@ import { Peers } from "../services/cluster/peers.ts";
 import { VERSION } from "../version.ts";
 import { type Base, closing } from "./part.ts";
 
-/** This coordinator among those on the same store. */
+/** The part that connects this coordinator with the others on its store. */
 export interface ClusterPart extends AsyncDisposable {
   readonly peers: Peers;
   readonly link: PeerLink;
-  /** What coordinators of this store show each other. */
+  /** The secret by which coordinators of this store authenticate to each other. */
   readonly peerSecret: Uint8Array;
 }
 
@@ -22,7 +22,7 @@ export interface ClusterInit {
   readonly leaseMs: number;
 }
 
-/** Registers this coordinator, and gives signs of life from now on; `link` takes the place of HTTP. */
+/** Registers this coordinator and starts its heartbeat; `link` replaces HTTP. */
 export async function openCluster(
   base: Base,
   { store, link: given }: { readonly store: Store; readonly link?: PeerLink },

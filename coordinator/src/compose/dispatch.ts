@@ -3,10 +3,10 @@ import { DispatchServices, type DispatchServicesComponents } from "../services/d
 import type { Settings } from "../settings/table.ts";
 import { type Base, closing } from "./part.ts";
 
-/** Milliseconds of reconnect spread that each node adds, so that 10,000 come back over 10 s. */
+/** Milliseconds of reconnect spread for each node, so that 10,000 nodes reconnect over 10 s. */
 const SPREAD_PER_NODE_MS = 1;
 
-/** The services that bring tasks to nodes. */
+/** The part that brings tasks to nodes. */
 export type DispatchPart = Pick<DispatchServices, "fleet" | "leases" | "takeover" | "sessions" | "scheduler"> &
   AsyncDisposable;
 
@@ -16,7 +16,7 @@ export interface DispatchInit {
   readonly contract: { readonly chainId: number; readonly address: Address } | undefined;
 }
 
-/** Takes up what earlier runs left, and hands out tasks from now on. */
+/** Takes over the tasks of earlier runs, and starts to assign tasks. */
 export async function openDispatch(
   base: Base,
   components: Pick<DispatchServicesComponents, "store" | "peers" | "link">,

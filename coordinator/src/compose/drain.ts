@@ -12,7 +12,7 @@ interface Components {
   readonly intake: Pick<ResultIntake, "drain">;
 }
 
-/** Gives out no new work, sends nodes elsewhere, and waits up to DRAIN_TIMEOUT for results of running assignments. */
+/** Stops assigning tasks, tells nodes to reconnect, and waits up to DRAIN_TIMEOUT for results of running assignments. */
 export async function drain(
   { clock, logger }: Base,
   { dispatch: { scheduler, sessions, fleet }, grpc, intake }: Components,

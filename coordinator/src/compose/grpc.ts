@@ -32,7 +32,7 @@ export async function openGrpc(
       ...settings.GRPC_ADDRESS,
       tls: await readTlsFiles(settings),
       heartbeatMs: settings.HEARTBEAT_INTERVAL,
-      // Room for nodes that dial again before their old stream is known to be dead.
+      // Twice as many, for nodes that dial again before their old stream is known to be dead.
       maxStreams: 2 * settings.MAX_NODES,
       audiences,
       kinds: base.kinds,
@@ -42,7 +42,7 @@ export async function openGrpc(
     },
   );
   await grpc.start();
-  // With port 0 (tests) the names are known only now.
+  // With port 0 (tests) the port is known only now.
   if (!settings.GRPC_AUDIENCES) {
     for (const name of localForms({ ...settings.GRPC_ADDRESS, port: grpc.port })) audiences.add(name.toLowerCase());
   }

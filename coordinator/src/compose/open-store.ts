@@ -7,21 +7,21 @@ import type { Blobs } from "../ports/blobs.ts";
 import type { Store } from "../ports/store.ts";
 import type { Settings } from "../settings/table.ts";
 
-/** What outlives the coordinator. */
+/** The store and the blobs, which outlive the coordinator. */
 export interface OpenStore {
   readonly store: Store;
   readonly blobs: Blobs;
-  /** Resolves when the store is gone, and does not come back to this process. */
+  /** Resolves when this process has lost the store for good. */
   readonly lost: Promise<ComputeError>;
   stop(): Promise<void>;
 }
 
-/** Where a SQLite store lies in its data folder. */
+/** The file of a SQLite store in its data folder. */
 export function sqlitePath(dataDir: string): string {
   return join(dataDir, "coordinator.sqlite");
 }
 
-/** Opens the store that the settings name. Throws UNAVAILABLE, saying what to do, when that cannot be opened. */
+/** Opens the store of the settings. Throws UNAVAILABLE when it cannot be opened; the message says what to do. */
 export async function openStore(
   settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
   logger: Logger,
@@ -36,7 +36,7 @@ export async function openStore(
       stop: () => store.stop(),
     };
   }
-  // The driver takes time and memory that an embedded store does not need.
+  // Loaded on demand: the driver takes time and memory that an embedded store does not need.
   const [{ MongoConnection }, { MongoStore }, { MongoBlobs }] = await Promise.all([
     import("../adapters/mongo/connection.ts"),
     import("../adapters/mongo/store.ts"),
@@ -45,7 +45,7 @@ export async function openStore(
   const connection = new MongoConnection({ logger }, { uri: settings.MONGODB_URI });
   const store = new MongoStore({ connection, logger });
   await store.start();
-  // A server that is away comes back.
+  // A server that is unavailable comes back.
   const lost = new Promise<ComputeError>(() => {});
   return { store, blobs: new MongoBlobs({ connection }), lost, stop: () => store.stop() };
 }

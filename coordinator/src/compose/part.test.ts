@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { closing } from "./part.ts";
 
-/** Closes components opened in this order, last first; returns the calls and what was logged. */
+/** Opens components with these close functions, closes them, and returns the log. */
 async function closeAll(...steps: (() => Promise<void> | void)[]) {
   const logged: { component: string; msg: string }[] = [];
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line)) });
@@ -12,7 +12,7 @@ async function closeAll(...steps: (() => Promise<void> | void)[]) {
   return logged.map(({ component, msg }) => `${component}: ${msg}`);
 }
 
-test("components close in the reverse order of opening, each after the one before", async () => {
+test("closes components one after another, in the reverse order of opening", async () => {
   const order: string[] = [];
   const step = (name: string) => async () => {
     order.push(`${name} closes`);
@@ -23,7 +23,7 @@ test("components close in the reverse order of opening, each after the one befor
   expect(order).toEqual(["peers closes", "peers closed", "store closes", "store closed"]);
 });
 
-test("a component that hangs or fails is logged and keeps no other one open", async () => {
+test("logs a component that hangs or fails, and closes the others", async () => {
   let closed = false;
   const logged = await closeAll(
     () => {

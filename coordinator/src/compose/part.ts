@@ -6,13 +6,13 @@ import type { Clock } from "../ports/clock.ts";
 import { Metrics } from "../services/metrics.ts";
 import { TaskEvents } from "../services/watch/task-events.ts";
 
-/** What every part of a coordinator works with. */
+/** What every part of a coordinator uses. */
 export interface Base {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly events: TaskEvents;
-  /** Kinds of work that this coordinator knows. */
+  /** The kinds of work that this coordinator knows. */
   readonly kinds: CoordinatorKinds;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -33,8 +33,8 @@ export function createBase(change: Pick<Base, "logger" | "closeMs"> & Partial<Ba
 }
 
 /**
- * A component's disposal. It never rejects and never hangs: a component that fails to close must not keep the others open,
- * nor the process alive.
+ * Makes closing a component its disposal. Disposal never rejects and never hangs: one component must not keep the others
+ * open, nor the process alive.
  */
 export function closing(
   { logger, closeMs }: Pick<Base, "logger" | "closeMs">,

@@ -34,7 +34,7 @@ interface FacadeParts extends Parts {
   readonly proofs: RestComponents["proofs"];
 }
 
-/** What the facade uses of a coordinator's parts. */
+/** The components of the facade, from a coordinator's parts. */
 export function restComponents(
   base: Base,
   { store, blobs, cluster: { peers, link }, dispatch: { scheduler, fleet }, settlement, proofs }: FacadeParts,
@@ -73,7 +73,7 @@ export async function restInit(
   };
 }
 
-/** Serves the facade and the hub, and tells the peers where. Throws UNAVAILABLE when it cannot listen. */
+/** Serves the facade and the hub, and registers the address for peers. Throws UNAVAILABLE when it cannot listen. */
 export async function openRest(
   base: Base,
   parts: Parts,

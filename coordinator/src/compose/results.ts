@@ -24,7 +24,7 @@ interface Components {
   readonly settlement: { nudge(): void };
 }
 
-/** What takes results from nodes; it has nothing of its own to close. */
+/** Takes results from nodes. It has nothing to close. */
 export function createIntake(
   base: Base,
   { dispatch, settlement, ...components }: Components,

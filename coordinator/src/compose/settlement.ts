@@ -11,12 +11,12 @@ import { readRecorderKey } from "../settings/recorder-key.ts";
 import type { Settings } from "../settings/table.ts";
 import { type Base, closing } from "./part.ts";
 
-/** Recording on the chain, or its absence. */
+/** Settlement, on or off. */
 export interface SettlementPart extends AsyncDisposable {
-  /** The contract that units are recorded in; undefined: settlement is off. */
+  /** The contract that records units; undefined: settlement is off. */
   readonly contract: { readonly chainId: number; readonly address: Address } | undefined;
   status(): SettlementStatus;
-  /** A receipt came in. */
+  /** Tells settlement that a receipt was stored. */
   nudge(): void;
 }
 
@@ -25,7 +25,7 @@ interface Components {
   readonly peers: SettlementPeers;
 }
 
-/** Begins to record receipts, if the settings name a chain. Throws UNAVAILABLE and STORE_BOUND_ELSEWHERE. */
+/** Starts settlement, if the settings name a chain. Throws UNAVAILABLE and STORE_BOUND_ELSEWHERE. */
 export async function openSettlement(base: Base, components: Components, settings: Settings): Promise<SettlementPart> {
   const { logger, metrics, events } = base;
   if (settings.XDC_RPC_URL === undefined) {
@@ -70,7 +70,7 @@ export async function openSettlement(base: Base, components: Components, setting
 }
 
 /**
- * Merkle proofs for readers. They have a worker of their own, so that no number of readers delays the closing of a batch.
+ * Merkle proofs for readers. They have a worker of their own, so that readers never delay the closing of a batch.
  */
 export function openProofs(
   base: Base,
@@ -80,7 +80,7 @@ export function openProofs(
   return { proofs: new BatchProofs({ store, trees }), ...closing(base, "batch proofs", () => trees.stop()) };
 }
 
-/** A store that was used with this contract knows its chain: results are accepted, and recorded once the RPC answers. */
+/** Connects to the chain. If the RPC does not answer, a store that is bound to the contract knows the chain id. */
 async function openChain(base: Base, store: Store, rpcUrl: string, settings: Settings): Promise<EthersChain> {
   const contract = settings.PROOF_OF_COMPUTE_ADDRESS!;
   const init = { rpcUrl, contract, recorderKey: await readRecorderKey(settings) };

@@ -3,10 +3,10 @@ import type { Settings } from "../settings/table.ts";
 import { type OpenStore, openStore } from "./open-store.ts";
 import { type Base, closing } from "./part.ts";
 
-/** The store and the blobs that the settings name. */
+/** The part that has the store and the blobs. */
 export type StoragePart = Pick<OpenStore, "store" | "blobs" | "lost"> & AsyncDisposable;
 
-/** Throws UNAVAILABLE, saying what to do, when the store cannot be opened. */
+/** Throws UNAVAILABLE when the store cannot be opened; the message says what to do. */
 export async function openStorage(
   base: Base,
   settings: Pick<Settings, "MONGODB_URI" | "DATA_DIR">,
@@ -15,7 +15,7 @@ export async function openStorage(
   return { store, blobs, lost, ...closing(base, "store", stop) };
 }
 
-/** Prunes expired results and tasks from now on. */
+/** Starts to prune expired results and tasks. */
 export function openRetention(
   base: Base,
   { store, blobs }: Pick<StoragePart, "store" | "blobs">,

@@ -1,4 +1,4 @@
-/** A host and a port, as a server listens on them or a client dials them. */
+/** A host and a port, to listen on or to dial. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
@@ -9,7 +9,7 @@ export function hostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Whether it stands for every address of the machine, which nobody can dial. */
+/** Whether the host means every address of the machine; nobody can dial it. */
 export function isAnywhere(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
 }
@@ -18,7 +18,7 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-/** The other forms under which the same listener can be dialled from its own machine. */
+/** All names under which programs on the same machine can dial the listener. */
 export function localForms({ host, port }: HostPort): string[] {
   const bare = hostPort({ host, port });
   return isLoopback(host) || isAnywhere(host)

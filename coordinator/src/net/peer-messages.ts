@@ -1,31 +1,31 @@
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import { z } from "zod";
 
-/** What coordinators say to each other over HTTP: read by both ends, and no part of the public API. */
+/** The messages between coordinators over HTTP. They are not part of the public API. */
 
-/** Where they say it, below a coordinator's address. */
+/** Their paths, below a coordinator's address. */
 export const PEER_PATHS = { nudge: "/internal/nudge", progress: "/internal/progress" } as const;
 
-/** Task ids in one message: 37 bytes each, so that it stays below the facade's limit of 64 KiB. */
+/** The most task ids in one message. An id takes 37 bytes, so a message stays below the facade's limit of 64 KiB. */
 export const MAX_TASKS = 1_000;
 
-// The pattern makes it Hex; zod has no way to say so to the compiler.
+// The pattern guarantees Hex; zod cannot tell the compiler.
 const taskId = z.string().regex(/^0x[0-9a-f]{32}$/) as unknown as z.ZodType<Hex, Hex>;
 const taskIds = z.array(taskId).max(MAX_TASKS);
 
-/** A nudge. What a newer version says beside it is passed over, here and below. */
+/** A hint. Here and below, fields of a newer version are ignored. */
 export const NudgeMessage = z.object({
   queue: z.literal(true).exactOptional(),
   tasks: taskIds.exactOptional(),
 });
 
-/** How far are these tasks? */
+/** Asks for the progress of these tasks. */
 export const ProgressQuestion = z.object({ taskIds });
 
-/** 0 to 1 by task id, of those that run at the coordinator that answers. */
+/** Progress by task id, 0 to 1, of the tasks that run at the answering coordinator. */
 export const ProgressAnswer = z.object({ progress: z.record(z.string(), z.number().min(0).max(1)) });
 
-/** The bearer token that shows a coordinator to its peers. */
+/** The bearer token that authenticates a coordinator to its peers. */
 export function peerToken(secret: Uint8Array): string {
   return toHex(secret).slice(2);
 }

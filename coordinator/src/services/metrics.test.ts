@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Metrics } from "./metrics.ts";
 
-test("settlement shows as it is when the metrics are read", async () => {
+test("reads the state of settlement when the metrics are read", async () => {
   const metrics = new Metrics();
   expect((await metrics.render()).body).toContain('proof_of_compute_settlement_state{state="off"} 1');
   let openBatches = 0;
@@ -16,7 +16,7 @@ test("settlement shows as it is when the metrics are read", async () => {
 
 const balanceOf = (body: string) => /^proof_of_compute_recorder_balance_wei (.+)$/m.exec(body)?.[1];
 
-test("the recorder's balance shows while it is known: zero too, and not after the lead went elsewhere", async () => {
+test("shows the recorder's balance while it is known, zero included, and not after the lead moved", async () => {
   const metrics = new Metrics();
   expect(balanceOf((await metrics.render()).body)).toBeUndefined();
   let recorderBalance: bigint | undefined = 0n;

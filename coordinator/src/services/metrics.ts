@@ -18,12 +18,14 @@ const ENDS: readonly ("accepted" | Ending["state"])[] = [
 export class Metrics {
   readonly registry = new Registry();
   readonly nodes = this.#gauge("nodes", "Nodes with a session or with leases, by status.", ["status"]);
-  readonly peers = this.#gauge("peers", "Other coordinators on the same store that give signs of life.");
+  readonly peers = this.#gauge("peers", "Other coordinators on the same store that are alive.");
   readonly takenOver = this.#counter("tasks_taken_over_total", "Live assignments taken over from another coordinator.");
   readonly tasksSubmitted = this.#counter("tasks_submitted_total", "Tasks accepted from requesters.");
-  readonly assignments = this.#counter("assignments_total", "Attempts that were pushed to nodes.");
-  readonly assignmentsEnded = this.#counter("assignments_ended_total", "Attempts that ended, by how.", ["state"]);
-  readonly results = this.#counter("results_total", "Results that were judged, by verdict and reason.", [
+  readonly assignments = this.#counter("assignments_total", "Attempts that nodes were given.");
+  readonly assignmentsEnded = this.#counter("assignments_ended_total", "Attempts that ended, by their final state.", [
+    "state",
+  ]);
+  readonly results = this.#counter("results_total", "Results with a verdict, by verdict and reason.", [
     "verdict",
     "reason",
   ]);
@@ -36,7 +38,7 @@ export class Metrics {
     "route",
     "status",
   ]);
-  readonly batches = this.#counter("batches_total", "Batches, by the state they reached.", ["state"]);
+  readonly batches = this.#counter("batches_total", "Changes of batches, by the state that they reached.", ["state"]);
   readonly settlement = this.#gauge("settlement_state", "1 for the state that settlement is in, else 0.", ["state"]);
   readonly openBatches = this.#gauge("open_batches", "Batches that are closed and not final yet.");
   readonly recorderBalance = this.#gauge("recorder_balance_wei", "Balance of the recorder's wallet.");
@@ -44,18 +46,18 @@ export class Metrics {
   #readSettlement: () => SettlementStatus = () => ({ state: "off", openBatches: 0 });
 
   constructor() {
-    // An alert on a series that is not there stays silent, and one that begins at 1 has not increased.
+    // An alert on a missing series stays silent, and a series that starts at 1 has not increased.
     for (const state of BATCH_STATES) this.batches.inc({ state }, 0);
     for (const state of ENDS) this.assignmentsEnded.inc({ state }, 0);
     for (const status of ["online", "suspect"]) this.nodes.set({ status }, 0);
   }
 
-  /** Adds the process's own metrics; apart from the constructor so that tests can do without. */
+  /** Adds the metrics of the process. Not in the constructor, because tests do without them. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** Shows, whenever somebody reads the metrics, how recording goes then. */
+  /** Reads the state of settlement from this function whenever the metrics are read. */
   follow(settlement: () => SettlementStatus): void {
     this.#readSettlement = settlement;
   }

@@ -5,8 +5,8 @@ import { resolveSettings } from "./read.ts";
 const KEY = `0x${"5e".repeat(32)}`;
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 
-describe("what others are told", () => {
-  it("is a node stream's address that a daemon can dial, or PUBLIC_GRPC_ADDRESS is wanted", () => {
+describe("the address that others are told", () => {
+  it("is one of the node stream that a daemon can dial, or PUBLIC_GRPC_ADDRESS is wanted", () => {
     const settings = (GRPC_ADDRESS: string, rest = {}) => resolveSettings({ GRPC_ADDRESS, INSECURE: "true", ...rest });
     expect(publicGrpcAddress(settings("[::1]:0"), 7)).toEqual({ address: "[::1]:7", wanted: false });
     expect(publicGrpcAddress(settings("10.0.0.7:0"), 7)).toEqual({ address: "10.0.0.7:7", wanted: false });
@@ -20,7 +20,7 @@ describe("what others are told", () => {
     }
   });
 
-  it("is never the RPC of a public chain that this coordinator uses, which may carry a key", () => {
+  it("is never this coordinator's own RPC of a public chain, which may contain a key", () => {
     const text = { PROOF_OF_COMPUTE_ADDRESS: CONTRACT, RECORDER_PRIVATE_KEY: KEY };
     const settings = resolveSettings({ ...text, XDC_RPC_URL: "https://rpc.example/v1/api-key" });
     expect(publicRpcUrl(settings, 51)).toBe("https://erpc.apothem.network");

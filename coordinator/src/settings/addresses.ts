@@ -4,8 +4,8 @@ import { hostPort, isAnywhere, localForms } from "../net/host-port.ts";
 import type { Settings } from "./table.ts";
 
 /**
- * host:port that providers are told to dial; `wanted`: PUBLIC_GRPC_ADDRESS is, since other machines cannot dial that.
- * `port` is the bound one.
+ * host:port that providers are told to dial. With `wanted`, other machines cannot dial it, and PUBLIC_GRPC_ADDRESS should
+ * be set. `port` is the bound port.
  */
 export function publicGrpcAddress(
   { PUBLIC_GRPC_ADDRESS, GRPC_ADDRESS: { host } }: Settings,
@@ -17,7 +17,7 @@ export function publicGrpcAddress(
   };
 }
 
-/** The RPC that may be told to browsers: never XDC_RPC_URL of a public chain, which may carry an API key. */
+/** The RPC for browsers: never XDC_RPC_URL of a public chain, which may contain an API key. */
 export function publicRpcUrl(settings: Settings, chainId: number | undefined): string | undefined {
   if (settings.PUBLIC_RPC_URL !== undefined) return settings.PUBLIC_RPC_URL;
   const known = chainId === undefined ? undefined : networkByChainId(chainId);
@@ -25,7 +25,7 @@ export function publicRpcUrl(settings: Settings, chainId: number | undefined): s
   return known?.rpcUrl;
 }
 
-/** Where its peers reach this coordinator; `port` is the bound one. */
+/** URL at which peers reach this coordinator; `port` is the bound port. */
 export function peerAddress(
   { PEER_ADDRESS, HTTP_ADDRESS: { host } }: Pick<Settings, "PEER_ADDRESS" | "HTTP_ADDRESS">,
   port: number,
@@ -33,7 +33,7 @@ export function peerAddress(
   return PEER_ADDRESS ?? `http://${hostPort({ host: isAnywhere(host) ? hostname() : host, port })}`;
 }
 
-/** Names that nodes may dial, in lower case. With port 0 the bound one is known only later, and added then. */
+/** Names that nodes may dial, in lower case. With port 0 the caller adds the bound port later. */
 export function audiencesOf(
   settings: Pick<Settings, "GRPC_AUDIENCES" | "GRPC_ADDRESS" | "PUBLIC_GRPC_ADDRESS">,
 ): Set<string> {

@@ -1,4 +1,4 @@
-/** A problem with the settings; `message` has one line a problem. */
+/** Problems with the settings; `message` has one line for each. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }

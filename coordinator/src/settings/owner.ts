@@ -4,7 +4,7 @@ import { toHex } from "@proof-of-compute/proto";
 import type { Owner } from "../domain/owner.ts";
 import type { Settings } from "./table.ts";
 
-/** This run of this coordinator. On SQLite there is one; on MongoDB host and port tell it from others. */
+/** This run of this coordinator. A SQLite store has one coordinator; on MongoDB, host and port make the name unique. */
 export function ownerOf({
   COORDINATOR_ID,
   MONGODB_URI,

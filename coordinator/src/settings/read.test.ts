@@ -6,7 +6,7 @@ import { SETTINGS } from "./table.ts";
 const KEY = `0x${"5e".repeat(32)}`;
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 
-/** What is said of settings that do not work. */
+/** The message for settings that do not work. */
 function problem(text: Readonly<Record<string, string>>): string {
   try {
     resolveSettings(text);
@@ -18,7 +18,7 @@ function problem(text: Readonly<Record<string, string>>): string {
 }
 
 describe("settings", () => {
-  it("all have defaults that work together, and an empty one is an unset one", () => {
+  it("have defaults that work together, and an empty setting is unset", () => {
     const empty = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, ""]));
     expect(resolveSettings(empty)).toEqual(resolveSettings({}));
     expect(resolveSettings({})).toMatchObject({
@@ -84,7 +84,7 @@ describe("settings", () => {
     expect(said).not.toContain("\n");
   });
 
-  it("are all checked before anything is said", () => {
+  it("are all checked before the error is thrown", () => {
     expect(problem({ LEASE_TIME: "soon", MAX_NODES: "0", LOG: "xml" }).split("\n")).toHaveLength(3);
   });
 
@@ -102,13 +102,17 @@ describe("settings", () => {
     ["node stream beyond loopback", { GRPC_ADDRESS: "0.0.0.0:50051" }, /GRPC_ADDRESS 0\.0\.0\.0.*TLS_CERT.*--insecure/],
     ["REST beyond loopback", { HTTP_ADDRESS: "[::]:3000" }, /HTTP_ADDRESS ::.*proxy with TLS.*--insecure/],
     ["a name that is no loopback", { GRPC_ADDRESS: "127.example:1" }, /beyond loopback/],
-    ["both, if it must be", { GRPC_ADDRESS: "0.0.0.0:1", HTTP_ADDRESS: "[::]:2", INSECURE: "true" }, undefined],
+    [
+      "both beyond loopback with INSECURE",
+      { GRPC_ADDRESS: "0.0.0.0:1", HTTP_ADDRESS: "[::]:2", INSECURE: "true" },
+      undefined,
+    ],
     ["node stream with TLS", { GRPC_ADDRESS: "0.0.0.0:1", TLS_CERT: "c", TLS_KEY: "k" }, undefined],
     ["localhost", { GRPC_ADDRESS: "localhost:1", HTTP_ADDRESS: "[::1]:2" }, undefined],
     ["half of TLS", { TLS_CERT: "c" }, /TLS_CERT and TLS_KEY go together/],
     ["a chain alone", { XDC_RPC_URL: "http://127.0.0.1:1" }, /XDC_RPC_URL needs PROOF_OF_COMPUTE_ADDRESS and RECORDER/],
     ["MongoDB", { MONGODB_URI: "mongodb://localhost/proof_of_compute?replicaSet=rs0" }, undefined],
-    ["something else than MongoDB", { MONGODB_URI: "postgres://localhost" }, /MONGODB_URI: a URI such as "mongodb:/],
+    ["another database than MongoDB", { MONGODB_URI: "postgres://localhost" }, /MONGODB_URI: a URI such as "mongodb:/],
   ])("are checked together: %s", (_, text, expected) => {
     if (expected) expect(problem(text)).toMatch(expected);
     else expect(() => resolveSettings(text)).not.toThrow();
@@ -118,13 +122,13 @@ describe("settings", () => {
 describe("the command line", () => {
   const read = (flags: string[], environment = {}) => readSettings(["node", "coordinator", ...flags], environment, "1");
 
-  it("goes before the environment, and a flag alone means true", () => {
+  it("overrides the environment, and a flag without a value means true", () => {
     const environment = { LEASE_TIME: "1s", MAX_ATTEMPTS: "7" };
     const settings = read(["--lease-time", "2s", "--insecure", "--http-address", "0.0.0.0:3000"], environment);
     expect(settings).toMatchObject({ LEASE_TIME: 2_000, MAX_ATTEMPTS: 7, INSECURE: true });
   });
 
-  it("has a flag for every setting that is no secret", () => {
+  it("has a flag for every setting that is not secret", () => {
     const secret = new Set(Object.entries(SETTINGS).flatMap(([name, entry]) => ("secret" in entry ? [name] : [])));
     expect([...secret]).toContain("RECORDER_PRIVATE_KEY");
     for (const [name, { default: text }] of Object.entries(SETTINGS)) {

@@ -4,7 +4,7 @@ import { isLoopback } from "../net/host-port.ts";
 import { ConfigError } from "./config-error.ts";
 import { flagOf, SETTINGS, type Setting, type SettingName, type Settings } from "./table.ts";
 
-/** Validates settings in text form, fills defaults, and checks what only shows together. Throws {@link ConfigError}. */
+/** Validates settings in text form, adds defaults, and checks settings against each other. Throws {@link ConfigError}. */
 export function resolveSettings(text: Readonly<Record<string, string | undefined>>): Settings {
   const problems: string[] = [];
   const settings: Record<string, unknown> = {};

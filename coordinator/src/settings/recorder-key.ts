@@ -3,7 +3,7 @@ import { ConfigError } from "./config-error.ts";
 import { readSecretFile } from "./secret-file.ts";
 import type { Settings } from "./table.ts";
 
-/** The key that signs batches: from the keystore file, else from the environment. Never from a flag. */
+/** The key that signs batches, from the keystore file or else from the environment; never from a flag. */
 export async function readRecorderKey(
   settings: Pick<Settings, "RECORDER_PRIVATE_KEY" | "RECORDER_KEYSTORE" | "RECORDER_KEYSTORE_PASSWORD">,
 ): Promise<string> {
@@ -12,7 +12,7 @@ export async function readRecorderKey(
   return readKeystore("RECORDER_KEYSTORE", file, settings.RECORDER_KEYSTORE_PASSWORD);
 }
 
-/** The private key in a file that the setting `name` names: as such, or in a Web3 keystore under `${name}_PASSWORD`. */
+/** The private key in the file of the setting `name`: plain, or in a Web3 keystore with the password `${name}_PASSWORD`. */
 export async function readKeystore(name: string, file: string, password: string | undefined): Promise<string> {
   const text = (await readSecretFile(name, file)).trim();
   if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text;

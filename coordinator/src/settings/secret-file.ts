@@ -1,14 +1,14 @@
 import { readFile, stat } from "node:fs/promises";
 import { ConfigError } from "./config-error.ts";
 
-/** The text of a file that the setting `name` names. Throws {@link ConfigError} when it cannot be read. */
+/** Reads the file of the setting `name`. Throws {@link ConfigError} when it cannot be read. */
 export async function readSettingFile(name: string, file: string): Promise<string> {
   return readFile(file, "utf8").catch((cause: unknown) => {
     throw new ConfigError(`${name}: cannot read ${file}`, { cause });
   });
 }
 
-/** The same of a file that nobody but its owner may read; throws {@link ConfigError} when others may. */
+/** Reads a file that only its owner may read; throws {@link ConfigError} when others may read it. */
 export async function readSecretFile(name: string, file: string): Promise<string> {
   const text = await readSettingFile(name, file);
   const { mode } = await stat(file);

@@ -9,7 +9,7 @@ export interface TlsFiles {
   readonly key: string;
 }
 
-/** What the node stream is encrypted with, if anything. Throws {@link ConfigError} when the two do not work together. */
+/** The certificate of the node stream, if one is set. Throws {@link ConfigError} when certificate and key do not match. */
 export async function readTlsFiles(settings: Pick<Settings, "TLS_CERT" | "TLS_KEY">): Promise<TlsFiles | undefined> {
   const { TLS_CERT, TLS_KEY } = settings;
   if (TLS_CERT === undefined || TLS_KEY === undefined) return undefined;
@@ -17,7 +17,7 @@ export async function readTlsFiles(settings: Pick<Settings, "TLS_CERT" | "TLS_KE
   try {
     createSecureContext(files);
   } catch (cause) {
-    const message = `TLS_CERT, TLS_KEY: ${TLS_CERT} and ${TLS_KEY} are no certificate and its key`;
+    const message = `TLS_CERT, TLS_KEY: ${TLS_CERT} and ${TLS_KEY} are not a certificate and its key`;
     throw new ConfigError(`${message} (${(cause as Error).message})`, { cause });
   }
   return files;

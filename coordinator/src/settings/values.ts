@@ -44,7 +44,7 @@ export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
     .transform((text) => text.split(",").flatMap((part) => part.trim() || []))
     .pipe(z.array(item));
 const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
-/** Proxies in front: how many, or whose addresses. Not all addresses: then a client would choose its own. */
+/** Trusted proxies: their number, or their addresses. Never all addresses, because clients could then choose their own. */
 export const proxies = z.string().transform((text, context): number | string[] => {
   if (text === "true" || text === "false") return text === "true" ? 1 : 0;
   if (/^\d{1,2}$/.test(text)) return Number(text);
@@ -55,7 +55,7 @@ export const proxies = z.string().transform((text, context): number | string[] =
   return z.NEVER;
 });
 export const url = z.url({ protocol: /^https?$/, error: 'a URL such as "https://rpc.example"' });
-/** Scheme, host and port as browsers write them. */
+/** Scheme, host and port, as browsers write them. */
 export const origin = z.string().transform((text, context) => {
   const { origin, protocol, href } = URL.parse(text) ?? {};
   if (/^https?:$/.test(protocol ?? "") && href === `${origin}/`) return origin!;

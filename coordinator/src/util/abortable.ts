@@ -1,4 +1,4 @@
-/** `promise`, or a rejection with the signal's reason as soon as it aborts; the work behind it is left to end unheard. */
+/** `promise`, or a rejection with the signal's reason once it aborts. The work behind `promise` continues. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

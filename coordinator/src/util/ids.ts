@@ -2,11 +2,11 @@ import { randomFillSync } from "node:crypto";
 import { type Hex, toHex } from "@proof-of-compute/proto";
 import { v7 as uuidv7 } from "uuid";
 
-/** Random bytes of ids to come: to draw 4,096 costs hardly more than to draw 16. */
+/** Random bytes of the next ids: drawing 4,096 costs hardly more than drawing 16. */
 const RANDOM = new Uint8Array(4_096);
 let drawn = RANDOM.length;
 
-/** A new UUIDv7: sorts by time, which keeps index pages warm. */
+/** A new UUIDv7. It sorts by time, which keeps index pages warm. */
 export function newId(): Hex {
   if (drawn === RANDOM.length) {
     randomFillSync(RANDOM);

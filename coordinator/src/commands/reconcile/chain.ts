@@ -1,4 +1,4 @@
-/** The chain's side of `npm run reconcile`: everything that the contract was told, from its events. */
+/** The chain's side of `npm run reconcile`: all that the contract has recorded, read from its events. */
 import { type Address, type Hex, PROOF_OF_COMPUTE_ABI, parseAddress } from "@proof-of-compute/proto";
 import type { Credit } from "@proof-of-compute/proto/verify-chain";
 import {
@@ -13,13 +13,13 @@ import {
 } from "ethers";
 
 const ABI = new Interface(PROOF_OF_COMPUTE_ABI);
-/** Blocks that XDC's RPCs answer eth_getLogs for at most. */
+/** The most blocks for which XDC's RPCs answer eth_getLogs. */
 const SPAN = 2_000;
-/** Longer than any sound RPC takes, in milliseconds. */
+/** More than a healthy RPC needs, in milliseconds. */
 const TIMEOUT_MS = 60_000;
 /** Requests at a time. */
 const AT_ONCE = 8;
-/** Wallets asked about at one block: so many take seconds, and a full node has the state of the last 128 blocks only. */
+/** Wallets read at one block. They take seconds, and a full node keeps only the state of the last 128 blocks. */
 const WALLETS_AT_A_BLOCK = 200;
 
 /** A batch as the contract recorded it. */
@@ -27,32 +27,32 @@ export interface RecordedBatch {
   readonly id: number;
   readonly root: Hex;
   readonly units: bigint;
-  /** In the order of the transaction. */
+  /** In the transaction's order. */
   readonly credits: readonly Credit[];
   readonly transaction: Hex;
   readonly block: number;
 }
 
-/** What the contract holds as of one final block. */
+/** The contract's content at one final block. */
 export interface ChainLedger {
   readonly block: number;
-  /** By id, from 1. */
+  /** Ordered by id, from 1. */
   readonly batches: readonly RecordedBatch[];
-  /** What each wallet has in all, and how much of it the owner gave outside of batches. */
+  /** The units of each wallet, and how many of them the owner credited outside of batches. */
   readonly wallets: ReadonlyMap<Address, { readonly units: bigint; readonly byHand: bigint }>;
 }
 
-/** Which contract, and from which block on it exists. */
+/** A contract, and the block of its deployment. */
 export interface LedgerSource {
   readonly contract: Address;
   readonly fromBlock: number;
 }
 
-/** Connects to a chain. Rejects when nothing answers there. */
+/** Connects to a chain. Rejects when the RPC does not answer. */
 export async function openChain(rpcUrl: string): Promise<{ readonly rpc: JsonRpcProvider; readonly chainId: number }> {
   const request = new FetchRequest(rpcUrl);
   request.timeout = TIMEOUT_MS;
-  // A network that is given: ethers would look for it for ever where nothing answers. It matters to nothing that is asked.
+  // Name any network, because ethers would look for one forever if nothing answers. No request depends on it.
   const rpc = new JsonRpcProvider(request, 0, { staticNetwork: true, cacheTimeout: -1, batchMaxCount: 1 });
   try {
     return { rpc, chainId: Number(await rpc.send("eth_chainId", [])) };
@@ -63,8 +63,8 @@ export async function openChain(rpcUrl: string): Promise<{ readonly rpc: JsonRpc
 }
 
 /**
- * Reads it all as of the newest final block. Throws when the RPC does not serve every event: each batch must follow the one
- * before, its credits must add up to what it says, and each wallet's credits to what the contract says it has.
+ * Reads the ledger at the newest final block. Throws when the RPC does not serve every event: each batch must follow the
+ * previous one, its credits must add up to its units, and each wallet's credits to the units that the contract holds.
  */
 export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource): Promise<ChainLedger> {
   const collector = new Collector();
@@ -73,7 +73,7 @@ export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource
   let block = source.fromBlock - 1;
   for (;;) {
     block = await readOn(rpc, source.contract, block, collector);
-    // Those that were credited since they were asked come again.
+    // Wallets that were credited since they were read are read again.
     const due = [...wallets].filter(([wallet, { units }]) => asked.get(wallet) !== units);
     if (due.length === 0) break;
     await inParts(due.slice(0, WALLETS_AT_A_BLOCK), async ([wallet, { units }]) => {
@@ -90,8 +90,8 @@ export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource
 }
 
 /**
- * Reads the events after a block, and those of blocks that become final meanwhile, until a pass takes one query. Returns the
- * last block of that, which is seconds old.
+ * Reads the events after a block, and those of blocks that become final meanwhile, until one query reads the rest. Returns
+ * the last block of that query, which is only seconds old.
  */
 async function readOn(rpc: JsonRpcProvider, contract: Address, after: number, collector: Collector): Promise<number> {
   for (let read = after; ; ) {
@@ -102,7 +102,7 @@ async function readOn(rpc: JsonRpcProvider, contract: Address, after: number, co
   }
 }
 
-/** Whether the head of the chain holds batches that no final block holds yet. */
+/** Whether the head of the chain holds batches that are not final yet. */
 export async function hasUnfinalBatches(rpc: JsonRpcProvider, source: LedgerSource): Promise<boolean> {
   const [latest, final] = await Promise.all(
     ["latest", "finalized"].map((tag) => askContract(rpc, source, "nextBatchId", tag)),
@@ -125,20 +125,20 @@ async function askContract(
   }
 }
 
-/** When a block was made, in milliseconds since 1970 by the chain's clock. */
+/** The time of a block, in milliseconds since 1970, by the chain's clock. */
 export async function timeOf(rpc: JsonRpcProvider, block: number): Promise<number> {
   const found = (await rpc.send("eth_getBlockByNumber", [toQuantity(block), false])) as { timestamp: string } | null;
   if (!found) throw new Error(`the RPC has no block ${block}`);
   return Number(found.timestamp) * 1_000;
 }
 
-const ADVICE = "use an RPC that serves every event, from the block of the deployment on (PROOF_OF_COMPUTE_BLOCK)";
+const ADVICE = "use an RPC that serves every event since the block of the deployment (PROOF_OF_COMPUTE_BLOCK)";
 
-/** Puts the events together: a batch is told by its wallets' ComputeRecorded, then its own BatchRecorded. */
+/** Assembles the events: a batch emits ComputeRecorded for each of its wallets, then BatchRecorded. */
 class Collector {
   readonly batches: RecordedBatch[] = [];
   readonly wallets = new Map<Address, { units: bigint; byHand: bigint }>();
-  /** Credits that no batch has claimed yet. */
+  /** Credits that do not belong to a batch so far. */
   #credits: { readonly wallet: Address; readonly units: bigint; readonly transaction: string }[] = [];
 
   add(log: Log): void {
@@ -153,7 +153,7 @@ class Collector {
     const before = this.wallets.get(wallet) ?? { units: 0n, byHand: 0n };
     const units = total - before.units;
     this.#credits.push({ wallet, units, transaction: transactionHash });
-    // By hand, until a batch says that it was its own.
+    // By hand, unless a batch follows that claims the credit.
     this.wallets.set(wallet, { units: total, byHand: before.byHand + units });
   }
 

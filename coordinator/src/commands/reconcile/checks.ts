@@ -1,4 +1,4 @@
-/** What has to hold before `npm run reconcile` reads or changes a store. */
+/** The checks of `npm run reconcile` before it reads or changes a store. */
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sqlitePath } from "../../compose/open-store.ts";
@@ -8,7 +8,7 @@ import { ReconcileError } from "./errors.ts";
 import { livingCoordinators } from "./fix.ts";
 import type { Needed } from "./options.ts";
 
-/** A store that belongs to another contract is not compared with this one. */
+/** Throws for a store that belongs to another contract. */
 export async function checkBinding(
   store: Store,
   chainId: number,
@@ -16,14 +16,15 @@ export async function checkBinding(
   say: (line: string) => void,
 ): Promise<void> {
   const bound = await store.boundTo();
-  if (!bound) return say("the store is empty, or was never used with a contract: lost, or not the one you mean?");
+  if (!bound)
+    return say("the store is empty, or was never used with a contract: is it lost, or another one than you mean?");
   if (bound.chainId === chainId && bound.address === contract) return;
   throw new ReconcileError(
     `the store belongs to ${bound.address} on chain ${bound.chainId}, not to ${contract} on chain ${chainId}: set XDC_RPC_URL and PROOF_OF_COMPUTE_ADDRESS to those`,
   );
 }
 
-/** Rejects when a coordinator lives; the returned function looks again, at once. */
+/** Rejects when a coordinator is alive; the returned function checks again, without waiting. */
 export async function checkNobodyLives(
   store: Store,
   { MONGODB_URI, LEASE_TIME }: Needed,
@@ -32,18 +33,18 @@ export async function checkNobodyLives(
   const known = await store.coordinators();
   const look = async () => {
     const living = await livingCoordinators(store, known);
-    if (living.length > 0) throw new ReconcileError(`stop every coordinator first: ${living.join(", ")} lives`);
+    if (living.length > 0) throw new ReconcileError(`stop every coordinator first: ${living.join(", ")} is alive`);
   };
-  // SQLite's own lock keeps everybody out already.
+  // SQLite's own lock keeps other coordinators out.
   if (MONGODB_URI !== undefined && known.length > 0) {
-    say(`looking for ${LEASE_TIME / 1_000} s whether a coordinator lives`);
+    say(`watching for ${LEASE_TIME / 1_000} s whether a coordinator is alive`);
     await sleep(LEASE_TIME);
   }
   await look();
   return look;
 }
 
-/** Opening makes a database where there is none, and a mistyped folder must not become the one that is mended. */
+/** Throws if there is no database: opening would create one, and the folder may be mistyped. */
 export function checkDatabase({ MONGODB_URI, DATA_DIR }: Needed): void {
   const file = sqlitePath(DATA_DIR);
   if (MONGODB_URI !== undefined || existsSync(file)) return;

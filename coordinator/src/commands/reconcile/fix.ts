@@ -1,4 +1,4 @@
-/** What `npm run reconcile -- --fix` changes in the store; never anything on the chain. */
+/** The changes of `npm run reconcile -- --fix` in the store. It changes nothing on the chain. */
 import { type Address, type Hex, receiptTree } from "@proof-of-compute/proto";
 import { type Batch, LEAF_KINDS, leafOf } from "../../domain/batch.ts";
 import { type CoordinatorRecord, isSameOwner } from "../../domain/owner.ts";
@@ -11,33 +11,33 @@ import { readAll } from "./report.ts";
 /** More receipts than any store has. */
 const EVERY = 2 ** 31 - 1;
 
-/** What mending needs. */
+/** What a fix uses. */
 export interface FixComponents {
   readonly store: Store;
-  /** When a block was made, in milliseconds since 1970. */
+  /** The time of a block, in milliseconds since 1970. */
   readonly timeOf: (block: number) => Promise<number>;
-  /** Told of each step once it is durable. */
+  /** Reports each step once it is durable. */
   readonly say: (line: string) => void;
 }
 
-/** How careful to be. */
+/** Settings of a fix. */
 export interface FixInit {
   /**
-   * Milliseconds by which a coordinator's clock may have been ahead of the chain's. Receipts accepted before a lost batch's
-   * block and so much more may be in that batch.
+   * Milliseconds by which a coordinator's clock may have been ahead of the chain's. A lost batch may carry receipts that were
+   * accepted up to this long after its block.
    */
   readonly clockMarginMs: number;
 }
 
-/** The store says that something is final which the chain denies: no change of the store is right then. */
+/** No change of the store would be right, for example because the chain contradicts a recorded batch. */
 export class CannotFix extends Error {
   override readonly name = "CannotFix";
 }
 
 /**
- * Brings the store to what the chain holds. Ended at any line and run again it comes to the same: attempts end and receipts
- * go into quarantine *before* the batch is stored that makes settlement go on, and until the last batch is stored settlement
- * stops at the gap. Throws {@link CannotFix}.
+ * Makes the store agree with the chain. It may be interrupted at any line and repeated: attempts end and receipts go into
+ * quarantine *before* the batch is stored that lets settlement continue, and settlement stops at the gap until the last
+ * batch is stored. Throws {@link CannotFix}.
  */
 export async function fix(components: FixComponents, init: FixInit, ledger: ChainLedger): Promise<void> {
   const { store, say } = components;
@@ -57,8 +57,8 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
       continue;
     }
     const before = at + init.clockMarginMs;
-    // First, and whoever works on the store meanwhile: an attempt that has ended takes no result, and the receipt of one that
-    // took it before is among those that are read now.
+    // End attempts first, also against concurrent writers: an ended attempt accepts no result, and the receipt of one that
+    // accepted it before is among the receipts that are read next.
     const ended = await endAttempts(store, before);
     if (ended > 0) say(`batch ${recorded.id}: ended ${ended} attempts whose result may be in it`);
     candidates = new Candidates(await readUnbatched(store));
@@ -69,7 +69,7 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
   }
 }
 
-/** Takes back the newest batches down to the first that the chain holds with another root. */
+/** Withdraws the newest batches, down to the first that the chain holds with another root. */
 async function withdrawContradicted({ store, say }: FixComponents, ledger: ChainLedger): Promise<void> {
   const stored = await readAll((query) => store.batches(query));
   const first = stored.findLast(({ id, root }) => ledger.batches[id - 1] && ledger.batches[id - 1]!.root !== root);
@@ -81,7 +81,7 @@ async function withdrawContradicted({ store, say }: FixComponents, ledger: Chain
       `batch ${final.id} is recorded in the store, and batch ${first.id} is another one on the chain: is this the chain and the contract that the store belongs to?`,
     );
   }
-  // Newest first, as they are listed.
+  // `stored` lists the newest first.
   for (const { id, state } of above) {
     if (state !== "closed") await store.updateBatch(id, { state: "closed" });
     if (!(await store.withdrawBatch(id))) throw new CannotFix(`batch ${id} cannot be withdrawn`);
@@ -93,7 +93,7 @@ async function insert(store: Store, batch: Batch): Promise<void> {
   const { id, state, transaction, block } = batch;
   const inserted = await store.insertBatch(batch.imported ? batch : { ...batch, state: "closed" });
   if (!inserted) throw new CannotFix(`batch ${id} cannot be stored: somebody else changes the store; try again`);
-  // Ended before this, settlement does the same.
+  // If the command is interrupted before this, settlement does the same.
   await store.updateBatch(id, { state, ...(transaction && { transaction }), ...(block !== undefined && { block }) });
 }
 
@@ -101,7 +101,7 @@ function batchOf({ id, root, units, credits, transaction, block }: RecordedBatch
   return { id, root, units, credits, transaction, block, closedAt, state: "recorded" as const };
 }
 
-/** What a lost batch may carry. Throws {@link CannotFix} when this version cannot write all of it into a leaf. */
+/** The receipts that a lost batch may carry. Throws {@link CannotFix} if this version does not know the kind of one. */
 async function readUnbatched(store: Store): Promise<Receipt[]> {
   const quarantined = await readAll((query) => store.receipts({ ...query, quarantined: true }));
   const receipts = [...(await store.unbatchedReceipts(EVERY)), ...quarantined];
@@ -126,8 +126,8 @@ class Candidates {
   }
 
   /**
-   * The receipts of a batch, proven by its root, or undefined. Batches close with the oldest receipts first, so they are
-   * each wallet's oldest ones that add up to its credit: there is only one such set, because units are positive.
+   * The receipts of a batch, proven by its root, or undefined. A batch takes the oldest receipts first, so these are each
+   * wallet's oldest receipts that add up to its credit. There is only one such set, because units are positive.
    */
   find({ credits, root }: RecordedBatch): Receipt[] | undefined {
     const found: Receipt[] = [];
@@ -144,8 +144,8 @@ class Candidates {
   }
 
   /**
-   * Until when receipts were accepted whose attempt began before `before`, at least until then. A result whose
-   * acknowledgement was lost comes again: it is accepted anew by a store that has forgotten it.
+   * The end of the time in which receipts of attempts that began before `before` were accepted, at least `before`. A node
+   * sends a result again if its acknowledgement was lost, and a restored store accepts it again.
    */
   acceptedUntil(before: number): number {
     let until = before;
@@ -166,15 +166,15 @@ class Candidates {
   }
 }
 
-/** When the attempt began, in milliseconds since 1970: its id is a UUIDv7. */
+/** The start of the attempt, in milliseconds since 1970, from its id, a UUIDv7. */
 function startOf({ receiptId }: Receipt): number {
   return Number.parseInt(receiptId.slice(2, 14), 16);
 }
 
 /**
- * Ends every live attempt that began before `before`. Its result may have been accepted in the time that the store has
- * lost, with its receipt in a batch; the node still has it when its acknowledgement was lost too, and would send it again.
- * The task is computed anew, which is other work with another receipt. Returns how many.
+ * Ends every live attempt that began before `before`. A batch of the lost time may already carry the receipt of its result,
+ * and the node would send the result again if its acknowledgement was lost too. The task is computed again, as other work
+ * with another receipt. Returns the number of attempts.
  */
 async function endAttempts(store: Store, before: number): Promise<number> {
   const tasks = await readAll((query) => store.tasks({ ...query, states: ["running", "cancelling"] }));
@@ -182,7 +182,7 @@ async function endAttempts(store: Store, before: number): Promise<number> {
   return ended.filter(Boolean).length;
 }
 
-/** Tries again when somebody else was quicker: whoever it is given to, the attempt ends. False when it began later, or has ended. */
+/** Ends the attempt, whatever other writers do meanwhile. False when it began later, or has ended. */
 async function endAttempt(store: Store, task: Task, before: number): Promise<boolean> {
   for (let current: Task | null = task; current; current = await store.task(task.id)) {
     const live = liveAssignment(current);
@@ -194,7 +194,7 @@ async function endAttempt(store: Store, task: Task, before: number): Promise<boo
   return false;
 }
 
-/** Names of the coordinators that came, or gave a sign of life, since `known` was read. */
+/** Names of the coordinators that registered, or incremented their beat, since `known` was read. */
 export async function livingCoordinators(
   store: Pick<Store, "coordinators">,
   known: readonly CoordinatorRecord[],

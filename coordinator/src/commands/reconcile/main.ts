@@ -1,4 +1,4 @@
-/** `npm run reconcile`: compares what the store and the chain say of every batch and wallet, and mends the store. */
+/** `npm run reconcile`: compares what the store and the chain say of every batch and wallet, and repairs the store. */
 import { existsSync } from "node:fs";
 import { reasonOf } from "@proof-of-compute/proto";
 import { CommanderError } from "commander";
@@ -9,9 +9,8 @@ import { render, toJson } from "./report.ts";
 
 const EXIT = { agree: 0, differ: 1, unknown: 2 } as const;
 
-const QUARANTINE = `In quarantine is what a batch may carry that this store has lost. Released although it was credited, it is credited
-twice; kept although it was not, its provider is never paid. docs/reference/reconcile.md
-says how to decide.
+const QUARANTINE = `A batch that this store has lost may carry the receipts in quarantine. If you release one that was credited, it is
+credited twice; if you keep one that was not, its provider is never paid. docs/reference/reconcile.md says how to decide.
 `;
 
 function print({ report, where }: Outcome, options: Options): void {
@@ -21,7 +20,7 @@ function print({ report, where }: Outcome, options: Options): void {
   }
   console.log([where, "", ...render(report, options.all === true), ""].join("\n"));
   if (report.quarantined.length > 0) console.log(QUARANTINE);
-  const advice = options.fix ? "" : " `npm run reconcile -- --fix` mends the store once every coordinator is stopped.";
+  const advice = options.fix ? "" : " `npm run reconcile -- --fix` repairs the store; stop every coordinator first.";
   console.log(report.agree ? "Both sides agree." : `The two sides do not agree.${advice}`);
 }
 
@@ -38,7 +37,7 @@ try {
   process.exitCode = await main();
 } catch (error) {
   process.exitCode = error instanceof CannotFix ? EXIT.differ : EXIT.unknown;
-  // Commander has said what is wrong, or shown its help.
+  // Commander has already printed the error or its help.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.agree : EXIT.unknown;
   else console.error(`reconcile: ${reasonOf(error)}`);
 }

@@ -1,10 +1,10 @@
-/** What `npm run reconcile` takes: flags, and the coordinator's own settings. */
+/** The flags of `npm run reconcile`, and the settings of the coordinator that it reads. */
 import { Command } from "commander";
 import { SETTINGS, type Settings } from "../../settings/table.ts";
 import type { LedgerSource } from "./chain.ts";
 import { ReconcileError } from "./errors.ts";
 
-/** The command line, as commander gives it. */
+/** The flags, as commander returns them. */
 export interface Options {
   readonly fix?: true;
   readonly releaseQuarantine?: string[];
@@ -50,7 +50,7 @@ const NEEDED = [
   "LOG_LEVEL",
 ] as const satisfies readonly (keyof Settings)[];
 
-/** The settings that it reads; the recorder's key is not among them, and need not be at hand. */
+/** The settings that the command reads. It needs no recorder key. */
 export type Needed = Pick<Settings, (typeof NEEDED)[number]>;
 
 /** What to compare, and what to change. */
@@ -61,7 +61,7 @@ export interface Request {
   readonly clockMarginMs: number;
 }
 
-/** Reads flags over the environment. Throws {@link ReconcileError}, saying which is wrong. */
+/** Reads flags over the environment. Throws {@link ReconcileError} for a wrong one. */
 export function readRequest(options: Options, environment: NodeJS.ProcessEnv): Request {
   if (options.fix && options.releaseQuarantine) {
     throw new ReconcileError("--fix first; look at what is in quarantine then, and decide");

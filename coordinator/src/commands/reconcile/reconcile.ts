@@ -11,19 +11,19 @@ import { fix } from "./fix.ts";
 import type { Options, Request } from "./options.ts";
 import { compare, newestRecorded, type Report } from "./report.ts";
 
-/** It ends with its process, so it is never long. */
+/** This chain ends with its process, so it has few blocks. */
 const LOCAL_CHAIN_ID = 31337;
 /** How long the newest batches may take to become final, in milliseconds. */
 const FINALITY_MS = 60_000;
 const POLL_MS = 1_000;
 
-/** Both sides as they are in the end, and where that was read. */
+/** The final comparison, and the chain and block that it is about. */
 export interface Outcome {
   readonly report: Report;
   readonly where: string;
 }
 
-/** Compares store and chain, after changing what `options` ask for; `say` tells of each step. Throws ReconcileError, CannotFix. */
+/** Makes the changes that `options` ask for, and compares store and chain; `say` reports each step. Throws ReconcileError, CannotFix. */
 export async function reconcile(options: Options, request: Request, say: (line: string) => void): Promise<Outcome> {
   const { settings, rpcUrl, source } = request;
   if (!options.fix) checkDatabase(settings);
@@ -58,10 +58,10 @@ async function act({ store, rpc, chainId, say }: Sides, options: Options, reques
   const recordedBefore = await newestRecorded(store);
   const ledger = await readChainLedger(rpc, source);
   const report = await compare(store, ledger, recordedBefore);
-  // Reading took a while, in which a supervisor may have started one.
+  // Reading takes a while, and a supervisor may have started a coordinator meanwhile.
   await lookAgain?.();
   if (options.fix) {
-    // An empty store, or one that never knew its contract, belongs to this one from now on.
+    // Binds an empty store, or one that was never bound, to this contract.
     await store.bind({ chainId, address: source.contract }, false);
     await fix({ store, timeOf: (block) => timeOf(rpc, block), say }, { clockMarginMs }, ledger);
   }
@@ -72,10 +72,10 @@ async function act({ store, rpc, chainId, say }: Sides, options: Options, reques
   return acts ? compare(store, ledger, recordedBefore) : report;
 }
 
-/** Batches that are included but not final would stop settlement again at once. */
+/** Waits until all batches are final; others would stop settlement again at once. */
 async function untilFinal(rpc: JsonRpcProvider, source: LedgerSource): Promise<void> {
   for (const until = Date.now() + FINALITY_MS; await hasUnfinalBatches(rpc, source); await sleep(POLL_MS)) {
-    if (Date.now() > until) throw new ReconcileError("the newest batches do not become final: try again later");
+    if (Date.now() > until) throw new ReconcileError("the newest batches are not final yet: try again later");
   }
 }
 
@@ -83,7 +83,7 @@ async function release(store: Store, { quarantined }: Report, wanted: readonly s
   const known = new Set<string>(quarantined.map(({ receiptId }) => receiptId));
   const ids = wanted.includes("all") ? [...known] : wanted.map((id) => id.toLowerCase());
   const strange = ids.find((id) => !known.has(id));
-  if (strange !== undefined) throw new ReconcileError(`${strange} is no receipt in quarantine`);
+  if (strange !== undefined) throw new ReconcileError(`${strange} is not a receipt in quarantine`);
   await store.releaseReceipts(ids as Hex[]);
   return ids.length;
 }

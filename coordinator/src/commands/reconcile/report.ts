@@ -1,4 +1,4 @@
-/** Both sides of `npm run reconcile` beside each other, and what follows from them. */
+/** The comparison of `npm run reconcile`. */
 import type { Address, Hex } from "@proof-of-compute/proto";
 import type { Batch } from "../../domain/batch.ts";
 import type { Receipt } from "../../domain/receipt.ts";
@@ -8,15 +8,16 @@ import type { Store } from "../../ports/store.ts";
 import { readChainProgress } from "../../services/settlement/chain-progress.ts";
 import type { ChainLedger, RecordedBatch } from "./chain.ts";
 
-/** Items of a list that are read at a time. */
+/** Items read at a time. */
 const PAGE = 500;
 
 /**
  * - `same`: root and units are the same.
- * - `on its way`: the store has closed it; settlement sends it, or waits for a final block.
- * - `only in store`: recorded once, and gone from the chain. Only a wiped chain does that; settlement sends it again.
- * - `only on chain`: the store has lost it, or never had it.
- * - `different`: the same id, another content.
+ * - `on its way`: the store has closed the batch; settlement sends it, or waits for finality.
+ * - `only in store`: the store recorded the batch, and the chain lacks it. Only a wiped chain leads to this; settlement sends
+ *   it again.
+ * - `only on chain`: the store has lost the batch, or never had it.
+ * - `different`: the same id with another content.
  */
 export type Verdict = "same" | "on its way" | "only in store" | "only on chain" | "different";
 
@@ -32,33 +33,33 @@ export interface BatchRow {
 export interface WalletRow {
   readonly wallet: Address;
   readonly chain: bigint;
-  /** In batches that the store has and a final block holds. */
+  /** In stored batches that a final block holds. */
   readonly store: bigint;
-  /** By the contract's owner, outside of batches. */
+  /** Credited by the contract's owner, outside of batches. */
   readonly byHand: bigint;
-  /** What the chain has and the store cannot explain; negative: the other way round. */
+  /** Units on the chain that the store cannot explain; negative: units in the store that the chain lacks. */
   readonly difference: bigint;
 }
 
-/** Everything that a reader needs to know. */
+/** The result of the comparison. */
 export interface Report {
   readonly block: number;
   readonly batches: readonly BatchRow[];
   readonly wallets: readonly WalletRow[];
   readonly unbatched: Unbatched;
   readonly quarantined: readonly Receipt[];
-  /** Whether both sides say the same; batches on their way and receipts that wait are no difference. */
+  /** Whether both sides agree; batches on their way and unbatched receipts do not count as differences. */
   readonly agree: boolean;
 }
 
-/** Id of the newest recorded batch, 0 when there is none. */
+/** Id of the newest recorded batch; 0 if there is none. */
 export async function newestRecorded(store: Store): Promise<number> {
   return (await readChainProgress(store, Number.POSITIVE_INFINITY)).recorded?.id ?? 0;
 }
 
 /**
- * Reads the store's side and sets it beside the chain's, which was read after `recordedBefore`, as {@link newestRecorded}
- * tells it: what was recorded since then is no news to a coordinator that runs meanwhile.
+ * Reads the store and compares it with the chain's ledger. The caller read `recordedBefore`, the {@link newestRecorded}
+ * batch, before the ledger: a coordinator may have recorded later batches in between.
  */
 export async function compare(store: Store, ledger: ChainLedger, recordedBefore: number): Promise<Report> {
   const stored = (await readAll((query) => store.batches(query))).reverse();
@@ -80,7 +81,7 @@ export async function compare(store: Store, ledger: ChainLedger, recordedBefore:
   return { block: ledger.block, batches, wallets, unbatched: await store.unbatched(), quarantined, agree };
 }
 
-/** Every item of a list. */
+/** Reads all pages of a list. */
 export async function readAll<T>(list: (query: PageQuery) => Promise<Page<T>>): Promise<T[]> {
   const items: T[] = [];
   let cursor: string | undefined;
@@ -114,10 +115,10 @@ function compareWallets(batches: readonly BatchRow[], ledger: ChainLedger): Wall
   });
 }
 
-/** Rows of a table that are printed although nothing is wrong with them, unless everything is wanted. */
+/** The most rows of a table that are printed in full; a longer table shows only rows with a difference. */
 const SHOWN = 40;
 
-/** The report as lines for people; `all` prints rows that agree too, however many there are. */
+/** The report as lines for people; `all` includes every row that agrees. */
 export function render(report: Report, all: boolean): string[] {
   const { batches, wallets, unbatched, quarantined } = report;
   const sum = (parts: readonly bigint[]) => parts.reduce((total, part) => total + part, 0n);
@@ -151,7 +152,7 @@ export function render(report: Report, all: boolean): string[] {
     ...omitted(wallets, all, ({ difference }) => difference !== 0n),
     `in all: ${sum(wallets.map(({ chain }) => chain))} units on the chain, ${sum(wallets.map(({ store }) => store))} in the store, ${sum(wallets.map(({ byHand }) => byHand))} by hand`,
     "",
-    `receipts that no batch carries: ${unbatched.count}`,
+    `receipts without a batch: ${unbatched.count}`,
     `receipts in quarantine: ${quarantined.length}, of ${sum(quarantined.map(({ units }) => units))} units`,
   );
   if (quarantined.length > 0) {

@@ -17,7 +17,7 @@ let told: Batch[];
 let reads: number;
 let refusal: Error | undefined;
 let taken: boolean;
-/** Wallets that a transaction has room for. */
+/** The most wallets that fit into one transaction. */
 let affordable: number;
 let closer: BatchCloser;
 
@@ -65,7 +65,7 @@ beforeEach(() => {
   );
 });
 
-/** Receipts of `providers` wallets in turn. */
+/** Adds receipts, of `providers` wallets in turn. */
 function arrive(count: number, providers: number): void {
   for (let i = 0; i < count; i++) {
     const provider = `0x${String(i % providers).padStart(40, "0")}` as Address;
@@ -88,13 +88,13 @@ test("a batch falls due with the age of its oldest receipt", async () => {
   expect(await closer.dueIn()).toBe(0);
 });
 
-test("receipts of before a restart are as old as they are", async () => {
+test("the age of receipts counts across a restart", async () => {
   arrive(1, 1);
   clock.jump(60_000);
   expect(await closer.dueIn()).toBe(0);
 });
 
-test("a wall clock that is set back holds no receipt longer", async () => {
+test("a wall clock that is set back delays no receipt", async () => {
   arrive(1, 1);
   expect(await closer.dueIn()).toBe(30_000);
   clock.jump(-3_600_000);
@@ -127,28 +127,28 @@ test("providers are counted again only when receipts have doubled", async () => 
   expect(reads).toBe(2);
 });
 
-test("closing tells of the batch once it is stored", async () => {
+test("reports a batch once it is stored", async () => {
   arrive(3, 2);
   expect(await closer.close(4, never)).toBe(true);
   expect(told).toEqual(inserted);
   expect(told[0]).toMatchObject({ id: 4, state: "closed", units: 3n, receiptIds: ["0x0", "0x1", "0x2"] });
 });
 
-test("a batch that somebody else closed first is not told of, and it begins again", async () => {
+test("starts again, and reports nothing, when another leader closed a batch first", async () => {
   arrive(3, 2);
   taken = true;
   expect(await closer.close(1, never)).toBe(true);
   expect(told).toEqual([]);
 });
 
-test("what the contract would refuse is not stored", async () => {
+test("stores no batch that the contract would refuse", async () => {
   arrive(3, 2);
   refusal = new ContractRefusal("EnforcedPause", []);
   await expect(closer.close(1, never)).rejects.toBe(refusal);
   expect(inserted).toEqual([]);
 });
 
-test("a batch that no node would take is made smaller, down to one wallet", async () => {
+test("halves a batch that no node would accept, down to one wallet", async () => {
   arrive(20, 10);
   affordable = 3;
   expect(await closer.close(1, never)).toBe(true);

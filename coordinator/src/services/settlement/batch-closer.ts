@@ -8,42 +8,42 @@ import type { ReceiptStore, Unbatched } from "../../ports/receipts.ts";
 import { abortable } from "../../util/abortable.ts";
 import type { ReceiptTrees } from "./trees/pool.ts";
 
-/** What closing batches works on. */
+/** What the closer uses. */
 export interface CloserComponents {
   readonly store: Pick<ReceiptStore, "unbatched" | "unbatchedReceipts"> & Pick<BatchStore, "insertBatch">;
   readonly chain: Pick<Chain, "estimate">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly trees: Pick<ReceiptTrees, "root">;
-  /** A batch was closed, included or recorded, or a reorg took it back. May come without its receiptIds. */
+  /** Called when a batch was closed, included, recorded or dropped by a reorg; `receiptIds` may be empty. */
   readonly onChange?: (batch: Batch) => void;
 }
 
-/** When a batch closes: whatever comes first. */
+/** Limits of a batch; the first that is reached closes it. */
 export interface CloserInit {
   readonly maxReceipts: number;
-  /** Also the most that one batch credits. */
+  /** Also the most wallets that one batch credits. */
   readonly maxProviders: number;
-  /** Age of its oldest receipt, in milliseconds. */
+  /** The greatest age of its oldest receipt, in milliseconds. */
   readonly maxWaitMs: number;
 }
 
 /**
- * Decides when receipts become a batch, and makes it. Receipts of a kind that has no number in this version's leaf stay
- * for a newer coordinator; all others are batched as if those were absent.
+ * Decides when to close a batch, and closes it. Receipts of a kind without a number in this version's leaf are left to a
+ * newer coordinator; all others are batched as if those were absent.
  */
 export class BatchCloser {
   readonly #components: CloserComponents;
   readonly #init: CloserInit;
-  /** The oldest unbatched receipt, and since when it is known, on the monotonic clock. */
+  /** The oldest unbatched receipt, and when it was first seen, on the monotonic clock. */
   #oldest = { acceptedAt: 0, since: 0 };
-  /** Unbatched receipts when their providers were last counted. */
+  /** The number of unbatched receipts when their providers were last counted. */
   #counted = 0;
-  /** They were as many as one batch credits; stays true until one closes. */
+  /** Whether the providers fill a batch; stays true until one closes. */
   #full = false;
-  /** Unbatched receipts of every kind, as last counted. */
+  /** The last count of unbatched receipts, of all kinds. */
   #total = 0;
-  /** How many of them were of unknown kinds when receipts were last read. */
+  /** How many of them were of unknown kinds when the receipts were last read. */
   #unknown = 0;
 
   constructor(components: CloserComponents, init: CloserInit) {
@@ -56,14 +56,14 @@ export class BatchCloser {
     return this.#unknown > 0;
   }
 
-  /** Milliseconds until a batch closes by its age; 0 when one is due, infinite without receipts. */
+  /** Milliseconds until a batch is due by its age; 0 when one is due, infinite without receipts. */
   async dueIn(): Promise<number> {
     const { clock } = this.#components;
     const { maxReceipts, maxProviders, maxWaitMs } = this.#init;
     const { count, oldestAcceptedAt = clock.now() } = await this.#countKnown();
     if (count === 0) return Number.POSITIVE_INFINITY;
     if (count >= maxReceipts) return 0;
-    // Counting providers reads every receipt, so it waits until there are twice as many as the last time.
+    // Counting providers reads every receipt, so count again only when the receipts have doubled.
     if (!this.#full && count >= maxProviders && count >= 2 * this.#counted) {
       const receipts = await this.#read(maxReceipts);
       this.#full = new Set(receipts.map(({ provider }) => provider)).size >= maxProviders;
@@ -79,12 +79,12 @@ export class BatchCloser {
   }
 
   /**
-   * Closes batch `id`; it must follow the last one that was read. False when there was nothing to close. Rejects with the
-   * contract's refusal, and has stored nothing then.
+   * Closes batch `id`, which must follow the last batch. False when there is nothing to close. Rejects with the contract's
+   * refusal, and stores nothing then.
    */
   async close(id: number, signal: AbortSignal): Promise<boolean> {
     const { store, logger } = this.#components;
-    // Read after the last batch: the receipts that it carries are stamped and do not come again.
+    // Read after the last batch was read, so that its receipts are stamped and not read again.
     const unbatched = await this.#read(this.#init.maxReceipts);
     if (unbatched.length === 0) return false;
     const batch = await this.#build(id, unbatched, signal);
@@ -95,11 +95,11 @@ export class BatchCloser {
       logger.info({ batchId: id, root, receipts: receiptIds.length, units: String(units) }, "batch closed");
       this.#components.onChange?.(batch);
     }
-    // Otherwise another settlement closed one in between, and this one starts again.
+    // Otherwise another leader closed a batch in between, and the next step starts again.
     return true;
   }
 
-  /** Counts receipts of known kinds, from counters alone as long as there are no others. */
+  /** Counts receipts of known kinds. Reads counters only, unless there are receipts of unknown kinds. */
   async #countKnown(): Promise<Unbatched> {
     const { store } = this.#components;
     const all = await store.unbatched();
@@ -114,12 +114,12 @@ export class BatchCloser {
     return { count: Math.max(1, all.count - this.#unknown), oldestAcceptedAt: oldest.acceptedAt };
   }
 
-  /** Reads receipts of known kinds, and learns how many others there are. */
+  /** Reads receipts of known kinds, and counts the others. */
   async #read(limit: number): Promise<readonly Receipt[]> {
     const { store } = this.#components;
     const receipts = await store.unbatchedReceipts(limit, LEAF_KINDS);
     if (receipts.length < limit) {
-      // Counted before and after: what arrived or was batched in between is not of an unknown kind.
+      // The smaller of two counts: receipts that arrived or were batched in between are not of unknown kinds.
       const before = this.#total;
       const after = before > receipts.length ? (await store.unbatched()).count : 0;
       this.#unknown = Math.max(0, Math.min(before, after) - receipts.length);
@@ -127,7 +127,7 @@ export class BatchCloser {
     return receipts;
   }
 
-  /** The batch as it will be stored. Once stored it never changes, so the contract and the chain must take it as it is. */
+  /** Builds the batch. A stored batch never changes, so the contract and the chain must accept this one. */
   async #build(id: number, unbatched: readonly Receipt[], signal: AbortSignal): Promise<Batch> {
     const { chain, clock, trees, logger } = this.#components;
     for (let most = this.#init.maxProviders; ; ) {

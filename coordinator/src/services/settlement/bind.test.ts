@@ -9,7 +9,7 @@ const ANOTHER = `0x${"22".repeat(20)}` as Address;
 
 type Bound = { readonly chainId: number; readonly address: Address };
 
-/** Whether a store that was used with `bound` before is taken for another contract. */
+/** Binds a store that was used with `bound` to another contract. */
 async function binds(
   bound: Bound,
   { chainId, address, rebind = false }: Bound & { readonly rebind?: boolean },
@@ -24,7 +24,7 @@ async function binds(
 
 const LOCAL = { chainId: 31_337, address: ANOTHER };
 
-test.each([50, 51])("a store of chain %d is refused to the local chain, unless somebody insists", async (chainId) => {
+test.each([50, 51])("a store of chain %d is not bound to the local chain, unless `rebind` is set", async (chainId) => {
   const bound = { chainId, address: OURS };
   await expect(binds(bound, LOCAL)).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
   expect(await binds(bound, { ...LOCAL, rebind: true })).toBe(true);
@@ -41,6 +41,6 @@ test.each([
   await expect(moved).rejects.toMatchObject({ code: "STORE_BOUND_ELSEWHERE" });
 });
 
-test("a store of the local chain follows its contracts", async () => {
+test("a store of the local chain is bound to each new contract", async () => {
   expect(await binds({ chainId: 31_337, address: OURS }, LOCAL)).toBe(true);
 });

@@ -3,11 +3,11 @@ import type { Chain } from "../../ports/chain.ts";
 import type { ClusterStore } from "../../ports/cluster.ts";
 import type { Store } from "../../ports/store.ts";
 
-/** The chain whose state is gone when it stops: a store of it may be bound to one of its contracts after the other. */
+/** The local chain loses its state when it stops, so a store of it may be bound to one contract after another. */
 const LOCAL_CHAIN_ID = 31337;
 
 export interface BindInit {
-  /** Accept a store that belongs to another contract, while nothing in it names that one. */
+  /** Accept a store of another contract, if nothing in it was made for that contract. */
   readonly rebind?: boolean;
 }
 
@@ -16,7 +16,7 @@ export type BindableStore = Pick<ClusterStore, "bind" | "boundTo"> &
   Pick<BatchStore, "batches"> &
   Pick<Store, "totals">;
 
-/** Binds the store to the contract that it settles on. Rejects with STORE_BOUND_ELSEWHERE. */
+/** Binds the store to the contract of settlement. Rejects with STORE_BOUND_ELSEWHERE. */
 export async function bindStore(
   { store, chain }: { readonly store: BindableStore; readonly chain: Pick<Chain, "chainId" | "contract"> },
   init: BindInit,
@@ -27,7 +27,7 @@ export async function bindStore(
   await store.bind({ chainId, address: contract }, rebind);
 }
 
-/** Whether it holds nothing that was made for a contract: specs name theirs, so what they led to proves nothing elsewhere. */
+/** Whether the store holds nothing that was made for a contract. A spec names its contract, so its receipt is void elsewhere. */
 async function isUnused(store: Pick<Store, "totals" | "batches">): Promise<boolean> {
   const { tasks, receipts } = await store.totals();
   const { items } = await store.batches({ limit: 1 });

@@ -14,7 +14,7 @@ const batch = (id: number, state: BatchState): Batch => ({
   imported: true,
 });
 
-test("a batch that is not recorded is open, also below one that is", async () => {
+test("every batch that is not recorded is open, also below a recorded one", async () => {
   const store = new MemoryStore();
   await store.start();
   const states = ["recorded", "closed", "recorded", "recorded", "included"] as const;
@@ -24,7 +24,7 @@ test("a batch that is not recorded is open, also below one that is", async () =>
     return [open.map(({ id }) => id), recorded?.id, lastId];
   };
   expect(await ids(6)).toEqual([[2, 5], 4, 5]);
-  // What the chain has lost is open again, recorded or not.
+  // Batches that the chain has lost are open again, recorded or not.
   expect(await ids(4)).toEqual([[2, 4, 5], 3, 5]);
   expect(await ids(1)).toEqual([[1, 2, 3, 4, 5], undefined, 5]);
 });

@@ -2,16 +2,16 @@ import type { Batch } from "../../domain/batch.ts";
 import type { BatchStore } from "../../ports/batches.ts";
 import { BATCH_PAGE } from "./limits.ts";
 
-/** Where the store stands towards the chain. */
+/** The store's batches, compared with the chain's next id. */
 export interface ChainProgress {
-  /** Batches that are not recorded, or are and lie at or above the chain's next id; in order of id. */
+  /** Batches that are not recorded, and recorded ones from the chain's next id on; ordered by id. */
   readonly open: readonly Batch[];
-  /** The newest recorded batch that the chain counts too. */
+  /** The newest recorded batch below the chain's next id. */
   readonly recorded: Batch | undefined;
   readonly lastId: number;
 }
 
-/** Reads it; `next` is the id that the chain expects next, infinite where the store's word is enough. */
+/** Reads the batches; `next` is the id that the chain expects next, or infinite to trust the store. */
 export async function readChainProgress(store: Pick<BatchStore, "batches">, next: number): Promise<ChainProgress> {
   const open = new Map<number, Batch>();
   let recorded: Batch | undefined;
@@ -24,7 +24,7 @@ export async function readChainProgress(store: Pick<BatchStore, "batches">, next
     }
     open.set(batch.id, batch);
   }
-  // Below it too: a leader that was paused may have taken one back on what it knew before.
+  // Also below the recorded one: a leader that was paused may have set a batch back.
   for await (const batch of newestFirst(store, { unrecorded: true })) open.set(batch.id, batch);
   return { open: [...open.values()].sort((a, b) => a.id - b.id), recorded, lastId };
 }

@@ -4,13 +4,13 @@ import type { ClusterStore } from "../../ports/cluster.ts";
 
 const LOCK = "settlement";
 
-/** Who this coordinator is, and whether another one lives as far as it can tell. */
+/** This coordinator, and whether another one is alive as far as it can tell. */
 export interface SettlementPeers {
   readonly self: Owner;
   isAlive(owner: Owner): boolean;
 }
 
-/** What it takes to agree on a leader. */
+/** What the lock uses. */
 export interface SettlementLockComponents {
   readonly store: Pick<ClusterStore, "lockHolder" | "takeLock" | "releaseLock">;
   readonly peers: SettlementPeers;
@@ -18,8 +18,8 @@ export interface SettlementLockComponents {
 }
 
 /**
- * Which coordinator records. One is enough, and two would pay for transactions that the contract refuses; that is all the
- * lock is for. Who was paused and still believes to lead does no harm.
+ * Elects the coordinator that records. Two would pay for transactions that the contract refuses; the lock only prevents
+ * that. A leader that was paused and still believes it leads does no harm.
  */
 export class SettlementLock {
   readonly #components: SettlementLockComponents;
@@ -28,21 +28,21 @@ export class SettlementLock {
     this.#components = components;
   }
 
-  /** Null when this coordinator leads: the lock is its own, was free, or was a dead one's. Else who leads. */
+  /** Takes the lock if it is free or its holder is dead. Returns null if this coordinator leads, else the leader. */
   async take(): Promise<Owner | null> {
     const { store, peers, logger } = this.#components;
     for (;;) {
       const holder = await store.lockHolder(LOCK);
       if (isSameOwner(holder, peers.self)) return null;
       if (holder && peers.isAlive(holder)) return holder;
-      // Whoever is quicker holds it now, and is asked about next.
+      // Another coordinator was quicker: look at the new holder.
       if (!(await store.takeLock(LOCK, peers.self, holder))) continue;
       logger.info({ from: holder?.coordinatorId }, "leading settlement from now on");
       return null;
     }
   }
 
-  /** Lets another lead. Never rejects: a lock that nobody can give back is taken once its holder counts as dead. */
+  /** Lets another coordinator lead. Never rejects: others take a lock that was not released once its holder counts as dead. */
   async release(): Promise<void> {
     const { store, peers, logger } = this.#components;
     await store

@@ -21,7 +21,7 @@ import {
 import { SettlementLock, type SettlementLockComponents } from "./lock.ts";
 import type { SettlementState, SettlementStatus } from "./status.ts";
 
-/** What settlement works on. */
+/** What settlement uses. */
 export interface SettlementComponents extends CloserComponents, SettlementLockComponents {
   readonly store: CloserComponents["store"] &
     SettlementLockComponents["store"] &
@@ -30,9 +30,9 @@ export interface SettlementComponents extends CloserComponents, SettlementLockCo
   readonly chain: Chain;
 }
 
-/** When batches close, and how often the chain is looked at. */
+/** When batches close, and how often settlement polls the chain. */
 export interface SettlementInit extends CloserInit, BindInit {
-  /** Milliseconds between looks at the chain while something is on its way. */
+  /** Milliseconds between polls of the chain while a batch is not recorded. */
   readonly pollMs: number;
   /** Milliseconds after which a transaction that is not included is replaced. */
   readonly resendMs: number;
@@ -48,9 +48,9 @@ class NotRecorder extends Error {
 }
 
 /**
- * Brings receipts to the chain, each exactly once. Two rules carry that, and no lease or memory: a batch never changes once
- * it is stored, and it is recorded when the contract holds its root at the finalized block. Every step is decided from what
- * the store and the chain say now; whatever a crash, a reorg or a wiped local chain took back is simply sent again.
+ * Records receipts on the chain, each exactly once. Two rules ensure that, without a lease or memory: a stored batch never
+ * changes, and a batch is recorded when the contract holds its root at the finalized block. Each step is decided from the
+ * present state of store and chain, so a batch that a crash, a reorg or a wiped local chain undid is sent again.
  */
 export class Settlement {
   readonly #components: SettlementComponents;
@@ -63,12 +63,12 @@ export class Settlement {
   #loop: Promise<void> | undefined;
   /** Ends the pause of an idle settlement. */
   #idle: AbortController | undefined;
-  /** The one transaction on its way. */
+  /** The last sent transaction, until its batch is included. */
   #inFlight: { readonly batchId: number; readonly sent: SentTransaction; readonly at: number } | undefined;
   #identifiedAt = Number.NEGATIVE_INFINITY;
   /** Set while the recorder's balance is low. */
   #balanceWarning: string | undefined;
-  /** The oldest batch that is not recorded, and since when it is that, on the monotonic clock. */
+  /** The oldest batch that is not recorded, and since when it has been, on the monotonic clock. */
   #oldest: { readonly id: number; readonly since: number } | undefined;
 
   constructor(components: SettlementComponents, init: SettlementInit) {
@@ -78,10 +78,10 @@ export class Settlement {
     this.#closer = new BatchCloser(components, init);
     this.#lock = new SettlementLock(components);
     const { chainId, contract } = components.chain;
-    this.#status = { state: "waiting", reason: "the chain was not asked yet", chainId, contract, openBatches: 0 };
+    this.#status = { state: "waiting", reason: "the chain has not been asked yet", chainId, contract, openBatches: 0 };
   }
 
-  /** Binds the store to the contract and begins. Throws STORE_BOUND_ELSEWHERE. */
+  /** Binds the store to the contract and starts. Throws STORE_BOUND_ELSEWHERE. */
   async start(): Promise<void> {
     if (this.#loop) return;
     await bindStore(this.#components, this.#init);
@@ -89,7 +89,7 @@ export class Settlement {
     this.#loop = this.#run(this.#abort.signal);
   }
 
-  /** Ends at the next step. What was under way is picked up by the next start. */
+  /** Stops after the present step. The next start continues from the state of store and chain. */
   async stop(): Promise<void> {
     this.#abort.abort();
     await this.#loop;
@@ -100,7 +100,7 @@ export class Settlement {
     return this.#status;
   }
 
-  /** A receipt came in: an idle settlement looks after it. Cheap. */
+  /** Tells an idle settlement that a receipt was stored. Cheap. */
   nudge(): void {
     this.#idle?.abort();
   }
@@ -123,13 +123,13 @@ export class Settlement {
     await this.#lock.release();
   }
 
-  /** One look at chain and store, and what follows from it. Returns how long to wait before the next. */
+  /** Compares chain and store and acts on the difference. Returns the pause before the next step, in milliseconds. */
   async #step(signal: AbortSignal): Promise<number> {
     const { chain, store } = this.#components;
     const leader = await abortable(this.#lock.take(), signal);
     if (leader) return this.#standBy(leader);
     await this.#identify(signal);
-    // The chain first: whatever it holds by then was in the store before it was sent.
+    // Ask the chain first: every batch that it holds was stored before it was sent.
     const next = await abortable(chain.nextBatchId("latest"), signal);
     const before = await readChainProgress(store, next);
     this.#update({ openBatches: before.open.length, lastRecorded: before.recorded?.id });
@@ -139,10 +139,10 @@ export class Settlement {
     try {
       progress = await this.#send(view, next, signal);
       dueIn = await this.#closer.dueIn();
-      // Only when the head holds all before it, because the contract is asked whether it would take the new one.
+      // Only when the head holds all earlier batches, because the contract has to accept the new one.
       if (dueIn === 0 && view.lastId < next) progress = await this.#closer.close(view.lastId + 1, signal);
     } finally {
-      // Neither keeps the other: an RPC that cannot tell what is final, and a batch that cannot go out.
+      // A batch that cannot be sent must not keep others from becoming recorded.
       await this.#finalize(view, next, signal);
     }
     this.#set("running", this.#lateness(view) ?? this.#balanceWarning ?? this.#kindWarning());
@@ -152,7 +152,7 @@ export class Settlement {
     return dueIn === Number.POSITIVE_INFINITY ? IDLE_POLLS * pollMs : Math.min(pollMs, dueIn);
   }
 
-  /** Another coordinator leads: this one only tells how far that one is, from the store. */
+  /** Another coordinator leads: this one only reads the progress from the store. */
   async #standBy(leader: Owner): Promise<number> {
     const { open, recorded } = await readChainProgress(this.#components.store, Number.POSITIVE_INFINITY);
     this.#inFlight = undefined;
@@ -164,19 +164,19 @@ export class Settlement {
     return IDLE_POLLS * this.#init.pollMs;
   }
 
-  /** Compares roots at the head: marks what it includes, takes back what it lost, and stops at what contradicts the store. */
+  /** Compares roots at the head: marks included batches, sets lost ones back, and stops if the chain contradicts the store. */
   async #compare({ open, recorded, lastId }: ChainProgress, next: number, signal: AbortSignal): Promise<Batch[]> {
     if (next > lastId + 1) throw stopped(`the chain holds batch ${next - 1}, which the store lacks`);
     if (recorded?.id === next - 1) await this.#holds(recorded, "latest", signal);
     const compared: Batch[] = [];
     for (const batch of open) {
-      // The chain was asked for its next id before the store was read, where another leader may have been quicker.
+      // The chain's next id was read before the store, so another leader may have changed the batch since.
       const mayHold = batch.id < next || batch.state !== "closed";
       const included = mayHold && (await this.#holds(batch, "latest", signal));
       let state = batch.state;
       if (included && batch.state === "closed") state = "included";
       if (!included && batch.state !== "closed") {
-        // Unless it is another chain that the RPC serves now.
+        // Throws if the RPC serves another chain now.
         await this.#identify(signal, 0);
         this.#log.warn({ batchId: batch.id, was: batch.state }, "batch dropped by a reorg; sending it again");
         if (this.#inFlight?.batchId === batch.id) this.#inFlight = undefined;
@@ -188,7 +188,7 @@ export class Settlement {
     return compared;
   }
 
-  /** Sends what the chain lacks, in order, the next one only when the head holds the one before. */
+  /** Sends the batches that the chain lacks, in order, each once the head holds the previous one. */
   async #send({ open }: ChainProgress, next: number, signal: AbortSignal): Promise<boolean> {
     const { chain, clock, store } = this.#components;
     let progress = false;
@@ -207,7 +207,7 @@ export class Settlement {
     return progress;
   }
 
-  /** Marks what the finalized block holds. */
+  /** Marks the batches that the finalized block holds as recorded. */
   async #finalize({ open }: ChainProgress, next: number, signal: AbortSignal): Promise<void> {
     const candidates = open.filter(({ id }) => id < next);
     if (candidates.length === 0) return;
@@ -219,7 +219,7 @@ export class Settlement {
     }
   }
 
-  /** Whether the contract holds the batch; another root in its place stops settlement. */
+  /** Whether the contract holds the batch. Throws, and settlement stops, if it holds another root. */
   async #holds(batch: Batch, at: BlockTag, signal: AbortSignal): Promise<boolean> {
     const root = await abortable(this.#components.chain.rootOf(batch.id, at), signal);
     if (root === null) return false;
@@ -227,10 +227,10 @@ export class Settlement {
     throw stopped(`batch ${batch.id} has the root ${root} on the chain and ${batch.root} in the store`);
   }
 
-  /** False when another leader has moved it meanwhile; what that one saw is newer. */
+  /** Stores and reports a new state. False when another leader has changed the batch, which knows better. */
   async #move(batch: Batch, state: BatchState, signal: AbortSignal): Promise<boolean> {
     const { chain, store } = this.#components;
-    // For people only: an RPC that serves no logs must not be in the way.
+    // Only people use it: an RPC without logs must not stop settlement.
     const found = state === "closed" ? null : chain.recording(batch.id).catch(() => null);
     const recording = await abortable(Promise.resolve(found), signal);
     const change = { state, ...recording };
@@ -240,7 +240,7 @@ export class Settlement {
     return true;
   }
 
-  /** What to tell people of a batch that should have been final long ago. */
+  /** The warning for a batch that is not recorded in time. */
   #lateness({ open: [first] }: ChainProgress): string | undefined {
     const now = this.#components.clock.monotonic();
     if (first?.id !== this.#oldest?.id) this.#oldest = first && { id: first.id, since: now };
@@ -250,13 +250,13 @@ export class Settlement {
       : `a block holds batch ${first.id}, but none that is final: finality lags behind`;
   }
 
-  /** What to tell people of receipts that this version cannot batch. */
+  /** The warning for receipts that this version cannot batch. */
   #kindWarning(): string | undefined {
     if (!this.#closer.hasUnknownKinds) return undefined;
     return "receipts of a kind that this version does not know wait for a newer coordinator to record them";
   }
 
-  /** Reads chain id, role and balance, unless that was done less than `maxAgeMs` ago. */
+  /** Reads chain id, role and balance, unless they were read less than `maxAgeMs` ago. */
   async #identify(signal: AbortSignal, maxAgeMs = IDENTIFY_MS): Promise<void> {
     const { chain, clock } = this.#components;
     if (clock.monotonic() - this.#identifiedAt < maxAgeMs) return;
@@ -280,11 +280,11 @@ export class Settlement {
   }
 
   async #fail(error: unknown, signal: AbortSignal): Promise<void> {
-    // Whatever it is, the next look begins with who and where.
+    // After any failure, check chain, role and balance first.
     this.#identifiedAt = Number.NEGATIVE_INFINITY;
-    // Somebody sent the batch meanwhile, or a reorg took the one before it back: the next look tells.
+    // Another leader sent the batch, or a reorg dropped the previous one: the next step shows which.
     if (error instanceof ContractRefusal && error.error === "BatchOutOfOrder") return;
-    // Another coordinator may have the key that the contract wants.
+    // Another coordinator may have the recorder's key.
     if (error instanceof NotRecorder) await this.#lock.release();
     const contradicts = error instanceof ComputeError && error.code === "SETTLEMENT_STOPPED";
     if (!contradicts) return this.#set("waiting", messageOf(error), error);

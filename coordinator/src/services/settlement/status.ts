@@ -2,14 +2,14 @@ import type { Address } from "@proof-of-compute/proto";
 
 /**
  * - `off`: no chain is configured; receipts accumulate.
- * - `running`: batches close and go out as they fall due; a `reason` then warns of what will not go well for long.
- * - `standby`: another coordinator records, as `reason` says; this one takes over when that one is gone.
- * - `waiting`: something outside is in the way, as `reason` says; it goes on by itself.
- * - `stopped`: the chain contradicts the store or the recorder lost its role; somebody has to look.
+ * - `running`: batches are closed and sent when they are due; `reason`, if any, is a warning.
+ * - `standby`: another coordinator records, named in `reason`; this one takes over when that coordinator dies.
+ * - `waiting`: something outside prevents recording, see `reason`; settlement continues once it is solved.
+ * - `stopped`: the chain contradicts the store; an operator has to act, see `reason`.
  */
 export type SettlementState = "off" | "running" | "standby" | "waiting" | "stopped";
 
-/** How recording goes. */
+/** The state of settlement at this coordinator. */
 export interface SettlementStatus {
   readonly state: SettlementState;
   readonly reason?: string | undefined;

@@ -39,13 +39,13 @@ test.each([1, 2, 999, 1_000, 1_001, 2_500])("the root of %i receipts is that of 
   expect(await trees.root(batch, never)).toBe(receiptTree(batch.map(leafOf)).root);
 });
 
-test("batches under way at once do not mix", async () => {
+test("keeps concurrent batches apart", async () => {
   const [one, two] = [receipts(3_000, 1), receipts(2_999, 2)];
   const roots = await Promise.all([trees.root(one, never), trees.root(two, never)]);
   expect(roots).toEqual([one, two].map((batch) => receiptTree(batch.map(leafOf)).root));
 });
 
-test("proofs are those of the batch's tree, whose receipts are read once", async () => {
+test("proves from the batch's tree, and reads its receipts once", async () => {
   const batch = receipts(1_200, 4);
   const tree = receiptTree(batch.map(leafOf));
   let reads = 0;
@@ -60,7 +60,7 @@ test("proofs are those of the batch's tree, whose receipts are read once", async
   expect(reads).toBe(1);
 });
 
-test("there is no proof in a batch whose stored receipts do not make its root", async () => {
+test("refuses to prove when the stored receipts do not make the batch's root", async () => {
   const batch = receipts(3, 5);
   async function* read() {
     yield batch.slice(1);
@@ -69,7 +69,7 @@ test("there is no proof in a batch whose stored receipts do not make its root", 
   await expect(trees.proof(root, batch[1]!.receiptId, read)).rejects.toThrow(/stored receipts make the root/);
 });
 
-test("too many waiting proofs are refused", async () => {
+test("refuses proofs when too many wait", async () => {
   const batch = receipts(2_000, 6);
   async function* read() {
     yield batch;
@@ -84,7 +84,7 @@ test("too many waiting proofs are refused", async () => {
   expect(refused[0]).toMatchObject({ reason: { code: "UNAVAILABLE" } });
 });
 
-test("stops when it is told to", async () => {
+test("aborts with its signal, and stays usable", async () => {
   const abort = new AbortController();
   const root = trees.root(receipts(20_000, 1), abort.signal);
   abort.abort();

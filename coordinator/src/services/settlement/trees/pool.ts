@@ -9,7 +9,7 @@ import type { TreeAnswer, TreeRequest } from "./worker.ts";
 
 /** Merkle trees of batches, in a worker thread: hashing 50,000 receipts would block the event loop for seconds. */
 export class ReceiptTrees {
-  // One thread, because it collects a tree over several messages and remembers trees.
+  // One thread, because it collects a tree over several messages and keeps trees.
   readonly #pool = new Piscina<TreeRequest, TreeAnswer>({
     filename: new URL("./worker.ts", import.meta.url).href,
     minThreads: 0,
@@ -39,7 +39,7 @@ export class ReceiptTrees {
    */
   async proof(root: Hex, receiptId: Hex, read: () => AsyncIterable<readonly Receipt[]>): Promise<readonly Hex[]> {
     if (this.#pool.queueSize >= MAX_WAITING_PROOFS) {
-      throw new ComputeError("UNAVAILABLE", "too many proofs are being made");
+      throw new ComputeError("UNAVAILABLE", "too many proofs are waiting");
     }
     const known = this.#sending.has(root) ? null : await this.#ask(root, receiptId);
     if (known) return known;
@@ -47,7 +47,7 @@ export class ReceiptTrees {
     this.#sending.set(root, sending);
     await sending;
     const proof = await this.#ask(root, receiptId);
-    // The worker may have ended, or dropped the tree for others; rare enough to let the reader ask again.
+    // The worker has ended, or dropped the tree for others. Rare, so the reader may ask again.
     if (!proof) throw new ComputeError("UNAVAILABLE", "the proof was not made; ask again");
     return proof;
   }

@@ -2,15 +2,15 @@ import { type Hex, type ReceiptLeaf, receiptTree } from "@proof-of-compute/proto
 import { KEPT_TREES } from "../limits.ts";
 
 /**
- * What the worker is asked. The leaves of a tree come in parts under a key, of which the first begins anew; then its root
- * is asked for, or, of a batch whose key is its root, the proof of one receipt.
+ * A message to the worker. The leaves of a tree come in parts under a key; the first part starts anew. Then the message asks
+ * for the root, or, with the batch's root as the key, for the proof of one receipt.
  */
 export type TreeRequest =
   | { readonly key: string; readonly leaves: readonly ReceiptLeaf[]; readonly first: boolean }
   | { readonly key: string; readonly size: number }
   | { readonly key: Hex; readonly receiptId: Hex };
 
-/** The root; the proof; null for leaves, and for a proof in a tree that the worker does not have. */
+/** The root or the proof; null after leaves, and for a proof in a tree that the worker does not have. */
 export type TreeAnswer = Hex | readonly Hex[] | null;
 
 interface Tree {
@@ -42,7 +42,7 @@ function take(key: string): ReceiptLeaf[] | undefined {
 
 function rootOf({ key, size }: Extract<TreeRequest, { size: unknown }>): Hex {
   const leaves = take(key) ?? [];
-  // A worker that was replaced in between has lost the beginning.
+  // A worker that was replaced in between has lost the first parts.
   if (leaves.length !== size) throw new Error(`the tree worker has ${leaves.length} of ${size} receipts`);
   return receiptTree(leaves).root;
 }
