@@ -19,7 +19,7 @@ import type { TaskEvents } from "../../services/watch/task-events.ts";
 import type { TaskWatch } from "../../services/watch/task-watch.ts";
 import type { RestLimits } from "./limits/limits.ts";
 
-/** What the REST facade reads of the store; it writes nothing there itself. */
+/** What the REST facade reads from the store; services write. */
 export type RestStore = Pick<TaskStore, "task" | "tasks" | "output"> &
   Pick<NodeStore, "nodes" | "nodeCounts"> &
   Pick<ReceiptStore, "receipt" | "receipts"> &
@@ -47,41 +47,41 @@ export interface RestComponents {
   readonly draining?: () => boolean;
 }
 
-/** The chain that this network records on; each is absent when none is configured. */
+/** The chain that this network records on; without one only the name is present. */
 export interface RestNetwork {
   /** "local", "apothem", "xdc" or "none". */
   readonly name: string;
   readonly chainId?: number | undefined;
-  /** RPC that browsers may use. */
+  /** RPC for browsers. */
   readonly rpcUrl?: string | undefined;
   readonly contractAddress?: Address | undefined;
-  /** Without a slash at the end; has `/tx/0x…` and `/address/0x…`. */
+  /** Without a trailing slash; serves `/tx/0x…` and `/address/0x…`. */
   readonly explorerUrl?: string | undefined;
 }
 
 /** Settings of the facade. */
 export interface RestInit {
-  /** Where it is going to listen; `createRest` itself does not listen. */
+  /** Where the caller is going to listen; `createRest` itself does not. */
   readonly address: { readonly host: string; readonly port: number };
-  /** Proxies whose X-Forwarded-* headers are believed: how many in a row, or their addresses and CIDRs. */
+  /** Trusted proxies, whose X-Forwarded-* headers are believed: their number in a row, or their addresses and CIDRs. */
   readonly trustProxy: number | readonly string[];
-  /** Origins under which browsers reach the hub; empty: those of `address` (of localhost too when it is loopback). */
+  /** Origins under which browsers reach the hub. When empty, those of `address`, with localhost when that is loopback. */
   readonly publicOrigins: readonly string[];
-  /** At least 32 bytes, the same at every coordinator; signs session cookies, so that all of them take each other's. */
+  /** At least 32 bytes, the same at every coordinator; signs session cookies, which every coordinator therefore accepts. */
   readonly sessionSecret: Uint8Array;
-  /** 32 bytes, the same at every coordinator; shows them to each other. Without it there are no routes between them. */
+  /** 32 bytes, the same at every coordinator; authenticates coordinators to each other. Without it there are no internal routes. */
   readonly peerSecret?: Uint8Array | undefined;
-  /** Folder of the built hub. */
+  /** Directory of the built hub. */
   readonly hubDirectory: string;
   readonly network: RestNetwork;
   /** host:port that daemons dial. */
   readonly grpcAddress: string;
   readonly version: string;
-  /** Whether browsers may make a throw-away wallet; for the local network only. */
+  /** Whether browsers may create a throw-away wallet; for the local network only. */
   readonly localWallet?: boolean | undefined;
-  /** Lets others than loopback read /metrics, as a bearer token. */
+  /** Bearer token with which clients outside loopback may read /metrics. */
   readonly metricsToken?: string | undefined;
-  /** What a task gets whose requester names no deadline, in milliseconds. */
+  /** Deadline of a task whose request names none, in milliseconds from its submission. */
   readonly defaultDeadlineMs: number;
   readonly limits?: Partial<RestLimits> | undefined;
 }

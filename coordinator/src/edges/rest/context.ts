@@ -14,7 +14,7 @@ import { Problem } from "./schemas.ts";
 import type { TaskView } from "./tasks/schemas.ts";
 import { taskView } from "./tasks/views.ts";
 
-/** Fastify with schemas in zod. */
+/** A Fastify server whose schemas are zod's. */
 export type RestApp = FastifyInstance<
   RawServerDefault,
   IncomingMessage,
@@ -32,9 +32,9 @@ export interface RestContext {
   readonly batches: BatchLookup;
   readonly receiptFiles: ReceiptFiles;
   readonly numbers: NetworkNumbers;
-  /** Counts bytes. */
+  /** In bytes. */
   readonly resultBudget: DownloadBudget;
-  /** Counts answers. */
+  /** In answers. */
   readonly exportBudget: DownloadBudget;
 }
 

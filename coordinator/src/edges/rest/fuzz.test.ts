@@ -39,7 +39,7 @@ const body = fc.oneof(
   fc.record({ message: fc.string(), signature: text }).map((value) => JSON.stringify(value)),
 );
 
-test("nothing that a client sends makes a fault of ours, and every refusal is a problem document", async () => {
+test("no request causes an internal error, and every refusal is a problem document", async () => {
   const { paths } = rest.app.swagger() as { paths: Record<string, object> };
   const operations = Object.entries(paths)
     .flatMap(([path, methods]) =>

@@ -5,9 +5,9 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { ComputeError } from "../../domain/errors.ts";
 import type { RestApp } from "./context.ts";
 
-/** Paths that belong to the API: what is not there is a problem document, never a page. */
+/** Paths of the API. An unknown one gets a problem document, never a page. */
 const API = /^\/(api|internal|docs|problems|healthz|readyz|metrics|openapi\.json)(\/|\?|$)/;
-/** Files whose name carries their hash, as SvelteKit writes them. */
+/** Directory of files that SvelteKit names by their hash. */
 const HASHED = "/_app/immutable/";
 
 const NOT_BUILT = `<!doctype html>
@@ -17,11 +17,11 @@ const NOT_BUILT = `<!doctype html>
 <pre>npm run build --workspace hub</pre>
 `;
 
-/** Serves the built hub on the same origin, with its page for every path that a page may have. */
+/** Serves the built hub on the API's origin; every path that is not a file gets its single page. */
 export async function serveHub(app: RestApp, { hubDirectory }: { readonly hubDirectory: string }): Promise<void> {
   await app.register(fastifyStatic, {
     root: hubDirectory,
-    // Pages are answered below, so that a hub that is built while the coordinator runs shows at once.
+    // The handler below answers pages, so a hub built while the coordinator runs is served at once.
     suppressWarning: true,
     index: ["index.html"],
     preCompressed: true,
@@ -36,7 +36,7 @@ export async function serveHub(app: RestApp, { hubDirectory }: { readonly hubDir
   app.setNotFoundHandler({ preHandler: app.rateLimit() }, async (request: FastifyRequest, reply: FastifyReply) => {
     const isPage = (request.method === "GET" || request.method === "HEAD") && !API.test(request.url);
     const [path = ""] = request.url.split("?", 1);
-    // A missing file must not turn into a page: a browser would run it as a script.
+    // Never a page in place of a missing file: a browser would run it as a script.
     if (!isPage || /\.[a-z0-9]+$/i.test(path)) throw new ComputeError("NOT_FOUND", `there is nothing at ${path}`);
     const built = await access(join(hubDirectory, "index.html")).then(
       () => true,

@@ -3,23 +3,23 @@ import fastifySwaggerUi from "@fastify/swagger-ui";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import type { RestApp } from "./context.ts";
 
-const DESCRIPTION = `Ask for compute tasks, follow them, and check what was credited for them.
+const DESCRIPTION = `Submit compute tasks, follow them, and verify what was credited for them.
 
 Times are milliseconds since 1970 on the coordinator's clock, units are decimal strings, identifiers and digests are
 lower-case 0x hex. Every error is a problem document (RFC 9457) with a stable \`code\`. Lists are paged by \`cursor\`.`;
 
 const TAGS = [
-  { name: "tasks", description: "Ask for work and follow it" },
-  { name: "nodes", description: "Who computes" },
-  { name: "ledger", description: "Receipts and batches: what was credited, and why it can be believed" },
+  { name: "tasks", description: "Submit work and follow it" },
+  { name: "nodes", description: "The machines that compute" },
+  { name: "ledger", description: "Receipts and batches: what was credited, and why it is right" },
   { name: "network", description: "The network and its chain" },
   { name: "sign-in", description: "Sign-In with Ethereum" },
-  { name: "operations", description: "For those who run a coordinator" },
+  { name: "operations", description: "For operators of a coordinator" },
 ];
 
 type Transform = NonNullable<FastifyDynamicSwaggerOptions["transformObject"]>;
 
-/** The page styles itself inline; the plugin's own policy would also turn plain http off. */
+/** The page uses inline styles. The plugin's own policy would also refuse plain HTTP. */
 const DOCS_POLICY = [
   "default-src 'self'",
   "style-src 'self' 'unsafe-inline'",
@@ -29,7 +29,7 @@ const DOCS_POLICY = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-/** The parts of an OpenAPI document that are looked at here. */
+/** The parts of an OpenAPI document that {@link transformObject} reads. */
 interface Described {
   readonly paths?: unknown;
   readonly components?: { readonly schemas?: Readonly<Record<string, unknown>> };
@@ -65,7 +65,7 @@ const transformObject: Transform = (document) => {
   }) as ReturnType<Transform>;
 };
 
-/** Serves the OpenAPI document at /openapi.json, made from the routes' schemas, and a page to try it at /docs. */
+/** Serves the OpenAPI document at /openapi.json, generated from the routes' schemas, and a page to try it at /docs. */
 export async function describeApi(app: RestApp, { version }: { readonly version: string }): Promise<void> {
   await app.register(fastifySwagger, {
     openapi: {
@@ -81,7 +81,7 @@ export async function describeApi(app: RestApp, { version }: { readonly version:
     routePrefix: "/docs",
     staticCSP: DOCS_POLICY,
     logLevel: "warn",
-    // Without the bar that loads documents from elsewhere.
+    // Leaves out the bar that loads other documents.
     uiConfig: { layout: "BaseLayout" },
     theme: { title: "Proof of Compute: REST API" },
   });

@@ -29,7 +29,7 @@ afterAll(() => rest.stop());
 
 const codes = Object.keys(ERRORS) as ErrorCode[];
 
-test.each(codes)("%s has a status, and is answered as a problem document", async (code) => {
+test.each(codes)("%s has a status and is answered as a problem document", async (code) => {
   failure = new ComputeError(code, "what happened");
   const response = await rest.get("/metrics");
   expect(response.statusCode).toBe(STATUS[code]);
@@ -39,7 +39,7 @@ test.each(codes)("%s has a status, and is answered as a problem document", async
   );
 });
 
-test.each(codes)("the type of %s leads to its explanation", async (code) => {
+test.each(codes)("the type of %s links to its explanation", async (code) => {
   const response = await rest.get(problem(code, "", "").type);
   expect([response.statusCode, response.body]).toEqual([200, `${code} (HTTP ${STATUS[code]}): ${ERRORS[code]}\n`]);
 });
@@ -48,7 +48,7 @@ test("the table has no status for a code that does not exist", () => {
   expect(Object.keys(STATUS).sort()).toEqual([...codes].sort());
 });
 
-test("a fault of ours tells nothing but its request id, under which the log has it", async () => {
+test("an internal error shows only its request id, under which the log has the cause", async () => {
   failure = new TypeError("password of the database is hunter2");
   const response = await rest.get("/metrics");
   expect(response.json()).toMatchObject({ status: 500, code: "INTERNAL", detail: ERRORS.INTERNAL });
@@ -141,7 +141,7 @@ test.each<[string, object, number, string]>([
   expect(response.json().instance).toBe(`urn:uuid:${response.headers["x-request-id"]}`);
 });
 
-test("headers beyond the limit are answered with 431 and a problem", async () => {
+test("answers headers beyond the limit with 431 and a problem", async () => {
   const { port } = rest.app.server.address() as AddressInfo;
   const [response] = await once(
     request({ port, path: "/", headers: { "x-long": "x".repeat(8192) } }).end(),
@@ -152,7 +152,7 @@ test("headers beyond the limit are answered with 431 and a problem", async () =>
   expect(Problem.parse(JSON.parse(body))).toMatchObject({ code: "TOO_LARGE" });
 });
 
-test("what is not HTTP is answered with 400 and a problem", async () => {
+test("answers bytes that are not HTTP with 400 and a problem", async () => {
   const { port } = rest.app.server.address() as AddressInfo;
   const socket = connect(port, "127.0.0.1").setEncoding("utf8");
   socket.write("HELLO\r\n\r\n");
@@ -160,7 +160,7 @@ test("what is not HTTP is answered with 400 and a problem", async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\ncontent-type: application\/problem\+json\r\n/);
 });
 
-test("a request that does not come to its end in time is answered with 408", async () => {
+test("answers a request that does not arrive in time with 408", async () => {
   const impatient = await startRest({ init: { limits: { requestTimeoutMs: 300 } } });
   try {
     const port = await impatient.listen();
@@ -175,7 +175,7 @@ test("a request that does not come to its end in time is answered with 408", asy
   }
 });
 
-test("what Fastify refuses with a status of its own keeps a code of ours", () => {
+test("maps Fastify's own refusals to our codes", () => {
   expect(classify(Object.assign(new Error("gone"), { statusCode: 410 })).code).toBe("INVALID_REQUEST");
   expect(classify(Object.assign(new Error("down"), { statusCode: 503 })).code).toBe("INTERNAL");
   expect(classify("a string").code).toBe("INTERNAL");

@@ -5,7 +5,7 @@ import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { ComputeError, ERRORS, type ErrorCode } from "../../domain/errors.ts";
 import type { Problem } from "./schemas.ts";
 
-/** The HTTP status of every code. Those that only the node stream uses have one too, so that the table has no holes. */
+/** The HTTP status of every code, including those that only the node stream uses. */
 export const STATUS: Record<ErrorCode, number> = {
   INVALID_REQUEST: 400,
   INVALID_ADDRESS: 400,
@@ -38,10 +38,10 @@ export const STATUS: Record<ErrorCode, number> = {
 /** Content type of every error. */
 export const PROBLEM_JSON = "application/problem+json";
 
-/** How long to wait before trying again, in seconds, where only time helps. */
+/** Seconds to wait before the next attempt, for codes that pass with time. */
 const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = { QUEUE_FULL: 10, DRAINING: 5, UNAVAILABLE: 5 };
 
-/** The document of an error; `instance` is the request's id. */
+/** The problem document of an error; its `instance` is the request's id. */
 export function problem(code: ErrorCode, detail: string, requestId: string): Problem {
   return {
     type: `/problems/${code}`,
@@ -53,7 +53,7 @@ export function problem(code: ErrorCode, detail: string, requestId: string): Pro
   };
 }
 
-/** Reads a wallet as people write it; throws INVALID_ADDRESS saying what is wrong with it. */
+/** Parses a wallet in any notation. Throws INVALID_ADDRESS that says what is wrong. */
 export function readWallet(text: string): Address {
   try {
     return parseAddress(text);
@@ -63,7 +63,7 @@ export function readWallet(text: string): Address {
   }
 }
 
-/** What Fastify refuses before a handler sees it, in our codes. */
+/** Our codes for requests that Fastify refuses before a handler sees them, by HTTP status. */
 const FRAMEWORK_CODES: Record<number, ErrorCode> = {
   404: "NOT_FOUND",
   413: "TOO_LARGE",
@@ -72,7 +72,7 @@ const FRAMEWORK_CODES: Record<number, ErrorCode> = {
   503: "UNAVAILABLE",
 };
 
-/** One place that turns whatever was thrown into a code and a detail that may be shown. */
+/** The code of any thrown value, and a detail that may be shown. */
 export function classify(error: unknown): { readonly code: ErrorCode; readonly detail: string } {
   if (error instanceof ComputeError) return { code: error.code, detail: error.message };
   if (hasZodFastifySchemaValidationErrors(error)) {
@@ -90,7 +90,7 @@ export function classify(error: unknown): { readonly code: ErrorCode; readonly d
   return { code: "INTERNAL", detail: ERRORS.INTERNAL };
 }
 
-/** Fastify's error handler: answers every error as a problem document, and logs those that are ours. */
+/** Fastify's error handler: answers every error as a problem document, and logs server errors. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { code, detail } = classify(error);
   const status = STATUS[code];
@@ -101,7 +101,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     reply
       .code(status)
       .type(PROBLEM_JSON)
-      // Here too, because Fastify's own errors pass no hook.
+      // Fastify's own errors pass no hook that sets it.
       .header("x-request-id", request.id)
       .header("cache-control", "no-store")
       .serializer((payload: unknown) => JSON.stringify(payload))

@@ -3,6 +3,7 @@ import type { Hex } from "@proof-of-compute/proto";
 import { type RestHarness, startRest } from "@proof-of-compute/tests/support/rest";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { idempotency } from "../../edges/rest/tasks/idempotency.ts";
+import type { LiveNode } from "../../services/fleet/live-node.ts";
 import { INLINE_OUTPUT_BYTES } from "../../services/results/limits.ts";
 import { matmul } from "./kind.ts";
 
@@ -10,8 +11,10 @@ const WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 let rest: RestHarness;
 let cookie: string;
+let node: LiveNode;
 beforeAll(async () => {
   rest = await startRest();
+  node = await rest.joinNode();
   ({ cookie } = await rest.signIn());
 });
 afterAll(() => rest.stop());
@@ -37,7 +40,6 @@ test.each([
 });
 
 test("shows size, units and, once the result was accepted, how it was checked", async () => {
-  const node = await rest.joinNode();
   const asked = (await dispatch({ n: 64, k: 3 })).json() as { id: Hex };
   expect(asked).toMatchObject({ kind: "matmul", matmul: { n: 64, k: 3 }, units: "2" });
   expect(asked).not.toHaveProperty("matmul.check");
@@ -48,7 +50,6 @@ test("shows size, units and, once the result was accepted, how it was checked", 
 });
 
 test("serves small results from the store and large ones from the blobs", async () => {
-  const node = await rest.joinNode();
   for (const n of [64, 320]) {
     const { id } = (await dispatch({ n, k: 2 })).json() as { id: Hex };
     const output = randomBytes(n * n);

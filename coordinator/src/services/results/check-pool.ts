@@ -1,7 +1,7 @@
 import { Piscina } from "piscina";
 import type { CheckPool } from "../../kinds/kind.ts";
 
-/** The threads in which results are checked, so that the event loop never computes. */
+/** Worker threads for checks of results, which would block the event loop. */
 export class WorkerCheckPool implements CheckPool {
   readonly threads: number;
   readonly #pool: Piscina;
@@ -19,7 +19,7 @@ export class WorkerCheckPool implements CheckPool {
     return this.#pool.run(task, { filename: worker.href, transferList: [...transfer] });
   }
 
-  /** Waits for the checks that are running. */
+  /** Resolves once the running checks have ended. */
   async stop(): Promise<void> {
     await this.#pool.close();
   }

@@ -122,7 +122,7 @@ function rawKey(): Buffer {
   return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
-test("a right result that the store does not take before the end gets no verdict, and its lease stays", async () => {
+test("a right result that is not stored before the end gets no verdict, and keeps its lease", async () => {
   const { clock, store, intake, link, run, claim, send, stored } = await anIntake();
   const took = vi.spyOn(store, "saveTask");
   await store.stop();
@@ -160,7 +160,7 @@ test.each([
   expect(stored!.ageMs).toBeLessThan(1_000);
 });
 
-test("a check that failed by itself is made once more", async () => {
+test("repeats a check that failed itself", async () => {
   let broken = 1;
   const judge = async (claim: Claim<unknown>) => {
     if (broken-- > 0) throw new Error("the worker died");
@@ -171,7 +171,7 @@ test("a check that failed by itself is made once more", async () => {
   await vi.waitFor(() => expect(link.verdicts).toMatchObject([{ outcome: "ACCEPTED" }]));
 });
 
-test("a result whose check fails again goes to another node, and its own is not blamed", async () => {
+test("gives a task whose check failed twice to another node, and does not blame the first", async () => {
   const { link, run, claim, send, stored } = await anIntake({
     judge: () => Promise.reject(new Error("the worker died")),
   });
@@ -181,7 +181,7 @@ test("a result whose check fails again goes to another node, and its own is not 
   expect(run.node.earned.faults).toBe(0);
 });
 
-test("what a node said of its attempt is told to it and becomes no label of the metrics", async () => {
+test("repeats a node's own words to it, and keeps them out of metric labels", async () => {
   const { leases, link, run, claim, send, metrics } = await anIntake();
   await leases.end(run, "declined", "words of the node");
   await send([claim()]);
@@ -223,7 +223,7 @@ test("credits no more units than the task can be worth, whatever a check says", 
   expect(await stored()).toMatchObject({ state: "lost" });
 });
 
-test("a refusal is said once it is stored", async () => {
+test("sends a rejection once it is stored", async () => {
   const { clock, store, leases, link, run, claim, send, stored } = await anIntake();
   const took = vi.spyOn(store, "saveTask");
   await store.stop();
@@ -239,7 +239,7 @@ test("a refusal is said once it is stored", async () => {
   expect(leases.find(run.id, run.node)).toBeUndefined();
 });
 
-test("a wrong result whose attempt was being ended hears what was stored", async () => {
+test("answers a wrong result of an attempt that is being ended with the stored verdict", async () => {
   const { clock, store, leases, link, run, claim, send, stored } = await anIntake();
   await store.stop();
   void leases.end(run, "lost", "NODE_OFFLINE", "lost");
@@ -251,7 +251,7 @@ test("a wrong result whose attempt was being ended hears what was stored", async
   expect(await stored()).toMatchObject({ state: "lost", reason: "NODE_OFFLINE" });
 });
 
-test("a lease whose output drips is taken back, however regular the drops", async () => {
+test("withdraws a lease whose output drips, however regularly", async () => {
   const { clock, leases, fleet, uploads, run, stored } = await anIntake();
   run.receive(uploads.open(UPLOAD_BYTES));
   for (let second = 0; second < 63; second++) {
@@ -265,7 +265,7 @@ test("a lease whose output drips is taken back, however regular the drops", asyn
   await uploads.open(UPLOAD_BYTES).stored;
 });
 
-test("a result waits for its chunks, which wait for memory, and no other result waits for it", async () => {
+test("a result waits for chunks that wait for memory, and delays no other result", async () => {
   const { uploads, another, pass, intake, link, run, claim, send } = await anIntake();
   const hog = uploads.open(UPLOAD_BYTES);
   const other = await another();
@@ -280,7 +280,7 @@ test("a result waits for its chunks, which wait for memory, and no other result 
   await vi.waitFor(() => expect(link.verdicts[1]).toMatchObject({ assignmentId: run.id, outcome: "ACCEPTED" }));
 });
 
-test("an upload that gets its memory late has its time from then on", async () => {
+test("an upload that gets its memory late has its full time from then on", async () => {
   const { leases, uploads, pass, intake, link, run } = await anIntake();
   const hog = uploads.open(UPLOAD_BYTES);
   intake.chunk(run, 0n, INPUT.subarray(0, 10));
@@ -292,7 +292,7 @@ test("an upload that gets its memory late has its time from then on", async () =
   expect(link.cancelled).toEqual([{ id: run.id, reason: "LEASE_LOST" }]);
 });
 
-test("more output than its task allows, or ahead of its result than a node may, breaks the protocol", async () => {
+test("refuses gaps in an output, and more output ahead of results than a node may send", async () => {
   const { another, intake, run } = await anIntake({ maxOutputBytes: 20 * 2 ** 20 });
   expect(() => intake.chunk(run, 1n, Buffer.alloc(1))).toThrow("without gaps");
   intake.chunk(run, 0n, Buffer.alloc(1));
@@ -300,7 +300,7 @@ test("more output than its task allows, or ahead of its result than a node may, 
   expect(() => intake.chunk(other, 0n, Buffer.alloc(1))).toThrow("ahead of their results");
 });
 
-test("of one node so many results are judged at once, and the next frame waits", async () => {
+test("bounds the results of one node that are judged at once; the next frame waits", async () => {
   const { store, link, send } = await anIntake();
   const answered = Promise.withResolvers<void>();
   const read = vi.spyOn(store, "task").mockImplementation(() => answered.promise.then(() => null));

@@ -45,13 +45,13 @@ export interface ResultIntakeComponents {
   readonly accepted: () => void;
 }
 
-/** A result as it came off the wire. */
+/** A result as received. */
 export interface ResultClaim {
   readonly assignmentId: Uint8Array;
   readonly taskId: Uint8Array;
   readonly specDigest: Uint8Array;
   readonly outputDigest: Uint8Array;
-  /** Empty when it was uploaded in chunks. */
+  /** Empty when the output was uploaded in chunks. */
   readonly output: Uint8Array;
 }
 
@@ -79,7 +79,7 @@ export class ResultIntake {
     this.#checkers = new Map(Array.from(kinds, (kind) => [kind.name, kind.createChecker(pool)]));
   }
 
-  /** Resolves once every result that arrived has its verdict, or after `timeoutMs`. Writes that the store refuses end then. */
+  /** Resolves once every result that arrived has its verdict, or after `timeoutMs`. From then on a refused write is not repeated. */
   async drain(timeoutMs: number): Promise<void> {
     const timeout = new AbortController();
     const late = sleep(this.#components.clock, timeoutMs, timeout.signal);
@@ -182,7 +182,7 @@ export class ResultIntake {
     else if (task && specOf(task, this.#components.kinds)) this.#sendElsewhere(node);
   }
 
-  /** Undefined when the assignment is live after all, and followed elsewhere. */
+  /** Resolves with undefined when the assignment turns out to be live at another coordinator. */
   async #decide(candidate: Candidate): Promise<ResultVerdict | undefined> {
     const { run } = candidate;
     let judgement: Judgement;
@@ -197,7 +197,7 @@ export class ResultIntake {
     return this.#accept(candidate, judgement.units);
   }
 
-  /** Throws when the check itself failed, twice. */
+  /** Rejects when the check itself failed twice. */
   async #check({ run, claim, output }: Candidate): Promise<Judgement> {
     const { node, task, work } = run;
     const specDigest = sha256(task.spec);
@@ -255,7 +255,7 @@ export class ResultIntake {
         } catch (error) {
           if (!hasMovedOn(error)) throw error;
         }
-        // The other write may be our own, whose answer was lost: the store knows.
+        // The conflicting write may be our own, whose answer was lost: the store has the verdict.
         const verdict = await this.#readVerdict(run);
         if (!verdict) continue;
         leases.forget(run);
@@ -276,12 +276,14 @@ export class ResultIntake {
 
   #answer(node: LiveNode, verdict: ResultVerdict): void {
     this.#components.metrics.results.inc(verdictLabels(verdict));
-    // The node may be on a newer stream by now; without any it asks again when it is back.
+    // `link` may be a newer stream by now. Without one, the node sends the result again when it is back.
     node.link?.ack(verdict);
   }
 
-  /** The assignment is live and not followed here: when the node dials again, whoever takes its session follows it. */
+  /** The assignment is live at another coordinator. When the node dials again, the coordinator that it reaches takes it over. */
   #sendElsewhere(node: LiveNode): void {
-    node.link?.close(new ComputeError("UNAVAILABLE", "another coordinator followed this; dial again"));
+    node.link?.close(
+      new ComputeError("UNAVAILABLE", "another coordinator follows an assignment of this node; dial again"),
+    );
   }
 }

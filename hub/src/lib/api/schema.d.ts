@@ -21,7 +21,7 @@ export interface paths {
             parameters: {
                 query?: never;
                 header?: {
-                    /** @description 1 to 255 visible ASCII characters; the same key and body give the same task again */
+                    /** @description 1 to 255 visible ASCII characters; a request with the same key and body gets the same task */
                     "idempotency-key"?: string;
                 };
                 path?: never;
@@ -680,7 +680,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The nodes of a wallet: online or not, when last seen, what they run */
+        /** The nodes of a wallet: whether they are online, when they were last seen, what they run */
         get: {
             parameters: {
                 query?: {
@@ -742,7 +742,7 @@ export interface paths {
                     cursor?: string;
                     /** @description A wallet address, `0x…` or `xdc…`; its EIP-55 checksum is checked when it is mixed case */
                     wallet?: string;
-                    /** @description suspect: heartbeats are missing, it gets no new work; offline: its work was given to others */
+                    /** @description suspect: heartbeats are missing, and it gets no new work; offline: its work went to other nodes */
                     status?: "online" | "suspect" | "offline";
                 };
                 header?: never;
@@ -1058,7 +1058,7 @@ export interface paths {
         };
         /**
          * A nonce for one sign-in
-         * @description Sets a cookie that ties the nonce to the asking browser. Taken once, within five minutes.
+         * @description Sets a cookie that ties the nonce to this browser. Valid once, for five minutes.
          */
         get: {
             parameters: {
@@ -1255,7 +1255,7 @@ export interface components {
             assignedAt: number;
             /** @description When it ended (ms since 1970, coordinator's clock) */
             endedAt?: number;
-            /** @description Why it ended so */
+            /** @description Why it ended */
             reason?: string;
         };
         /** @description A batch */
@@ -1332,13 +1332,13 @@ export interface components {
             /** @description host:port that daemons dial */
             grpcAddress: string;
             version: string;
-            /** @description Browsers may make a throw-away wallet here (local network only) */
+            /** @description Browsers may create a throw-away wallet (local network only) */
             localWallet: boolean;
             /** @description The chain id to write into the message to sign (1 when no chain is configured) */
             signIn: {
                 chainId: number;
             };
-            /** @description Kinds of task that can be asked for */
+            /** @description Kinds of task that can be submitted */
             kinds: {
                 /**
                  * @description Kind of task
@@ -1379,7 +1379,7 @@ export interface components {
              */
             kind: "matmul";
             matmul: components["schemas"]["MatmulParameters"];
-            /** @description The task ends unfinished when it is not verified by then; default: TASK_DEADLINE */
+            /** @description A task that is not verified by then fails; default: TASK_DEADLINE */
             deadlineSeconds?: number;
         };
         Health: {
@@ -1419,7 +1419,7 @@ export interface components {
                 /** @description Nodes that missed heartbeats */
                 suspect: number;
             };
-            /** @description By kind: what an online node computes of one task in a second, the median of what nodes say; a kind is absent while no node says */
+            /** @description By kind: the median rate of one task that online nodes report, per second. A kind is absent while no node reports one */
             unitsPerSecond: {
                 [key: string]: number;
             };
@@ -1429,7 +1429,7 @@ export interface components {
                 /** @description Tasks that run */
                 running: number;
             };
-            /** @description The coordinators that live, by id */
+            /** @description Live coordinators, by id */
             coordinators: {
                 /** @description Its name */
                 id: string;
@@ -1438,16 +1438,16 @@ export interface components {
                 /** @description When it started (ms since 1970, coordinator's clock) */
                 startedAt: number;
                 /**
-                 * @description The one that answers
+                 * @description The coordinator that answers
                  * @constant
                  */
                 self?: true;
             }[];
-            /** @description Tasks by state; those that ended long ago are forgotten */
+            /** @description Tasks by state; tasks that ended long ago are deleted */
             tasks: {
                 [key: string]: number;
             };
-            /** @description Receipts altogether */
+            /** @description All receipts */
             receipts: number;
             /** @description Receipts that no batch carries yet */
             unbatchedReceipts: number;
@@ -1466,11 +1466,11 @@ export interface components {
             /** @description EVM address with EIP-55 casing */
             wallet: string;
             /**
-             * @description suspect: heartbeats are missing, it gets no new work; offline: its work was given to others
+             * @description suspect: heartbeats are missing, and it gets no new work; offline: its work went to other nodes
              * @enum {string}
              */
             status: "online" | "suspect" | "offline";
-            /** @description When it was last heard (ms since 1970, coordinator's clock) */
+            /** @description When it was last heard from (ms since 1970, coordinator's clock) */
             lastSeen: number;
             /** @description Kinds of task that it runs */
             kinds: string[];
@@ -1482,14 +1482,14 @@ export interface components {
                 kind: string;
                 /** @description Assignments of this kind that it can run at once */
                 slots: number;
-                /** @description Compute units that a slot computes in a second, as the node measured itself */
+                /** @description Compute units per second of one slot, as the node measured */
                 unitsPerSecond?: number;
             }[];
             /** @description Version of the node's software */
             version: string;
-            /** @description The wallet signed that this node may earn for it */
+            /** @description The wallet signed that this node earns for it */
             confirmed: boolean;
-            /** @description As the node says; shown, never trusted */
+            /** @description As the node reports it; shown, never trusted */
             hardware: {
                 cpuModel: string;
                 cpuCores: number;
@@ -1502,9 +1502,9 @@ export interface components {
                 running: number;
                 /** @description Slots without an assignment */
                 freeSlots: number;
-                /** @description Assignments that it may hold at once, as earned by its results */
+                /** @description Assignments that it may hold at once, earned by its results */
                 cap: number;
-                /** @description Load of the machine, 0 to 1, as the node says */
+                /** @description Load of the machine, 0 to 1, as the node reports it */
                 load: number;
             };
         };
@@ -1527,7 +1527,7 @@ export interface components {
         /** @description A nonce for one sign-in */
         Nonce: {
             nonce: string;
-            /** @description When it is no longer taken (ms since 1970, coordinator's clock) */
+            /** @description When it expires (ms since 1970, coordinator's clock) */
             expiresAt: number;
         };
         /** @description An error (RFC 9457) */
@@ -1579,7 +1579,7 @@ export interface components {
             acceptedAt: number;
             /** @description The batch that carries it; absent until one does */
             batchId?: number;
-            /** @description The node's signature, and the way from the result to what was signed */
+            /** @description The node's signature, and the audit path from the result to the signed root */
             signature: {
                 /** @description ed25519 over "proof-of-compute/results/v1" || root of the frame */
                 signature: string;
@@ -1717,13 +1717,13 @@ export interface components {
             kind: string;
             matmul?: components["schemas"]["MatmulTask"];
             /**
-             * @description queued: waits for a node; running: a node computes; cancelling: the node is told to stop; verified: the result was checked; batched: its receipt is in a batch on its way to the chain; recorded: the chain holds it, final; failed and cancelled: final
+             * @description queued: waits for a node; running: a node computes; cancelling: the node was told to stop; verified: the result was checked; batched: a batch carries its receipt to the chain; recorded: a final block holds it; failed and cancelled: final
              * @enum {string}
              */
             state: "queued" | "running" | "cancelling" | "verified" | "batched" | "recorded" | "failed" | "cancelled";
             /** @description Why a queued task waits */
             waitingReason?: string;
-            /** @description How far the running assignment has come */
+            /** @description Progress of the running assignment */
             progress?: number;
             /** @description EVM address with EIP-55 casing */
             requester: string;
@@ -1733,11 +1733,11 @@ export interface components {
             maxUnits?: string;
             /** @description When it was submitted (ms since 1970, coordinator's clock) */
             createdAt: number;
-            /** @description When it ends unfinished (ms since 1970, coordinator's clock) */
+            /** @description When it fails unless it is verified (ms since 1970, coordinator's clock) */
             deadline: number;
             /** @description Nodes on which the task itself failed */
             attempts: number;
-            /** @description In the order in which they were made */
+            /** @description Oldest first */
             assignments: components["schemas"]["Assignment"][];
             /** @description SHA-256 of the serialized TaskSpec */
             specDigest: string;
@@ -1762,7 +1762,7 @@ export interface components {
                 /** @description That transaction in the explorer */
                 explorerUrl?: string;
             };
-            /** @description Why it ended without */
+            /** @description Why it ended without a result */
             error?: {
                 code: string;
                 detail: string;

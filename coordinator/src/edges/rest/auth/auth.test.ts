@@ -24,7 +24,7 @@ test("a wallet's signature opens a session for a day", async () => {
   expect(await sessionOf(cookie)).toBeNull();
 });
 
-test("the session cookie is out of reach of scripts and other sites, and Secure behind https", async () => {
+test("hides the session cookie from scripts and other sites, and marks it Secure behind HTTPS", async () => {
   const { nonce, cookie } = await rest.askNonce();
   const response = await rest.sendSignIn(await rest.signed(Wallet.createRandom(), { nonce }), cookie);
   const [session] = [response.headers["set-cookie"] ?? []].flat();
@@ -81,18 +81,18 @@ test.each<[string, (body: { message: string; signature: string }) => unknown, st
   expect((await rest.sendSignIn(change(body) as object, cookie)).json()).toMatchObject({ code });
 });
 
-test("the signature must be of the wallet that the message names", async () => {
+test("refuses a signature of another wallet than the message names", async () => {
   const { nonce, cookie } = await rest.askNonce();
   const { message } = await rest.signed(Wallet.createRandom(), { nonce });
   const signature = await Wallet.createRandom().signMessage(message);
   const response = await rest.sendSignIn({ message, signature }, cookie);
   expect(response.json()).toMatchObject({
     code: "SIGN_IN_REFUSED",
-    detail: expect.stringContaining("not of the wallet"),
+    detail: expect.stringContaining("not from the wallet"),
   });
 });
 
-test("a nonce works once, for five minutes, in the browser that asked", async () => {
+test("a nonce works once, for five minutes, in the browser that requested it", async () => {
   const wallet = Wallet.createRandom();
   const first = await rest.askNonce();
   const body = await rest.signed(wallet, { nonce: first.nonce });
@@ -115,15 +115,15 @@ test("a nonce works once, for five minutes, in the browser that asked", async ()
   expect(response.json().detail).toContain("used or has expired");
 });
 
-test("a nonce takes one signature, right or wrong", async () => {
+test("a nonce is used up by one signature, right or wrong", async () => {
   const { nonce, cookie } = await rest.askNonce();
   const body = await rest.signed(Wallet.createRandom(), { nonce });
   const wrong = await Wallet.createRandom().signMessage(body.message);
-  expect((await rest.sendSignIn({ ...body, signature: wrong }, cookie)).json().detail).toContain("not of the wallet");
+  expect((await rest.sendSignIn({ ...body, signature: wrong }, cookie)).json().detail).toContain("not from the wallet");
   expect((await rest.sendSignIn(body, cookie)).json().detail).toContain("used or has expired");
 });
 
-test("a cookie of ours passes for no other", async () => {
+test("one cookie cannot stand in for another", async () => {
   const { nonce, cookie } = await rest.askNonce();
   expect(await sessionOf(cookie.replace("poc_nonce=", "poc_session="))).toBeNull();
   const session = (await rest.signIn()).cookie.replace("poc_session=", "poc_nonce=");
@@ -131,7 +131,7 @@ test("a cookie of ours passes for no other", async () => {
   expect((await rest.sendSignIn(body, session)).json().detail).toContain("another browser");
 });
 
-test("signing out ends the session wherever its cookie is", async () => {
+test("signing out ends the session for every copy of its cookie", async () => {
   const { cookie } = await rest.signIn();
   const headers = { cookie, origin: ORIGIN };
   const response = await rest.app.inject({ method: "POST", url: "/api/auth/sign-out", headers });
@@ -141,7 +141,7 @@ test("signing out ends the session wherever its cookie is", async () => {
   expect((await rest.dispatch(cookie)).statusCode).toBe(401);
 });
 
-test("a cookie that was changed or made elsewhere is no session", async () => {
+test("refuses a session cookie that was changed or forged", async () => {
   const { cookie } = await rest.signIn();
   // Of another network: its coordinators share another secret.
   const stranger = await startRest();
@@ -180,7 +180,7 @@ test.each([
 test.each([
   ["the site itself", { origin: ORIGIN, "sec-fetch-site": "same-origin" }],
   ["a program, which sends neither header", {}],
-])("a POST from %s is taken", async (_name, headers) => {
+])("a POST from %s is accepted", async (_name, headers) => {
   const { cookie } = await rest.signIn();
   const url = "/api/node/dispatch-task";
   expect(
@@ -232,7 +232,7 @@ test("without a chain the message names chain 1, as /api/config says", async () 
   }
 });
 
-test("neither cookies nor signatures nor queries get into the log", async () => {
+test("logs no cookies, signatures or queries", async () => {
   const { cookie } = await rest.signIn();
   await rest.get("/api/tasks?cursor=secret-in-a-query", cookie);
   const log = JSON.stringify(rest.logged);

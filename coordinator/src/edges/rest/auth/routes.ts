@@ -18,7 +18,7 @@ export function authRoutes(app: RestApp, { sessions, limits }: RestContext): voi
     {
       schema: {
         summary: "A nonce for one sign-in",
-        description: "Sets a cookie that ties the nonce to the asking browser. Taken once, within five minutes.",
+        description: "Sets a cookie that ties the nonce to this browser. Valid once, for five minutes.",
         tags,
         response: { 200: NonceView, ...PROBLEMS },
       },

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { address, time } from "../schemas.ts";
 
-/** A nonce for one sign-in of the browser that asked. */
+/** A nonce for one sign-in, tied to the browser that requested it. */
 export const NonceView = z
-  .object({ nonce: z.string(), expiresAt: time("When it is no longer taken") })
+  .object({ nonce: z.string(), expiresAt: time("When it expires") })
   .meta({ id: "Nonce", description: "A nonce for one sign-in" });
 
 /** Body of `POST /api/auth/sign-in`. */

@@ -10,17 +10,17 @@ import { readWallet } from "../problems.ts";
 
 const SESSION_COOKIE = "poc_session";
 const SESSION_MS = 24 * 3_600_000;
-/** Ties a nonce to the browser that asked for it, so that nobody can be signed in with another's message. */
+/** Ties a nonce to the browser that requested it, so that nobody is signed in with another person's message. */
 const NONCE_COOKIE = "poc_nonce";
 const NONCE_MS = 5 * 60_000;
-/** A wallet's clock may be wrong by so much; a message older than its nonce may be is refused anyway. */
+/** Tolerated error of a wallet's clock. A message older than its nonce can be is refused in any case. */
 const CLOCK_SKEW_MS = 60_000;
-/** Bounds memory; 10,000 used nonces or ended sessions are far beyond what the rate limits let through. */
+/** Used nonces and ended sessions kept in memory, of each; far more than the rate limits let through. */
 const CAPACITY = 10_000;
 
 const COOKIE = { path: "/", httpOnly: true, sameSite: "strict", secure: "auto", signed: true } as const;
 
-/** Who is signed in. */
+/** A signed-in wallet. */
 export interface Session {
   readonly id: string;
   readonly wallet: Address;
@@ -28,7 +28,7 @@ export interface Session {
   readonly expiresAt: number;
 }
 
-/** A nonce as its browser's cookie keeps it. */
+/** A nonce, as stored in the browser's cookie. */
 interface IssuedNonce {
   readonly nonce: string;
   /** Milliseconds since 1970. */
@@ -37,7 +37,7 @@ interface IssuedNonce {
 
 /** What a message to sign must say. */
 export interface SessionsInit {
-  /** Origins of this site, read anew each time. */
+  /** Origins of this site; they may change once the server listens. */
   origins(): readonly string[];
   readonly chainId: number;
 }
@@ -55,13 +55,13 @@ function parse(text: string): SiweMessage {
 }
 
 /**
- * Sign-In with Ethereum (EIP-4361) and the signed cookie that it ends in. Everything that is needed stands in cookies
- * signed with the secret that all coordinators share, so a nonce of one is taken by another, and a session by all.
+ * Sign-In with Ethereum (EIP-4361), and the session cookie that it gives. All state is in cookies signed with the secret
+ * that the coordinators share, so every coordinator accepts nonces and sessions of the others.
  *
- * What ended early is remembered in the memory of the coordinator where it ended. A used nonce therefore works once more
- * at another coordinator within its five minutes, for who has the signed message and the very nonce cookie of that browser,
- * which the first use deletes there. Likewise a copy of the session cookie made before the sign-out stays good at other
- * coordinators until it expires. Neither cookie can be read by scripts or is sent to other sites.
+ * Each coordinator remembers used nonces and ended sessions in its own memory. A used nonce therefore works once more at
+ * another coordinator within its five minutes, for a client that has the signed message and that browser's nonce cookie,
+ * which the first use deletes. Likewise, a copy of the session cookie made before the sign-out stays valid at other
+ * coordinators until it expires. Scripts cannot read either cookie, and browsers do not send them to other sites.
  */
 export class Sessions {
   readonly #clock: Clock;
@@ -81,22 +81,22 @@ export class Sessions {
     return this.#init.chainId;
   }
 
-  /** A nonce for one sign-in by the asking browser. */
+  /** Issues a nonce for one sign-in by this browser. */
   issueNonce(reply: FastifyReply): IssuedNonce {
-    // EIP-4361 wants letters and digits only.
+    // EIP-4361 allows letters and digits only.
     const issued: IssuedNonce = { nonce: randomBytes(16).toString("hex"), expiresAt: this.#clock.now() + NONCE_MS };
     this.#setCookie(reply, NONCE_COOKIE, issued, NONCE_MS);
     return issued;
   }
 
-  /** Checks the signed message and opens a session; throws SIGN_IN_REFUSED saying what does not fit. */
+  /** Checks the signed message and opens a session. Throws SIGN_IN_REFUSED that says what does not match. */
   signIn(request: FastifyRequest, reply: FastifyReply, signed: { message: string; signature: string }): Session {
     const message = parse(signed.message);
     this.#checkPlace(message);
     this.#checkTime(message);
     this.#checkNonce(message.nonce, request);
     const wallet = readWallet(message.address);
-    if (this.#signer(signed) !== wallet) refuse("the signature is not of the wallet that the message names");
+    if (this.#signer(signed) !== wallet) refuse("the signature is not from the wallet that the message names");
 
     const session: Session = {
       id: randomBytes(16).toString("base64url"),
@@ -108,38 +108,38 @@ export class Sessions {
     return session;
   }
 
-  /** Ends the session for good at this coordinator, wherever its cookie was copied to. */
+  /** Ends the session at this coordinator, for copies of its cookie too. */
   signOut(request: FastifyRequest, reply: FastifyReply): void {
     const session = this.current(request);
     if (session) this.#signedOut.set(session.id, true);
     reply.clearCookie(SESSION_COOKIE, COOKIE);
   }
 
-  /** Who sent the request, if anybody is signed in. */
+  /** The session of the request, if there is one. */
   current(request: FastifyRequest): Session | undefined {
     const session = this.#cookie<Session>(request, SESSION_COOKIE);
     return session && this.isOpen(session) ? session : undefined;
   }
 
-  /** Who sent the request; throws UNAUTHENTICATED when nobody is signed in. */
+  /** The session of the request. Throws UNAUTHENTICATED when there is none. */
   require(request: FastifyRequest): Session {
     const session = this.current(request);
     if (!session) throw new ComputeError("UNAUTHENTICATED");
     return session;
   }
 
-  /** Whether a session has neither expired nor been signed out. */
+  /** Whether a session has neither expired nor ended. */
   isOpen(session: Session): boolean {
     return session.expiresAt > this.#clock.now() && !this.#signedOut.get(session.id);
   }
 
   #setCookie(reply: FastifyReply, name: string, content: object, ttlMs: number): void {
-    // Its name is signed too, so that no cookie of ours passes for another.
+    // The name is part of the signed value, so that one cookie cannot stand in for another.
     const value = `${name}.${Buffer.from(JSON.stringify(content)).toString("base64url")}`;
     reply.setCookie(name, value, { ...COOKIE, maxAge: ttlMs / 1000 });
   }
 
-  /** What {@link #setCookie} wrote, if the request has it and the signature is ours. */
+  /** The content that {@link #setCookie} wrote, if the request carries it with a valid signature. */
   #cookie<T>(request: FastifyRequest, name: string): T | undefined {
     const cookie = request.cookies[name];
     if (cookie === undefined) return undefined;
@@ -173,16 +173,16 @@ export class Sessions {
 
   #checkNonce(nonce: string, request: FastifyRequest): void {
     const issued = this.#cookie<IssuedNonce>(request, NONCE_COOKIE);
-    if (issued?.nonce !== nonce) refuse("the nonce was given to another browser, or by nobody; ask for a new one");
+    if (issued?.nonce !== nonce) refuse("the nonce belongs to another browser or does not exist; request a new one");
     if (issued.expiresAt <= this.#clock.now() || this.#used.get(nonce)) {
-      refuse("the nonce was used or has expired; ask for a new one");
+      refuse("the nonce was used or has expired; request a new one");
     }
-    // Whatever becomes of the attempt: a signature is tried once.
+    // Used up whether the signature is right or wrong.
     this.#used.set(nonce, true);
   }
 
   #signer({ message, signature }: { message: string; signature: string }): Address {
-    // Not SiweMessage.verify: it checks a text that it writes anew, and prints to the console what it cannot recover.
+    // SiweMessage.verify checks a text that it generates itself, and prints failures to the console.
     try {
       return verifyMessage(message, signature) as Address;
     } catch (error) {

@@ -4,13 +4,13 @@ import type { RestStore } from "../components.ts";
 import { ExpiringMap } from "../limits/expiring-map.ts";
 import type { BatchProgress } from "./views.ts";
 
-/** A recorded batch changes only when a local chain is wiped under a running coordinator; then this soon shows. */
+/** A recorded batch changes only when a local chain is wiped while the coordinator runs; the change shows after this time. */
 const RECORDED_TTL_MS = 30_000;
 const RECORDED_CAPACITY = 4096;
 
 /**
- * How far batches have come. The store reads a batch with all its receipt ids, up to 50,000, while a list or a hundred
- * event streams ask for the state of the same one: they share one read, and recorded batches are remembered.
+ * The progress of batches. The store reads a batch with all its receipt ids, up to 50,000, and a list or a hundred event
+ * streams may need the state of the same batch: they share one read, and recorded batches are cached.
  */
 export class BatchLookup {
   readonly #store: Pick<RestStore, "batch" | "receipt">;
@@ -22,11 +22,11 @@ export class BatchLookup {
     this.#recorded = new ExpiringMap({ clock }, { ttlMs: RECORDED_TTL_MS, capacity: RECORDED_CAPACITY });
   }
 
-  /** The batch that carries the task's receipt, once there is one. */
+  /** The batch that carries the task's receipt, if one does. */
   async ofTask(task: Task): Promise<BatchProgress | undefined> {
     const receipt = acceptedReceipt(task);
     if (!receipt) return undefined;
-    // The task's own copy of the receipt is from before it was batched.
+    // The task's copy of the receipt was made before the receipt was batched.
     const batchId = receipt.batchId ?? (await this.#store.receipt(receipt.receiptId))?.batchId;
     return batchId === undefined ? undefined : this.progress(batchId);
   }

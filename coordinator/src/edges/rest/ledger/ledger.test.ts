@@ -62,7 +62,7 @@ async function verified(receiptId: Hex) {
   };
 }
 
-test("a receipt comes with all that a verifier needs, before and after it is batched", async () => {
+test("a receipt has everything that a verifier needs, before and after it is batched", async () => {
   const [receipt] = await makeReceipts(1);
   const { receiptId } = receipt!;
   const before = await verified(receiptId);
@@ -90,7 +90,7 @@ test("a receipt comes with all that a verifier needs, before and after it is bat
   expect(verifyReceiptProof(batch.root, file.leaf, file.batch!.proof)).toBe(true);
 });
 
-test("a receipt's result is everybody's, from any site", async () => {
+test("a receipt's result is public, for any site", async () => {
   const [receipt] = await makeReceipts(1);
   const url = `/api/receipts/${receipt!.receiptId}/result`;
   const response = await rest.get(url);
@@ -104,7 +104,7 @@ test("a receipt's result is everybody's, from any site", async () => {
   expect((await rest.get(`/api/receipts/0x${"00".repeat(16)}/result`)).statusCode).toBe(404);
 });
 
-test("a result that is kept no longer leaves its receipt, which says so", async () => {
+test("a deleted result leaves its receipt, which says that it is deleted", async () => {
   const [receipt, other] = await makeReceipts(2);
   const retention = new Retention({ ...rest, random: Math.random }, { retentionMs: 60_000, taskRetentionMs: 120_000 });
   retention.start();
@@ -118,7 +118,7 @@ test("a result that is kept no longer leaves its receipt, which says so", async 
   await retention.stop();
 });
 
-test("a wallet's receipts are exported whole, each as its own file has it", async () => {
+test("exports all receipts of a wallet, each like its own file", async () => {
   const receipts = await makeReceipts(3);
   await rest.closeBatch();
   // More batches than trees are kept.
@@ -137,7 +137,7 @@ test("a wallet's receipts are exported whole, each as its own file has it", asyn
   expect(lines[0]).toBe((await rest.get(`/api/receipts/${files[0]!.receipt.receiptId}`)).body);
 });
 
-test("every receipt of a batch has its proof, each from the tree that was kept", async () => {
+test("proves every receipt of a batch from one cached tree", async () => {
   const receipts = await makeReceipts(9);
   const { root } = await rest.closeBatch();
   for (const { receiptId } of receipts) {
@@ -146,7 +146,7 @@ test("every receipt of a batch has its proof, each from the tree that was kept",
   }
 });
 
-test("the receipts of a batch, streamed, make its root and its credits", async () => {
+test("the streamed receipts of a batch give its root and its credits", async () => {
   await makeReceipts(7);
   const { id } = await rest.closeBatch();
   const response = await rest.get(`/api/batches/${id}/receipts`);
@@ -165,7 +165,7 @@ test("the receipts of a batch, streamed, make its root and its credits", async (
   expect([cached.statusCode, cached.body]).toEqual([304, ""]);
 });
 
-test("a batch of many pages is streamed whole", async () => {
+test("streams a batch of many pages completely", async () => {
   const [template] = await makeReceipts(1);
   const task = (await rest.store.task(template!.taskId))!;
   await rest.closeBatch();
@@ -185,7 +185,7 @@ test("a batch of many pages is streamed whole", async () => {
   expect(verifyReceiptProof(root, file.leaf, file.batch!.proof)).toBe(true);
 });
 
-test("receipts are listed, of one wallet in either notation", async () => {
+test("lists receipts, and those of one wallet in either notation", async () => {
   const receipts = await makeReceipts(6);
   const all = (await rest.get("/api/receipts?limit=100")).json().items;
   expect(all.map((receipt: ReceiptView) => receipt.receiptId).sort()).toEqual(receipts.map((r) => r.receiptId).sort());
@@ -197,7 +197,7 @@ test("receipts are listed, of one wallet in either notation", async () => {
   }
 });
 
-test("batches are listed newest first", async () => {
+test("lists batches, newest first", async () => {
   await makeReceipts(2);
   await rest.closeBatch();
   await makeReceipts(1);

@@ -13,7 +13,7 @@ interface Components extends Pick<RestComponents, "kinds" | "store" | "blobs" | 
 
 interface Init {
   readonly network: RestNetwork;
-  /** Where this facade is reached, for the address of a result. */
+  /** The facade's own origin, for the URL of a result. */
   readonly origin: () => string;
 }
 
@@ -34,7 +34,7 @@ function batchLine(receipt: Receipt): string {
   return JSON.stringify(line);
 }
 
-/** Writes receipts so that whoever holds the text needs nothing more from this coordinator. */
+/** Writes receipts as files that can be verified without this coordinator. */
 export class ReceiptFiles {
   readonly #components: Components;
   readonly #init: Init;
@@ -44,7 +44,7 @@ export class ReceiptFiles {
     this.#init = init;
   }
 
-  /** The receipt with its spec, its signature and, once there is a batch, its way to the chain; see `writeReceipt`. */
+  /** The receipt with its spec, its signature and, once a batch carries it, its Merkle proof; see `writeReceipt`. */
   async write(receipt: Receipt): Promise<string> {
     const { network, origin } = this.#init;
     const { chainId, contractAddress } = network;
@@ -62,14 +62,14 @@ export class ReceiptFiles {
   }
 
   /**
-   * A text a line, one after the other: the worker that makes proofs keeps few trees, and a page may be of many batches.
-   * Each as soon as it is written: a page may take a minute, after which a silent answer is cut off.
+   * One receipt per line, written one after the other: the proof worker keeps few trees, and a page may span many batches.
+   * Each line is sent at once, because a page may take a minute, and a silent connection is closed after that.
    */
   async *writeAll(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
     for await (const page of pages) for (const receipt of page) yield `${await this.write(receipt)}\n`;
   }
 
-  /** Receipts as lines of their batch's list, a page at a time. */
+  /** Receipts as lines of a batch's list, a page at a time. */
   async *lines(pages: AsyncIterable<readonly Receipt[]>): AsyncGenerator<string> {
     for await (const page of pages) yield page.map((receipt) => `${batchLine(receipt)}\n`).join("");
   }
@@ -80,7 +80,7 @@ export class ReceiptFiles {
     if (!batch) throw new ComputeError("INTERNAL", `a receipt without its batch ${batchId}`);
     const { id, root, state, transaction, block } = batch;
     const proof = await this.#components.proofs.proof(batch, receiptId);
-    // Before it is final, a reorg may move it to another transaction and block.
+    // Until the batch is final, a reorg may move it to another transaction and block.
     const known = state === "recorded" && transaction !== undefined && block !== undefined;
     return { id, root, proof: [...proof], ...(known && { recorded: { transaction, block } }) };
   }

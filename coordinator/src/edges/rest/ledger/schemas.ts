@@ -21,7 +21,7 @@ export const batchState = z.enum(["closed", "included", "recorded"]).meta({
   description: "closed: stored; included: the chain's head holds it; recorded: a final block holds it",
 });
 
-/** One checked result of one node: what is credited, once. */
+/** One checked result of one node; it is credited once. */
 export const ReceiptView = z
   .object({
     receiptId: hex(16, "The assignment id"),
@@ -43,7 +43,7 @@ export const ReceiptView = z
         size: count("Results in the frame"),
         path: z.array(hex(32, "RFC 6962 audit path, nearest sibling first")),
       })
-      .meta({ description: "The node's signature, and the way from the result to what was signed" }),
+      .meta({ description: "The node's signature, and the audit path from the result to the signed root" }),
   })
   .meta({ id: "Receipt", description: "One checked result of one node" });
 

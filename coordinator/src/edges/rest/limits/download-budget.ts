@@ -3,16 +3,16 @@ import { normalizeIP } from "@fastify/rate-limit";
 import type { FastifyReply } from "fastify";
 import { ComputeError } from "../../../domain/errors.ts";
 
-/** A download takes about so long where the reader reads. */
+/** About the duration of a download whose client reads, in seconds. */
 const RETRY_SECONDS = 5;
 
-/** What one answer holds of a {@link DownloadBudget}. */
+/** The share of a {@link DownloadBudget} that one answer holds. */
 export interface DownloadShare {
-  /** Gives back what is more than `share`, once the answer's size is known. */
+  /** Reduces the share to `share`, once the answer's size is known. */
   shrink(share: number): void;
 }
 
-/** What answers may hold together until their readers have read them, altogether and for one address. */
+/** Bounds what answers hold until their clients have read them, in total and for one address. */
 export class DownloadBudget {
   readonly #init: { readonly total: number; readonly perAddress: number };
   readonly #ofAddress = new Map<string, number>();
@@ -22,13 +22,13 @@ export class DownloadBudget {
     this.#init = init;
   }
 
-  /** Reserves a share until the answer is sent or its reader has left. Throws RATE_LIMITED when there is no room. */
+  /** Reserves a share until the answer is sent or its client has left. Throws RATE_LIMITED when the budget is used up. */
   open(reply: FastifyReply, share: number): DownloadShare {
     const { total, perAddress } = this.#init;
     const address = normalizeIP(reply.request.ip);
     if (this.#taken + share > total || (this.#ofAddress.get(address) ?? 0) + share > perAddress) {
       reply.header("retry-after", RETRY_SECONDS);
-      throw new ComputeError("RATE_LIMITED", "too many downloads are open; let some end");
+      throw new ComputeError("RATE_LIMITED", "too many downloads are open; wait until some end");
     }
     let held = 0;
     const hold = (next: number) => {

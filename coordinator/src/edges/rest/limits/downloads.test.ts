@@ -10,7 +10,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { CoordinatorKind } from "../../../kinds/index.ts";
 import type { RestLimits } from "./limits.ts";
 
-/** More than the sockets of a reader that does not read take in. */
+/** More than the socket buffers of a reader that does not read can hold. */
 const RESULT_BYTES = 2 ** 24;
 const { protocol } = echo;
 const bounds = { maxOutputBytes: RESULT_BYTES, maxUnits: 1n, unitsAreExact: true };
@@ -46,7 +46,7 @@ const connections = (rest: RestHarness) =>
     rest.app.server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
   );
 
-test("a reader that does not read is cut off", async () => {
+test("disconnects a reader that does not read", async () => {
   const rest = await start({ connectionTimeoutMs: 100 });
   const { receiptId } = await makeReceipt(rest, RESULT_BYTES);
   const response = await open(await rest.listen(), `/api/receipts/${receiptId}/result`);
@@ -54,7 +54,7 @@ test("a reader that does not read is cut off", async () => {
   await expect.poll(() => connections(rest), { timeout: 10_000 }).toBe(0);
 });
 
-test("results that are being read are bounded, in all and for one address, until they were read", async () => {
+test("bounds the results being sent, in total and for one address, until they have been read", async () => {
   const rest = await start({ resultBytes: 3 * RESULT_BYTES, resultBytesPerAddress: 2 * RESULT_BYTES });
   const { receiptId, taskId, cookie } = await makeReceipt(rest, RESULT_BYTES);
   const port = await rest.listen();
@@ -81,7 +81,7 @@ test("results that are being read are bounded, in all and for one address, until
   expect((await from("192.0.2.4")).statusCode).toBe(200);
 });
 
-test("answers that waited behind another one of their connection give up their places with it", async () => {
+test("answers that wait behind another on one connection release their shares when it closes", async () => {
   const rest = await start({ resultBytes: RESULT_BYTES, streamsPerWallet: 1 });
   const { receiptId, provider, cookie } = await makeReceipt(rest, RESULT_BYTES);
   const { id } = (await rest.dispatch(cookie)).json() as { id: Hex };
@@ -109,7 +109,7 @@ test("answers that waited behind another one of their connection give up their p
   await expect.poll(statuses).toEqual([200, 200]);
 });
 
-test("exports and batches' receipts that are being written are bounded, in all and for one address", async () => {
+test("bounds the exports and batches' receipts being written, in total and for one address", async () => {
   const rest = await start({ exports: 3, exportsPerAddress: 2 });
   const { provider } = await makeReceipt(rest);
   await rest.closeBatch();
@@ -149,7 +149,7 @@ test("batches' receipts count as downloads", async () => {
   expect(statuses).toEqual([200, 429]);
 });
 
-test("HEAD writes no export that nobody reads", async () => {
+test("HEAD writes no export", async () => {
   const rest = await start({});
   const { provider } = await makeReceipt(rest);
   await rest.closeBatch();
@@ -165,7 +165,7 @@ test("HEAD writes no export that nobody reads", async () => {
   expect(asked).toBe(0);
 });
 
-test("an export shows each receipt as soon as it is written", async () => {
+test("an export sends each receipt as soon as it is written", async () => {
   const rest = await start({});
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();

@@ -7,7 +7,7 @@ function make(capacity = 3) {
   return { clock, map: new ExpiringMap<number>({ clock }, { ttlMs: 100, capacity }) };
 }
 
-test("a value is there until its time is over", () => {
+test("keeps a value until it expires", () => {
   const { clock, map } = make();
   map.set("a", 1);
   clock.advance(99);
@@ -16,7 +16,7 @@ test("a value is there until its time is over", () => {
   expect(map.get("a")).toBeUndefined();
 });
 
-test("the oldest goes when it is full, and setting anew counts as new", () => {
+test("removes the oldest value when it is full, counting from the last time it was set", () => {
   const { clock, map } = make();
   for (const [value, key] of ["a", "b", "c"].entries()) {
     map.set(key, value);

@@ -1,6 +1,6 @@
 import type { Clock } from "../../../ports/clock.ts";
 
-/** Values that are forgotten `ttlMs` after they were set; when `capacity` is reached the oldest goes first. */
+/** Values that expire `ttlMs` after they were set. At `capacity`, the oldest is removed first. */
 export class ExpiringMap<V> {
   readonly #entries = new Map<string, { readonly value: V; readonly expiresAt: number }>();
   readonly #clock: Clock;
@@ -16,7 +16,7 @@ export class ExpiringMap<V> {
   set(key: string, value: V): void {
     this.#entries.delete(key);
     this.#entries.set(key, { value, expiresAt: this.#clock.now() + this.#ttlMs });
-    // All live equally long, so the order of insertion is the order of expiry.
+    // All entries live equally long, so they expire in insertion order.
     for (const [oldest, { expiresAt }] of this.#entries) {
       if (this.#entries.size <= this.#capacity && expiresAt > this.#clock.now()) break;
       this.#entries.delete(oldest);

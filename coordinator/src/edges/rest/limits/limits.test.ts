@@ -17,7 +17,7 @@ async function statuses(rest: RestHarness, urls: readonly string[], remoteAddres
   return seen;
 }
 
-test("too many requests of one address are refused until the minute is over", async () => {
+test("refuses too many requests of one address until the minute is over", async () => {
   const rest = await start({ requestsPerMinute: 3, signInsPerMinute: 2 });
   for (let i = 0; i < 3; i++) expect((await rest.get("/api/config")).statusCode).toBe(200);
   const refused = await rest.get("/api/config");
@@ -29,7 +29,7 @@ test("too many requests of one address are refused until the minute is over", as
   expect((await rest.get("/api/auth/nonce")).statusCode).toBe(429);
 });
 
-test("a path counts however it is written", async () => {
+test("counts a path in every encoding", async () => {
   const rest = await start({ requestsPerMinute: 2 });
   expect(await statuses(rest, ["/%61pi/config", "/ap%69/config", "/%61%70%69/config"])).toEqual([200, 200, 429]);
   const guess = () => rest.app.inject({ method: "POST", url: PEER_PATHS.nudge.replace("i", "%69"), payload: {} });
@@ -38,7 +38,7 @@ test("a path counts however it is written", async () => {
   expect((await guess()).statusCode).toBe(429);
 });
 
-test("guessing paths counts as well, files of the hub do not", async () => {
+test("counts requests for unknown paths, but not for files of the hub", async () => {
   const rest = await start({ requestsPerMinute: 2 });
   expect(await statuses(rest, ["/api/a", "/api/b", "/api/c"])).toEqual([404, 404, 429]);
   expect(await statuses(rest, ["/%61pi/a", "/nothing", "/c.js"], "192.0.2.2")).toEqual([503, 503, 429]);
@@ -65,7 +65,7 @@ test.each<[string, number | readonly string[], string, readonly number[]]>([
   ["one proxy", 1, "10.0.0.1", [200, 200]],
   ["a proxy by its address", ["10.0.0.1"], "10.0.0.1", [200, 200]],
   ["a proxy by its address, going past it", ["10.0.0.1"], "10.0.0.9", [200, 429]],
-])("behind %s every client is counted by itself", async (_name, trustProxy, remoteAddress, expected) => {
+])("behind %s every client is counted separately", async (_name, trustProxy, remoteAddress, expected) => {
   const rest = await start({ requestsPerMinute: 1 }, { trustProxy });
   const seen: number[] = [];
   for (const client of ["192.0.2.1", "192.0.2.2"]) {
@@ -75,7 +75,7 @@ test.each<[string, number | readonly string[], string, readonly number[]]>([
   expect(seen).toEqual(expected);
 });
 
-test("too many tasks of one wallet are refused, another wallet's are not", async () => {
+test("refuses too many tasks of one wallet, and not those of another", async () => {
   const rest = await start({ dispatchesPerMinute: 2 });
   const [eager, other] = [await rest.signIn(), await rest.signIn()];
   const seen = [];
@@ -86,7 +86,7 @@ test("too many tasks of one wallet are refused, another wallet's are not", async
   expect((await rest.dispatch(other.cookie)).statusCode).toBe(202);
 });
 
-test("the tasks of one address count however many wallets ask for them", async () => {
+test("counts the tasks of one address across wallets", async () => {
   const rest = await start({ requestsPerMinute: 3, dispatchesPerMinute: 2 });
   const wallets = [await rest.signIn(), await rest.signIn(), await rest.signIn(), await rest.signIn()];
   const dispatch = async (cookie: string, remoteAddress: string) => {
@@ -101,7 +101,7 @@ test("the tasks of one address count however many wallets ask for them", async (
   expect(await dispatch(wallets[3]!.cookie, "192.0.2.2")).toBe(202);
 });
 
-test("answers of the API are not stored by anybody, and every one has an id", async () => {
+test("no answer of the API may be cached, and each has an id", async () => {
   const rest = await start();
   const responses = [await rest.get("/api/config"), await rest.get("/%61pi/config")];
   for (const { headers } of responses) expect(headers["cache-control"]).toBe("no-store");

@@ -19,7 +19,7 @@ function make() {
   return { clock, cached, readings };
 }
 
-test("who asks while a reading is under way, however long, shares it", async () => {
+test("shares a read under way with every caller, however long it takes", async () => {
   const { clock, cached, readings } = make();
   const first = cached.get();
   clock.advance(1_000);
@@ -28,7 +28,7 @@ test("who asks while a reading is under way, however long, shares it", async () 
   expect([await first, await second, readings.length]).toEqual([1, 1, 1]);
 });
 
-test("a reading is given again until it is too old, counted from its beginning", async () => {
+test("repeats a value until it is too old, counted from the start of its read", async () => {
   const { clock, cached, readings } = make();
   const first = cached.get();
   clock.advance(60);
@@ -42,7 +42,7 @@ test("a reading is given again until it is too old, counted from its beginning",
   expect(await next).toBe(2);
 });
 
-test("a reading that fails fails for all who shared it, and the next one asks anew", async () => {
+test("a failed read fails for all callers that shared it, and the next call reads again", async () => {
   const { cached, readings } = make();
   const both = [cached.get(), cached.get()];
   readings[0]!.reject(new Error("away"));

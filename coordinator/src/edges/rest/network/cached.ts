@@ -1,6 +1,6 @@
 import type { Clock } from "../../../ports/clock.ts";
 
-/** A reading that is shared by all who ask within `ttlMs` of it, one at a time; one that failed is not kept. */
+/** A value read at most once in `ttlMs`, one read at a time; all callers share it. A failed read is not cached. */
 export class Cached<T> {
   readonly #clock: Clock;
   readonly #ttlMs: number;
@@ -16,7 +16,7 @@ export class Cached<T> {
 
   get(): Promise<T> {
     if (this.#reading && this.#clock.monotonic() < this.#freshUntil) return this.#reading;
-    // Until it has ended nobody starts another one, however long it takes.
+    // No second read starts before this one has ended, however long it takes.
     this.#freshUntil = Number.POSITIVE_INFINITY;
     const started = this.#clock.monotonic();
     this.#reading = this.#read().then(

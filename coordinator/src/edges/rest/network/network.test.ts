@@ -16,7 +16,7 @@ beforeEach(async () => {
 });
 afterEach(() => rest.stop());
 
-test("the nodes of a wallet show, signed in or by address in either notation", async () => {
+test("shows the nodes of a wallet, signed in or by address in either notation", async () => {
   const { cookie, wallet } = await rest.signIn();
   const address = wallet.address as `0x${string}`;
   expect((await rest.get("/api/node/status")).json().code).toBe("UNAUTHENTICATED");
@@ -37,7 +37,7 @@ test("the nodes of a wallet show, signed in or by address in either notation", a
   expect(offline).not.toHaveProperty("live");
 });
 
-test("nodes are listed by status, page by page", async () => {
+test("lists nodes by status, page by page", async () => {
   const ids = [(await rest.joinNode()).id, (await rest.joinNode()).id, (await rest.joinNode()).id].sort();
   const first = (await rest.get("/api/nodes?status=online&limit=2")).json();
   const rest_ = (await rest.get(`/api/nodes?status=online&limit=2&cursor=${first.cursor}`)).json();
@@ -45,7 +45,7 @@ test("nodes are listed by status, page by page", async () => {
   expect((await rest.get("/api/nodes?status=offline")).json()).toEqual({ items: [] });
 });
 
-test("the network is told in numbers", async () => {
+test("shows the network in numbers", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
   const { id } = (await rest.dispatch(cookie, echoRequest("ab"))).json();
@@ -74,7 +74,7 @@ test("the network is told in numbers", async () => {
     });
 });
 
-test("however many ask for the network's numbers, the store counts at most every two seconds", async () => {
+test("the store counts at most every two seconds, however many requests arrive", async () => {
   let counted = 0;
   const store = new Proxy(rest.store, {
     get: (target, name: keyof Store) => {
@@ -95,7 +95,7 @@ test("however many ask for the network's numbers, the store counts at most every
   }
 });
 
-test("the network's rate of a kind is the median of what its online nodes say", async () => {
+test("the network's rate of a kind is the median of what online nodes report", async () => {
   const pace = async () => {
     rest.clock.advance(2_000);
     return (await rest.get("/api/network")).json().unitsPerSecond;
@@ -109,7 +109,7 @@ test("the network's rate of a kind is the median of what its online nodes say", 
   expect(rates.sort()).toEqual([100, 200, 900, undefined]);
 });
 
-test("the configuration names chain, contract, and the limits and presets of each kind", async () => {
+test("the configuration has the chain, the contract, and each kind's limits and presets", async () => {
   const config = (await rest.get("/api/config")).json();
   expect(config).toMatchObject({ network: "apothem", chainId: 51, grpcAddress: "127.0.0.1:50051", localWallet: false });
   expect(config.kinds.map(({ kind }: { kind: string }) => kind)).toEqual([...KINDS.names, "echo"]);
@@ -120,7 +120,7 @@ test("the configuration names chain, contract, and the limits and presets of eac
   });
 });
 
-test("readiness tells what is wrong, and settlement that is off is only mentioned", async () => {
+test("readiness names what is wrong; settlement that is off is only mentioned", async () => {
   expect((await rest.get("/healthz")).json()).toEqual({ status: "ok", version: VERSION });
   expect((await rest.get("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });
   rest.setSettlement({ state: "standby", reason: "another coordinator records", openBatches: 0 });
@@ -169,7 +169,7 @@ test.each<[string, object, number]>([
   }
 });
 
-test("requests are measured by route, not by path", async () => {
+test("measures requests by route, not by path", async () => {
   await rest.get("/api/batches/12345");
   await rest.get("/api/nothing-here");
   const { body } = await rest.get("/metrics");
@@ -180,7 +180,7 @@ test("requests are measured by route, not by path", async () => {
   expect(body).not.toContain("nothing-here");
 });
 
-test("without a built hub a page says how to build it, and once it is built it shows", async () => {
+test("explains how to build a missing hub, and serves it once it is built", async () => {
   const hubDirectory = join(rest.directory, "hub");
   const site = await startRest({ init: { hubDirectory } });
   try {

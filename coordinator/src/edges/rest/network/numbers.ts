@@ -6,12 +6,12 @@ import { Cached } from "./cached.ts";
 import type { NetworkView } from "./schemas.ts";
 import { settlementView } from "./views.ts";
 
-/** Counting the network costs the store something; requests within so many milliseconds share the answer. */
+/** Milliseconds for which requests share one count, because counting loads the store. */
 const COUNTS_MS = 2_000;
-/** Online nodes whose rates stand for all; ids are public keys, so the first ones are as good as drawn. */
+/** Online nodes in the sample for rates. Ids are public keys, so the first ones are a random sample. */
 const RATE_SAMPLE = 100;
 
-/** By kind, the median of what online nodes compute in a second of one task, as they say. */
+/** By kind, the median rate that online nodes report for one task, in units per second. */
 async function readRates(store: Pick<NodeStore, "nodes">): Promise<Partial<Record<TaskKindName, number>>> {
   const { items } = await store.nodes({ status: "online", limit: RATE_SAMPLE });
   const rates = new Map<TaskKindName, number[]>();
@@ -40,7 +40,7 @@ export class NetworkNumbers {
     this.#coordinators = shared(() => store.coordinators());
   }
 
-  /** Nodes by status; fails while the store is away. */
+  /** Nodes by status. Rejects while the store is unavailable. */
   nodeCounts() {
     return this.#nodeCounts.get();
   }

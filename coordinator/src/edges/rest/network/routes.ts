@@ -4,7 +4,7 @@ import { readWallet } from "../problems.ts";
 import { configSchema, NetworkView, NodePage, NodeStatusQuery, NodeStatusView, NodesQuery } from "./schemas.ts";
 import { configView, nodeView } from "./views.ts";
 
-/** Who computes, how it goes, and what a client needs to know: all public. */
+/** The nodes, the network in numbers, and its configuration: all public. */
 export function networkRoutes(app: RestApp, context: RestContext): void {
   nodeRoutes(app, context);
   numberRoutes(app, context);
@@ -18,7 +18,7 @@ function nodeRoutes(app: RestApp, { components, sessions }: RestContext): void {
     "/api/node/status",
     {
       schema: {
-        summary: "The nodes of a wallet: online or not, when last seen, what they run",
+        summary: "The nodes of a wallet: whether they are online, when they were last seen, what they run",
         tags: ["nodes"],
         querystring: NodeStatusQuery,
         response: { 200: NodeStatusView, ...PROBLEMS },

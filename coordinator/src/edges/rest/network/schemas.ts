@@ -15,9 +15,9 @@ import {
   walletText,
 } from "../schemas.ts";
 
-const nodeStatus = z
-  .enum(["online", "suspect", "offline"])
-  .meta({ description: "suspect: heartbeats are missing, it gets no new work; offline: its work was given to others" });
+const nodeStatus = z.enum(["online", "suspect", "offline"]).meta({
+  description: "suspect: heartbeats are missing, and it gets no new work; offline: its work went to other nodes",
+});
 
 /** A provider's machine. */
 export const NodeView = z
@@ -25,7 +25,7 @@ export const NodeView = z
     id: hex(32, "ed25519 public key"),
     wallet: address,
     status: nodeStatus,
-    lastSeen: time("When it was last heard"),
+    lastSeen: time("When it was last heard from"),
     kinds: z.array(kindName).meta({ description: "Kinds of task that it runs" }),
     slots: count("Assignments that it can run at once, of all kinds together"),
     offers: z
@@ -33,23 +33,21 @@ export const NodeView = z
         z.object({
           kind: kindName,
           slots: count("Assignments of this kind that it can run at once"),
-          unitsPerSecond: count(
-            "Compute units that a slot computes in a second, as the node measured itself",
-          ).optional(),
+          unitsPerSecond: count("Compute units per second of one slot, as the node measured").optional(),
         }),
       )
       .meta({ description: "What it offers, by kind" }),
     version: z.string().meta({ description: "Version of the node's software" }),
-    confirmed: z.boolean().meta({ description: "The wallet signed that this node may earn for it" }),
+    confirmed: z.boolean().meta({ description: "The wallet signed that this node earns for it" }),
     hardware: z
       .object({ cpuModel: z.string(), cpuCores: z.int(), memoryBytes: z.number(), platform: z.string() })
-      .meta({ description: "As the node says; shown, never trusted" }),
+      .meta({ description: "As the node reports it; shown, never trusted" }),
     live: z
       .object({
         running: count("Assignments that it runs now"),
         freeSlots: count("Slots without an assignment"),
-        cap: count("Assignments that it may hold at once, as earned by its results"),
-        load: z.number().meta({ description: "Load of the machine, 0 to 1, as the node says" }),
+        cap: count("Assignments that it may hold at once, earned by its results"),
+        load: z.number().meta({ description: "Load of the machine, 0 to 1, as the node reports it" }),
       })
       .optional()
       .meta({ description: "Present while its session is open at the coordinator that answers" }),
@@ -96,7 +94,7 @@ export const NetworkView = z
     nodes: z.object({ online: count("Nodes online"), suspect: count("Nodes that missed heartbeats") }),
     unitsPerSecond: z.record(kindName, count("Compute units")).meta({
       description:
-        "By kind: what an online node computes of one task in a second, the median of what nodes say; a kind is absent while no node says",
+        "By kind: the median rate of one task that online nodes report, per second. A kind is absent while no node reports one",
     }),
     queue: z.object({ queued: count("Tasks that wait"), running: count("Tasks that run") }),
     coordinators: z
@@ -105,14 +103,14 @@ export const NetworkView = z
           id: z.string().meta({ description: "Its name" }),
           version: z.string().meta({ description: "Version of its software" }),
           startedAt: time("When it started"),
-          self: z.literal(true).optional().meta({ description: "The one that answers" }),
+          self: z.literal(true).optional().meta({ description: "The coordinator that answers" }),
         }),
       )
-      .meta({ description: "The coordinators that live, by id" }),
+      .meta({ description: "Live coordinators, by id" }),
     tasks: z
       .record(z.enum(["queued", "running", "cancelling", "verified", "failed", "cancelled"]), count("Tasks"))
-      .meta({ description: "Tasks by state; those that ended long ago are forgotten" }),
-    receipts: count("Receipts altogether"),
+      .meta({ description: "Tasks by state; tasks that ended long ago are deleted" }),
+    receipts: count("All receipts"),
     unbatchedReceipts: count("Receipts that no batch carries yet"),
     units: z.object({ verified: units("Checked"), recorded: units("Recorded by final batches") }),
     settlement: SettlementView,
@@ -161,11 +159,11 @@ export function configSchema(kinds: CoordinatorKinds) {
       explorerUrl: z.string().nullable(),
       grpcAddress: z.string().meta({ description: "host:port that daemons dial" }),
       version: z.string(),
-      localWallet: z.boolean().meta({ description: "Browsers may make a throw-away wallet here (local network only)" }),
+      localWallet: z.boolean().meta({ description: "Browsers may create a throw-away wallet (local network only)" }),
       signIn: z
         .object({ chainId: z.int() })
         .meta({ description: "The chain id to write into the message to sign (1 when no chain is configured)" }),
-      kinds: z.array(kindConfig(kinds)).meta({ description: "Kinds of task that can be asked for" }),
+      kinds: z.array(kindConfig(kinds)).meta({ description: "Kinds of task that can be submitted" }),
     })
     .meta({ id: "Config", description: "What a client needs to know of this network" });
 }

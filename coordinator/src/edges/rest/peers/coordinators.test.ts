@@ -51,7 +51,7 @@ const post = (at: RestHarness, url: string, cookie: string) =>
   at.app.inject({ method: "POST", url, headers: { cookie, origin: ORIGIN } });
 const taskAt = async (at: RestHarness, id: Hex, cookie: string) => (await at.get(`/api/tasks/${id}`, cookie)).json();
 
-test("who asked one for a nonce signs in at another, and is signed in at both", async () => {
+test("a browser gets a nonce at one coordinator, signs in at another, and is signed in at both", async () => {
   const { nonce, cookie } = await first.askNonce();
   const body = await first.signed(Wallet.createRandom(), { nonce });
   const stranger = await second.askNonce();
@@ -72,7 +72,7 @@ test("a nonce expires at every coordinator", async () => {
   expect(response.json().detail).toContain("used or has expired");
 });
 
-test("one Idempotency-Key, sent to both at once, makes one task", async () => {
+test("one Idempotency-Key sent to both at once makes one task", async () => {
   const { cookie } = await first.signIn();
   for (let round = 0; round < 20; round++) {
     const headers = { "idempotency-key": `key-${round}` };
@@ -86,7 +86,7 @@ test("one Idempotency-Key, sent to both at once, makes one task", async () => {
   expect(tasks).toMatchObject({ queued: 0, cancelled: 20 });
 });
 
-test("one Idempotency-Key with two bodies is refused by the one that came second", async () => {
+test("the second of two bodies with one Idempotency-Key is refused", async () => {
   const { cookie } = await first.signIn();
   const headers = { "idempotency-key": "key" };
   const answers = await Promise.all([
@@ -96,7 +96,7 @@ test("one Idempotency-Key with two bodies is refused by the one that came second
   expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([202, 422]);
 });
 
-test("a reader stays at one coordinator while the task runs at another", async () => {
+test("a reader follows a task at one coordinator while it runs at another", async () => {
   const { cookie } = await first.signIn();
   const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const reader = await follow(second, id, cookie);
@@ -116,7 +116,7 @@ test("a reader stays at one coordinator while the task runs at another", async (
   expect(reader.last?.state).toBe("recorded");
 });
 
-test("a reader does not notice when the coordinator that runs the task is gone", async () => {
+test("a reader follows a task across the loss of the coordinator that runs it", async () => {
   const { cookie } = await first.signIn();
   const { id } = (await second.dispatch(cookie)).json() as { id: Hex };
   const node = await second.joinNode();
@@ -150,7 +150,7 @@ test("a task is cancelled at one coordinator while it runs at another", async ()
   expect((await taskAt(second, id, cookie)).state).toBe("cancelled");
 });
 
-test("the network is the same from both, and each says which one answers", async () => {
+test("both show the same network, and each names the coordinator that answers", async () => {
   await first.joinNode();
   await second.joinNode();
   const views = [];
@@ -177,7 +177,7 @@ test("the network is the same from both, and each says which one answers", async
   expect((await first.get("/api/network")).json().coordinators).toMatchObject([{ id: "first" }]);
 });
 
-test("a result computed at one coordinator is downloaded at another", async () => {
+test("a result accepted at one coordinator is downloaded at another", async () => {
   const { cookie } = await first.signIn();
   const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const node = await first.joinNode();
@@ -186,7 +186,7 @@ test("a result computed at one coordinator is downloaded at another", async () =
   expect((await second.get(`/api/tasks/${id}/result`, cookie)).rawPayload).toEqual(Buffer.from("hello"));
 });
 
-test("a task that is forgotten is not found, its receipt is", async () => {
+test("a deleted task is not found, and its receipt is", async () => {
   const { cookie } = await first.signIn();
   const { id } = (await first.dispatch(cookie)).json() as { id: Hex };
   const node = await first.joinNode();

@@ -32,12 +32,12 @@ test("a peer's nudge reaches the scheduler", async () => {
   }
 });
 
-test("what a newer peer says beside it is passed over", async () => {
+test("ignores unknown members of a newer peer's nudge", async () => {
   expect((await say(PEER_PATHS.nudge, { queue: true, mood: "fine" })).statusCode).toBe(204);
   expect(nudges).toEqual([{ queue: true }]);
 });
 
-test("a peer is told how far the tasks are that run here", async () => {
+test("tells a peer the progress of tasks that run here", async () => {
   const response = await say(PEER_PATHS.progress, { taskIds: [id(1), id(2)] });
   expect([response.statusCode, response.json()]).toEqual([200, { progress: { [id(1)]: 0.5 } }]);
 });
@@ -48,12 +48,12 @@ test.each<[string, object]>([
   [PEER_PATHS.nudge, { tasks: Array.from({ length: MAX_TASKS + 1 }, (_, n) => id(n)) }],
   [PEER_PATHS.progress, { taskIds: Array.from({ length: MAX_TASKS + 1 }, (_, n) => id(n)) }],
   [PEER_PATHS.progress, {}],
-])("%s takes no body that is out of bounds", async (url, body) => {
+])("%s refuses a body that is out of bounds", async (url, body) => {
   expect((await say(url, body)).json()).toMatchObject({ status: 400, code: "INVALID_REQUEST" });
   expect(nudges).toEqual([]);
 });
 
-test("as many tasks as a message may have fit the limit of bodies", async () => {
+test("a message with the most tasks fits the body limit", async () => {
   const tasks = Array.from({ length: MAX_TASKS }, (_, n) => id(n));
   expect((await say(PEER_PATHS.nudge, { tasks })).statusCode).toBe(204);
 });
@@ -63,7 +63,7 @@ test.each<[string, () => Record<string, string>]>([
   ["another network's token", () => ({ authorization: `Bearer ${peerToken(randomBytes(32))}` })],
   ["a part of the token", () => ({ authorization: token().authorization.slice(0, -1) })],
   ["another scheme", () => ({ authorization: token().authorization.replace("Bearer", "Basic") })],
-])("who has %s is refused before the body is read", async (what, headers) => {
+])("refuses a client with %s before the body is read", async (what, headers) => {
   for (const url of Object.values(PEER_PATHS)) {
     const response = await say(url, { tasks: "nonsense" }, headers(), `192.0.2.2${what.length}`);
     expect(response.json()).toMatchObject({ status: 401, code: "UNAUTHENTICATED" });
@@ -71,12 +71,12 @@ test.each<[string, () => Record<string, string>]>([
   expect(nudges).toEqual([]);
 });
 
-test("a session is no token", async () => {
+test("a session does not count as a token", async () => {
   const { cookie } = await rest.signIn();
   expect((await say(PEER_PATHS.nudge, {}, { cookie }, "192.0.2.3")).statusCode).toBe(401);
 });
 
-test("guessing is limited, peers are not", async () => {
+test("limits guesses, and not peers", async () => {
   const statuses = [];
   for (let i = 0; i < 6; i++) statuses.push((await say(PEER_PATHS.nudge, {}, {}, "192.0.2.4")).statusCode);
   expect(statuses).toEqual([401, 401, 401, 401, 401, 429]);
@@ -85,14 +85,14 @@ test("guessing is limited, peers are not", async () => {
   }
 });
 
-test("they are no part of the API, whose rule for other sites does not hold for them", async () => {
+test("are no part of the API, and exempt from its rule for other sites", async () => {
   expect(rest.app.swagger().paths).not.toHaveProperty(PEER_PATHS.nudge);
   expect((await say(PEER_PATHS.nudge, {}, { ...token(), origin: "https://elsewhere.example" })).statusCode).toBe(204);
   const { statusCode } = await rest.app.inject({ url: PEER_PATHS.nudge, headers: token() });
   expect(statusCode).toBe(404);
 });
 
-test("without a secret there are no such routes", async () => {
+test("do not exist without a secret", async () => {
   const alone = await startRest({ init: { peerSecret: undefined } });
   try {
     for (const url of Object.values(PEER_PATHS)) {

@@ -10,20 +10,21 @@ export function isInternal(request: FastifyRequest): boolean {
   return request.routeOptions.url?.startsWith("/internal/") === true;
 }
 
-/** Tells a coordinator of this network by its token; nobody when there is no secret. */
+/** Recognizes coordinators of this network by their token; without a secret it recognizes none. */
 export function peerCheck(secret: Uint8Array | undefined): (request: FastifyRequest) => boolean {
   const token = secret && peerToken(secret);
   return (request) => hasBearer(request, token);
 }
 
-/** What other coordinators say and ask; no part of the API, and not there without a secret. */
+/** Routes for other coordinators. They are no part of the API, and do not exist without a secret. */
 export function peerRoutes(app: RestApp, { components, init }: RestContext): void {
   if (!init.peerSecret) return;
   const { scheduler } = components;
   const isPeer = peerCheck(init.peerSecret);
-  // After the rate limit, which counts whoever guesses, and before the body is read.
+  // Runs after the rate limit, which counts guesses, and before the body is read.
   const preParsing = async (request: FastifyRequest) => {
-    if (!isPeer(request)) throw new ComputeError("UNAUTHENTICATED", "only coordinators of this network may ask this");
+    if (!isPeer(request))
+      throw new ComputeError("UNAUTHENTICATED", "only coordinators of this network may use this route");
   };
 
   app.post(PEER_PATHS.nudge, { preParsing, schema: { hide: true, body: NudgeMessage } }, async ({ body }, reply) => {

@@ -10,19 +10,19 @@ import { UNKNOWN_RESULT_BYTES } from "../limits/limits.ts";
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
 
-/** Whether anybody may have a receipt's result. Of a kind that is not known here nobody may but its requester. */
+/** Whether a receipt's result is public. Results of unknown kinds are not: only their requester may read them. */
 export function isPublic({ kind }: Pick<Receipt, "kind">, kinds: CoordinatorKinds): boolean {
   return kinds.get(kind)?.resultsArePublic ?? false;
 }
 
-/** Whether the result's bytes are still there; small ones are in the store, the others blobs. */
+/** Whether the result's bytes are still stored, inline or as a blob. */
 export async function isResultKept({ store, blobs }: Kept, { taskId, resultDigest }: Result): Promise<boolean> {
   return (await blobs.has(resultDigest)) || (await store.output(taskId)) !== null;
 }
 
 /**
- * Answers with a result's bytes, or 304 to a client that has them. Throws NO_RESULT when they are kept no longer, and
- * RATE_LIMITED when too many bytes are being sent.
+ * Answers with a result's bytes, or 304 to a client that has them. Throws NO_RESULT when they were deleted, and RATE_LIMITED
+ * when too many bytes are being sent.
  */
 export async function sendResult(
   { components: { kinds, store, blobs }, resultBudget }: Pick<RestContext, "components" | "resultBudget">,
@@ -39,7 +39,7 @@ export async function sendResult(
     known?.kind.protocol.bounds(known.spec).maxOutputBytes ?? UNKNOWN_RESULT_BYTES,
   );
   const output = (await store.output(taskId)) ?? (await blobs.get(resultDigest));
-  if (!output) throw new ComputeError("NO_RESULT", "the result is kept no longer; its receipt remains");
+  if (!output) throw new ComputeError("NO_RESULT", "the result was deleted after RESULT_RETENTION; its receipt stays");
   share.shrink(output.length);
   return reply
     .header("content-digest", `sha-256=:${base64(resultDigest)}:`)

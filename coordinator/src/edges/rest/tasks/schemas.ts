@@ -12,7 +12,7 @@ const deadlineSeconds = z
   .min(DEADLINE_SECONDS.min)
   .max(DEADLINE_SECONDS.max)
   .optional()
-  .meta({ description: "The task ends unfinished when it is not verified by then; default: TASK_DEADLINE" });
+  .meta({ description: "A task that is not verified by then fails; default: TASK_DEADLINE" });
 
 /** Body of `POST /api/node/dispatch-task`: the parameters stand under the kind's name. */
 export interface DispatchRequest extends KindMembers {
@@ -44,16 +44,18 @@ export const DispatchHeaders = z.object({
     .string()
     .regex(/^[\x21-\x7e]{1,255}$/)
     .optional()
-    .meta({ description: "1 to 255 visible ASCII characters; the same key and body give the same task again" }),
+    .meta({
+      description: "1 to 255 visible ASCII characters; a request with the same key and body gets the same task",
+    }),
 });
 
-/** States of a task as people see them: the task's own and, once verified, how far its receipt has come. */
+/** States of a task in the API: the task's own and, once it is verified, the progress of its receipt. */
 const TaskViewState = z
   .enum(["queued", "running", "cancelling", "verified", "batched", "recorded", "failed", "cancelled"])
   .meta({
     description:
-      "queued: waits for a node; running: a node computes; cancelling: the node is told to stop; verified: the result " +
-      "was checked; batched: its receipt is in a batch on its way to the chain; recorded: the chain holds it, final; " +
+      "queued: waits for a node; running: a node computes; cancelling: the node was told to stop; verified: the result " +
+      "was checked; batched: a batch carries its receipt to the chain; recorded: a final block holds it; " +
       "failed and cancelled: final",
   });
 
@@ -66,7 +68,7 @@ const AssignmentView = z
     state: z.enum(["live", "accepted", "rejected", "failed", "declined", "lost", "cancelled"]),
     assignedAt: time("When the node got it"),
     endedAt: time("When it ended").optional(),
-    reason: z.string().optional().meta({ description: "Why it ended so" }),
+    reason: z.string().optional().meta({ description: "Why it ended" }),
   })
   .meta({ id: "Assignment", description: "One attempt at a task by one node" });
 
@@ -74,14 +76,14 @@ const identity = { id: hex(16, "Task id"), kind: kindName };
 const progress = {
   state: TaskViewState,
   waitingReason: z.string().optional().meta({ description: "Why a queued task waits" }),
-  progress: z.number().min(0).max(1).optional().meta({ description: "How far the running assignment has come" }),
+  progress: z.number().min(0).max(1).optional().meta({ description: "Progress of the running assignment" }),
   requester: address,
   units: units("What its receipt is worth; absent while that is not known").optional(),
   maxUnits: units("What its receipt is worth at most; present while `units` is not known").optional(),
   createdAt: time("When it was submitted"),
-  deadline: time("When it ends unfinished"),
+  deadline: time("When it fails unless it is verified"),
   attempts: count("Nodes on which the task itself failed"),
-  assignments: z.array(AssignmentView).meta({ description: "In the order in which they were made" }),
+  assignments: z.array(AssignmentView).meta({ description: "Oldest first" }),
   specDigest: hex(32, "SHA-256 of the serialized TaskSpec"),
   resultDigest: hex(32, "SHA-256 of the result").optional(),
   receiptId: hex(16, "Receipt of the accepted assignment").optional(),
@@ -90,7 +92,10 @@ const progress = {
     .object({ id: z.int(), state: batchState, transaction, block, explorerUrl })
     .optional()
     .meta({ description: "The batch that carries its receipt to the chain" }),
-  error: z.object({ code: z.string(), detail: z.string() }).optional().meta({ description: "Why it ended without" }),
+  error: z
+    .object({ code: z.string(), detail: z.string() })
+    .optional()
+    .meta({ description: "Why it ended without a result" }),
 };
 
 const CommonTaskView = z.object({ ...identity, ...progress });

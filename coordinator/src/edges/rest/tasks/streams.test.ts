@@ -43,7 +43,7 @@ async function newTask() {
   return { wallet, cookie, id };
 }
 
-test("a stream shows the present state, then every state up to recorded, and ends", async () => {
+test("a stream sends the current state, then every state up to recorded, and ends", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie);
   expect(reader.response.headers).toMatchObject({
@@ -74,7 +74,7 @@ test("a stream shows the present state, then every state up to recorded, and end
   expect(rest.events.size).toBe(0);
 });
 
-test("who dials again with the last event's id gets nothing twice, and 204 once all is over", async () => {
+test("a reader that reconnects with its last event id gets no event twice, and 204 after the final state", async () => {
   const { cookie, id } = await newTask();
   const first = await follow(id, cookie);
   await until(() => first.events.length === 1);
@@ -94,14 +94,14 @@ test("who dials again with the last event's id gets nothing twice, and 204 once 
   expect(over.response.statusCode).toBe(204);
 });
 
-test("an unknown Last-Event-ID gets the present state first", async () => {
+test("an unknown Last-Event-ID gets the current state first", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie, "1.000000000000");
   await until(() => reader.events.length === 1);
   expect(reader.last?.state).toBe("queued");
 });
 
-test("a burst of progress becomes few events, and the newest is among them", async () => {
+test("a burst of progress becomes few events, with the newest among them", async () => {
   const { cookie, id } = await newTask();
   const node = await rest.joinNode();
   const reader = await follow(id, cookie);
@@ -118,7 +118,7 @@ test("a burst of progress becomes few events, and the newest is among them", asy
   expect(reader.events.length - before).toBeLessThanOrEqual(6);
 });
 
-test("a silent stream is pinged, and shows what no event announced", async () => {
+test("a ping reveals changes that no event announced", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie);
   await until(() => reader.events.length === 1);
@@ -128,7 +128,7 @@ test("a silent stream is pinged, and shows what no event announced", async () =>
   await until(() => reader.comments === 1 && reader.last?.attempts === 1);
 });
 
-test("a stream is pinged well within the time after which a silent connection is cut off", async () => {
+test("pings come well within the time after which a silent connection is closed", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie);
   await until(() => reader.events.length === 1);
@@ -136,7 +136,7 @@ test("a stream is pinged well within the time after which a silent connection is
   await expect.poll(() => reader.comments).toBeGreaterThan(0);
 });
 
-test("a stream outlasts the store's absence, and then shows what became of the task", async () => {
+test("a stream survives an unavailable store, and then sends the task's new state", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie);
   await until(() => reader.events.length === 1);
@@ -164,7 +164,7 @@ test("a stream ends with its session", async () => {
   await until(() => reader.ended);
 });
 
-test("a wallet has a bounded number of streams in all its sessions, and a closed one makes room", async () => {
+test("bounds a wallet's streams across its sessions; a closed stream makes room", async () => {
   const { wallet, cookie, id } = await newTask();
   const { cookie: elsewhere } = await rest.signIn(wallet);
   const readers = [await follow(id, cookie), await follow(id, cookie), await follow(id, elsewhere)];
@@ -192,7 +192,7 @@ function holdTasks() {
   return asked;
 }
 
-test("streams that open at once are as bounded as those that open one after the other", async () => {
+test("the bound holds for streams that open at once", async () => {
   const { cookie, id } = await newTask();
   const store = holdTasks();
   const opening = Promise.all(Array.from({ length: 6 }, () => follow(id, cookie)));
@@ -202,7 +202,7 @@ test("streams that open at once are as bounded as those that open one after the 
   expect(statuses.sort()).toEqual([200, 200, 200, 429, 429, 429]);
 });
 
-test("a reader that leaves while its stream opens leaves nothing behind", async () => {
+test("a reader that leaves while its stream opens leaves no stream behind", async () => {
   const { cookie, id } = await newTask();
   const { port } = rest.app.server.address() as AddressInfo;
   const store = holdTasks();
@@ -216,7 +216,7 @@ test("a reader that leaves while its stream opens leaves nothing behind", async 
   expect(after.map(({ response }) => response.statusCode)).toEqual([200, 200, 200]);
 });
 
-test("a reader that does not read costs one pending event, not a queue of them", async () => {
+test("a reader that does not read has one pending event, not a queue", async () => {
   const { cookie, id } = await newTask();
   const reader = await follow(id, cookie);
   await until(() => reader.events.length === 1);

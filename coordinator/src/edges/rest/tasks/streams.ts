@@ -11,14 +11,14 @@ import type { Session } from "../auth/sessions.ts";
 import type { TaskView } from "./schemas.ts";
 import { isSettled } from "./views.ts";
 
-/** A stream shows a change at most so often; in between only the newest counts. */
+/** Minimum time between two events of one stream; an event carries the newest state. */
 const MIN_INTERVAL_MS = 200;
-/** Keeps proxies from closing a silent stream, and shows what no event announces, such as a new reason for waiting. */
+/** Interval of pings. They keep proxies from closing a silent stream, and re-read state that no event announces. */
 const PING_MS = 15_000;
-/** How long a browser waits before it dials a lost stream again. */
+/** How long a browser waits before it reopens a lost stream. */
 const RETRY_MS = 2_000;
 
-/** What streams of tasks use. */
+/** What event streams of tasks use. */
 export interface TaskStreamsComponents {
   readonly store: Pick<TaskStore, "task">;
   readonly events: TaskEvents;
@@ -28,7 +28,7 @@ export interface TaskStreamsComponents {
   render(task: Task): Promise<TaskView>;
 }
 
-/** The state of a task as one event: its id tells whether a reader already has it. */
+/** The state of a task as one event. Its id tells whether a reader has that state already. */
 interface Snapshot {
   readonly id: string;
   readonly data: string;
@@ -36,9 +36,9 @@ interface Snapshot {
 }
 
 /**
- * Server-sent events of tasks, as synchronisation of state: every event carries the whole view, so a reader may miss
- * any number of them and is right again with the next. The event id is the task's version and a digest of the view,
- * so it needs no memory and holds across restarts.
+ * Server-sent events of tasks. They synchronise state: every event carries the whole view, so a reader that missed events
+ * is up to date with the next one. The event id is the task's version and a digest of the view, so it needs no memory here
+ * and stays valid across restarts.
  */
 export class TaskStreams {
   readonly #components: TaskStreamsComponents;
@@ -59,8 +59,8 @@ export class TaskStreams {
   }
 
   /**
-   * Answers with the stream, or with 204 (which stops an EventSource for good) when the reader has the last state
-   * already. Throws RATE_LIMITED when too many streams are open.
+   * Answers with the stream, or with 204 (which stops an EventSource for good) when the reader already has the final
+   * state. Throws RATE_LIMITED when too many streams are open.
    */
   async open(
     reply: FastifyReply,
@@ -70,7 +70,7 @@ export class TaskStreams {
   ): Promise<FastifyReply> {
     const first = await snapshot(this.#components, task);
     if (first.settled && first.id === lastEventId) return reply.code(204).send();
-    // From here on without a wait, so that streams that open at once see each other.
+    // No await from here to the insertion, so that streams opened at once count each other.
     const ofWallet = [...this.#open].filter((stream) => stream.session.wallet === session.wallet).length;
     if (this.#open.size >= this.#limits.streams || ofWallet >= this.#limits.streamsPerWallet) {
       reply.header("retry-after", Math.ceil(RETRY_MS / 1000));
@@ -84,7 +84,7 @@ export class TaskStreams {
     return reply;
   }
 
-  /** Ends every stream; browsers dial again by themselves. */
+  /** Ends every stream; browsers reconnect on their own. */
   stop(): void {
     for (const stream of this.#open) stream.stop();
   }
@@ -126,7 +126,7 @@ class TaskStream {
     const { clock, events } = this.#components;
     this.#reply.hijack();
     const raw = this.#reply.raw;
-    // A reader that left meanwhile has closed the answer, and closes it no more.
+    // The reader has left, and no close event will follow.
     if (raw.destroyed) {
       this.stop();
       return;
@@ -135,7 +135,7 @@ class TaskStream {
       ...(this.#reply.getHeaders() as Record<string, string>),
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
-      // Nginx would hold events back otherwise.
+      // Keeps nginx from buffering events.
       "x-accel-buffering": "no",
     });
     raw.write(`retry: ${RETRY_MS}\n\n`);
@@ -145,7 +145,7 @@ class TaskStream {
     raw.on("close", () => this.stop());
     raw.on("drain", () => this.#changed && this.#onChange());
     this.#send(first);
-    // What changed between the first reading and the subscription.
+    // The task may have changed between the first read and the subscription.
     if (!this.#stopped) this.#onChange();
   }
 
@@ -159,7 +159,7 @@ class TaskStream {
 
   #onChange(): void {
     this.#changed = true;
-    // A reader that is slow gets the newest state once it has read the last one.
+    // A slow reader gets the newest state once it has read the last event.
     if (this.#waiting || this.#stopped || this.#reply.raw.writableNeedDrain) return;
     this.#waiting = true;
     const { clock } = this.#components;
@@ -174,7 +174,7 @@ class TaskStream {
       if (!task) return this.stop();
       this.#send(await snapshot(this.#components, task));
     } catch (error) {
-      // The reader keeps what it has; the next change or ping tries again.
+      // The reader keeps the last state; the next change or ping tries again.
       this.#components.logger.warn({ err: error, taskId: this.#taskId }, "task event not sent");
     }
     this.#waiting = false;

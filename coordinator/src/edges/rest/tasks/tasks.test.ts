@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => rest.stop());
 
-test("a task goes from queued to recorded, and every state shows in the same view", async () => {
+test("a task shows every state from queued to recorded in one view", async () => {
   const { cookie, wallet } = await rest.signIn();
   const dispatched = await rest.dispatch(cookie, echoRequest());
   expect(dispatched.statusCode).toBe(202);
@@ -60,7 +60,7 @@ test("a task goes from queued to recorded, and every state shows in the same vie
   expect(await view()).toMatchObject({ state: "recorded", batch: { state: "recorded" } });
 });
 
-test("a task without a deadline of its own has the one of the settings", async () => {
+test("a task without a deadline gets the one of the settings", async () => {
   const { cookie } = await rest.signIn();
   const { deadline } = (await rest.dispatch(cookie)).json();
   expect(deadline).toBe(rest.clock.now() + 3_600_000);
@@ -78,7 +78,7 @@ test.each([
   [{ kind: "wasm", wasm: {} }, `body.kind: the kinds of this coordinator are: ${[...KINDS.names, "echo"].join(", ")}`],
   [{ ...echoRequest(), deadlineSeconds: 1 }, "body.deadlineSeconds"],
   [{ ...echoRequest(), wasm: {} }, "wasm"],
-])("dispatch refuses %o and names the field", async (body, field) => {
+])("refuses the request %o and names the field", async (body, field) => {
   const { cookie } = await rest.signIn();
   const headers = { cookie, origin: ORIGIN };
   const url = "/api/node/dispatch-task";
@@ -88,7 +88,7 @@ test.each([
   expect((await rest.store.totals()).tasks.queued).toBe(0);
 });
 
-test("only who is signed in dispatches, reads, follows and cancels tasks", async () => {
+test("only a signed-in requester submits, reads, follows and cancels its tasks", async () => {
   expect((await rest.dispatch("")).json()).toMatchObject({ status: 401, code: "UNAUTHENTICATED" });
   const owner = await rest.signIn();
   const stranger = await rest.signIn();
@@ -106,7 +106,7 @@ test("only who is signed in dispatches, reads, follows and cancels tasks", async
   expect((await cancel(owner.cookie)).json()).toMatchObject({ state: "cancelled", error: { code: "CANCELLED" } });
 });
 
-test("a task that has ended is not cancellable", async () => {
+test("refuses to cancel a task that has ended", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
   const { id } = (await rest.dispatch(cookie)).json();
@@ -116,7 +116,7 @@ test("a task that has ended is not cancellable", async () => {
   expect(response.json()).toMatchObject({ status: 409, code: "NOT_CANCELLABLE" });
 });
 
-test("an Idempotency-Key makes a repeated request find its task, per wallet", async () => {
+test("a repeated request with an Idempotency-Key finds its task, per wallet", async () => {
   const { cookie } = await rest.signIn();
   const headers = { "idempotency-key": "click-1" };
   const { kind, echo } = echoRequest();
@@ -141,7 +141,7 @@ test("the id of a task with a key is the digest of requester and key", async () 
   expect(id).toBe(toHex(digest.subarray(0, 16)));
 });
 
-test.each(["", "with space", "ü", "x".repeat(256)])("the Idempotency-Key %j is refused", async (key) => {
+test.each(["", "with space", "ü", "x".repeat(256)])("refuses the Idempotency-Key %j", async (key) => {
   const { cookie } = await rest.signIn();
   const response = await rest.dispatch(cookie, undefined, { "idempotency-key": key });
   expect(response.json()).toMatchObject({ status: 400, code: "INVALID_REQUEST" });
@@ -156,7 +156,7 @@ test("twenty requests at once with one key make one task", async () => {
   expect(responses.filter(({ statusCode }) => statusCode === 202)).toHaveLength(1);
 });
 
-test("tasks are listed newest first, page by page, without gaps", async () => {
+test("lists tasks newest first, page by page, without gaps", async () => {
   const { cookie } = await rest.signIn();
   const ids: string[] = [];
   for (let i = 0; i < 5; i++) {
@@ -181,7 +181,7 @@ test.each(["limit=0", "limit=101", "limit=x", "cursor=%00"])("a list refuses ?%s
   });
 });
 
-test("a result comes as bytes with its digest", async () => {
+test("sends a result as bytes with its digest", async () => {
   const { cookie } = await rest.signIn();
   const node = await rest.joinNode();
   const { id } = (await rest.dispatch(cookie)).json();
