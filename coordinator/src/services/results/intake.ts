@@ -90,11 +90,11 @@ export class ResultIntake {
   }
 
   /**
-   * Takes a chunk of an output that goes ahead of its result. Returns a promise when the node's stream has to wait, because
-   * not even the chunk finds memory. Throws PROTOCOL_VIOLATION.
+   * Takes a chunk of an output that precedes its result. Returns a promise when memory for waiting chunks is used up: the node's
+   * stream must wait for it. Throws PROTOCOL_VIOLATION.
    */
   chunk(assignment: ActiveAssignment, offset: bigint, data: Uint8Array): Promise<void> | undefined {
-    // Its result is here already.
+    // Its result has already arrived.
     if (assignment.phase === "checking") return undefined;
     this.#components.leases.advance(assignment, assignment.progress);
     return (assignment.upload ?? this.#beginUpload(assignment)).add(offset, data);

@@ -13,10 +13,10 @@ export const STORE_RETRY_MS = 500;
 /** Bytes of one chunk of an output. */
 export const MAX_CHUNK_BYTES = 65_536;
 
-/** Bytes of the outputs that a node may have begun ahead of their results, unless it is a single one. */
+/** Bytes of the outputs that a node may upload ahead of their results. A single output may be larger. */
 export const MAX_UPLOADING_BYTES = 2 * 4_096 ** 2;
 
-/** Memory for chunks whose upload waits for memory, as a share of that for uploads. */
+/** Memory for chunks of waiting uploads, as a share of the memory for uploads. */
 export const WAITING_SHARE = 1 / 8;
 
 /** The slowest average that an upload may have once it takes longer than `afterMs`: 256 kbit/s. */

@@ -2,19 +2,19 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { MAX_CHUNK_BYTES, SLOWEST_UPLOAD, WAITING_SHARE } from "./limits.ts";
 
-/** What an upload may do with the memory of its budget. */
+/** The budget as its uploads see it. */
 interface Memory {
-  /** Takes memory for a chunk that waits; false when there is none. */
+  /** Takes memory for a waiting chunk; false when it is used up. */
   readonly hold: (bytes: number) => boolean;
-  /** Gives memory of waiting chunks back. */
+  /** Gives back memory of waiting chunks. */
   readonly unhold: (bytes: number) => void;
-  /** Gives the upload's own memory back, or its place in the queue. */
+  /** Gives back the upload's reservation, or removes it from the queue. */
   readonly release: (upload: Upload) => void;
 }
 
 /**
- * Memory that outputs in upload may take together. Each reserves the most that it can need; while that is not free it waits,
- * first come, first served, and the chunks that arrive meanwhile wait in a smaller share of memory beside.
+ * Bounds the memory of outputs that are being uploaded. Each upload reserves the largest size that it may have. While that much
+ * is not free, uploads wait in the order of their arrival, and their chunks wait in a smaller, separate share of memory.
  */
 export class UploadBudget {
   readonly #clock: Pick<Clock, "monotonic">;
@@ -45,7 +45,7 @@ export class UploadBudget {
     };
   }
 
-  /** Begins an output of at most `size` bytes. Its chunks can be added at once, whether its memory is free or not. */
+  /** Begins an output of at most `size` bytes. Chunks can be added at once, even while the upload waits for memory. */
   open(size: number): Upload {
     const upload = new Upload(size, this.#memory);
     this.#waiting.add(upload);
@@ -53,7 +53,7 @@ export class UploadBudget {
     return upload;
   }
 
-  /** An output that may be larger than the whole budget gets all of it. */
+  /** The reservation of an upload: at most the whole budget. */
   #need({ size }: Upload): number {
     return Math.min(size, this.#maxBytes);
   }
@@ -71,14 +71,14 @@ export class UploadBudget {
 
 /** One output that arrives in chunks. */
 export class Upload {
-  /** Most bytes that the output may have. */
+  /** Maximum bytes of the output. */
   readonly size: number;
   readonly #memory: Memory;
   readonly #granted = Promise.withResolvers<void>();
-  /** Chunks that wait for memory, and their offsets. */
+  /** Chunks that wait for memory. */
   #queue: { readonly at: number; readonly data: Uint8Array }[] = [];
   #buffer: Uint8Array | undefined;
-  /** Monotonic: when it got its memory. */
+  /** Monotonic time at which it got its memory. */
   #openedAt: number | undefined;
   #received = 0;
   #isReleased = false;
@@ -88,30 +88,30 @@ export class Upload {
     this.#memory = memory;
   }
 
-  /** Resolves once everything that arrived lies in {@link bytes}, or the upload was released. */
+  /** Resolves once {@link bytes} has every chunk that arrived, or the upload was released. */
   get stored(): Promise<void> {
     return this.#granted.promise;
   }
 
-  /** What has arrived; nothing while it waits for memory. */
+  /** The bytes that have arrived; empty while it waits for memory. */
   get bytes(): Uint8Array {
     return this.#buffer?.subarray(0, this.#received) ?? new Uint8Array();
   }
 
-  /** Milliseconds for which it has had its memory; 0 while it waits. */
+  /** Milliseconds since it got its memory; 0 while it waits. */
   openFor(now: number): number {
     return this.#openedAt === undefined ? 0 : now - this.#openedAt;
   }
 
-  /** Whether it holds its memory for longer than what has arrived accounts for. */
+  /** Whether its average rate is below {@link SLOWEST_UPLOAD}. */
   isSlow(now: number): boolean {
     const ms = this.openFor(now);
     return ms > SLOWEST_UPLOAD.afterMs && this.#received < (ms / 1_000) * SLOWEST_UPLOAD.bytesPerSecond;
   }
 
   /**
-   * Adds a chunk; offset 0 starts again. Returns a promise when not even the chunk finds memory to wait in: the sender may add
-   * nothing before it resolves. Throws PROTOCOL_VIOLATION for gaps and for too much.
+   * Adds a chunk; offset 0 starts over. Returns a promise when there is no memory for a waiting chunk either: no chunk may be
+   * added before it resolves. Throws PROTOCOL_VIOLATION for gaps and for more bytes than `size`.
    */
   add(offset: bigint, data: Uint8Array): Promise<void> | undefined {
     if (data.length === 0 || data.length > MAX_CHUNK_BYTES) {
@@ -132,9 +132,9 @@ export class Upload {
     return undefined;
   }
 
-  /** Gives it its memory; called by its budget alone. */
+  /** Gives it its memory. For its budget only. */
   grant(now: number): void {
-    // Shared, so that a check's thread reads it where it lies; nothing is added once a result is being checked.
+    // Shared, so that a check in another thread needs no copy; no chunk is added once the check has begun.
     const buffer = new Uint8Array(new SharedArrayBuffer(this.size));
     for (const { at, data } of this.#queue) buffer.set(data, at);
     this.#dropQueue();
@@ -143,7 +143,7 @@ export class Upload {
     this.#granted.resolve();
   }
 
-  /** Gives its share of the budget back. Safe to repeat. */
+  /** Gives its reservation back to the budget. Safe to repeat. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
