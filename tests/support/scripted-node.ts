@@ -1,11 +1,5 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import {
-  type ClientDuplexStream,
-  type ClientReadableStream,
-  credentials,
-  Metadata,
-  type ServiceError,
-} from "@grpc/grpc-js";
+import { type ClientReadableStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import {
   type Address,
   addressBytes,
@@ -15,29 +9,46 @@ import {
   resultsMessage,
   toHex,
 } from "@proof-of-compute/proto";
-import { computeProduct, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
+import { computeProduct, type MatmulSpec, matmulSeed } from "@proof-of-compute/proto/kinds/matmul";
 import {
   type Assignment,
   type CoordinatorFrame,
   type FetchBlobResponse,
   HelloTerms,
+  type KindOffer,
   type NodeFrame,
   NodeServiceClient,
   type Result,
   type ResultAck,
   type Welcome,
 } from "@proof-of-compute/proto/node";
-import { type MatmulSpec, TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
+import { TaskKind, TaskSpec } from "@proof-of-compute/proto/task";
 
 type Down = NonNullable<CoordinatorFrame["message"]>;
 type Up = NonNullable<NodeFrame["message"]>;
 type Case = Down["$case"];
 type Value<C extends Case> = Extract<Down, { $case: C }>["value"];
 
+/** The node's end of a stream. */
+export interface NodeCall {
+  on(event: "data", listener: (frame: CoordinatorFrame) => void): unknown;
+  on(event: "error", listener: (error: ServiceError) => void): unknown;
+  on(event: "end", listener: () => void): unknown;
+  write(frame: NodeFrame): unknown;
+  end(): unknown;
+  /** Breaks the stream. */
+  cancel(): void;
+}
+
 export interface ScriptedNodeInit {
+  /** What it dials, and says that it dialled. */
   readonly address: string;
+  /** The stream, where no coordinator listens at the address. */
+  readonly call?: NodeCall;
   readonly wallet: Address;
+  readonly kinds?: readonly TaskKind[];
   readonly slots?: number;
+  readonly offers?: readonly KindOffer[];
   readonly unitsPerSecond?: bigint;
   readonly privateKey?: KeyObject;
   readonly running?: readonly Uint8Array[];
@@ -51,7 +62,7 @@ export interface HelloTricks {
   readonly terms?: Uint8Array;
 }
 
-/** A node that a test drives by hand over a real stream, honest or not. It does nothing by itself. */
+/** A node that a test drives by hand over a stream, honest or not. It does nothing of its own accord. */
 export class ScriptedNode {
   readonly privateKey: KeyObject;
   readonly nodeId: Buffer;
@@ -59,8 +70,8 @@ export class ScriptedNode {
   /** Set once the stream has ended. */
   ended: Promise<ServiceError | undefined>;
   readonly #init: ScriptedNodeInit;
-  readonly #client: NodeServiceClient;
-  readonly #call: ClientDuplexStream<NodeFrame, CoordinatorFrame>;
+  readonly #client: NodeServiceClient | undefined;
+  readonly #call: NodeCall;
   readonly #frames: Down[] = [];
   #notify: () => void = () => {};
   #error: ServiceError | undefined;
@@ -70,10 +81,14 @@ export class ScriptedNode {
     this.#init = init;
     this.privateKey = init.privateKey ?? generateKeyPairSync("ed25519").privateKey;
     this.nodeId = rawPublicKey(this.privateKey);
-    this.#client = new NodeServiceClient(init.address, credentials.createInsecure(), {
-      "grpc.use_local_subchannel_pool": 1,
-    });
-    this.#call = this.#client.connect();
+    if (init.call) {
+      this.#call = init.call;
+    } else {
+      this.#client = new NodeServiceClient(init.address, credentials.createInsecure(), {
+        "grpc.use_local_subchannel_pool": 1,
+      });
+      this.#call = this.#client.connect();
+    }
     this.#call.on("data", ({ message }: CoordinatorFrame) => {
       if (message) this.#frames.push(message);
       this.#notify();
@@ -96,16 +111,17 @@ export class ScriptedNode {
   async open(tricks: HelloTricks = {}): Promise<this> {
     const challenge = await this.next("challenge");
     const { address, wallet, slots = 1, unitsPerSecond, running = [] } = this.#init;
+    const { kinds = [TaskKind.TASK_KIND_MATMUL], offers = [] } = this.#init;
     const audience = tricks.audience ?? address;
     const terms =
       tricks.terms ??
       HelloTerms.encode({
         version: "scripted",
         wallet: addressBytes(wallet),
-        kinds: [TaskKind.TASK_KIND_MATMUL],
+        kinds: [...kinds],
         slots,
         hardware: { cpuModel: "scripted", cpuCores: 1, memoryBytes: 1n, platform: "test" },
-        offers: [],
+        offers: [...offers],
         runningAssignmentIds: running.map((id) => Buffer.from(id)),
         authorization: undefined,
         unitsPerSecond,
@@ -122,9 +138,10 @@ export class ScriptedNode {
     this.#call.write({ message });
   }
 
-  heartbeat(running: readonly Uint8Array[] = []): void {
+  heartbeat(running: readonly Uint8Array[] = [], change: { load?: number; offers?: KindOffer[] } = {}): void {
     const runningAssignmentIds = running.map((id) => Buffer.from(id));
-    this.send({ $case: "heartbeat", value: { sequence: 1n, freeSlots: 1, load: 0, offers: [], runningAssignmentIds } });
+    const value = { sequence: 1n, freeSlots: 1, load: 0, offers: [], runningAssignmentIds, ...change };
+    this.send({ $case: "heartbeat", value });
   }
 
   /** The next frame of that kind; others before it stay. Rejects when the stream ends without one. */
@@ -151,6 +168,7 @@ export class ScriptedNode {
   /** The right answer. */
   solve({ assignmentId, taskId, spec }: Assignment): Buffer {
     const { kind } = TaskSpec.decode(spec);
+    if (kind?.$case === "echo") return Buffer.from(kind.value.input);
     const seed = matmulSeed({ assignmentId, taskId, nodeId: this.nodeId, specDigest: digest(spec) });
     return Buffer.from(computeProduct({ seed, ...(kind!.value as MatmulSpec) })!);
   }
@@ -183,18 +201,18 @@ export class ScriptedNode {
   fetchBlob(sha256: Uint8Array): ClientReadableStream<FetchBlobResponse> {
     const metadata = new Metadata();
     metadata.set("session-id", toHex(this.welcome!.sessionId).slice(2));
-    return this.#client.fetchBlob({ sha256 }, metadata);
+    return this.#client!.fetchBlob({ sha256 }, metadata);
   }
 
   close(): void {
     this.#call.end();
-    this.#client.close();
+    this.#client?.close();
   }
 
   /** Breaks the stream as a lost link does. */
   drop(): void {
     this.#call.cancel();
-    this.#client.close();
+    this.#client?.close();
   }
 }
 

@@ -15,6 +15,7 @@ import type { ActiveAssignment } from "@proof-of-compute/coordinator/services/fl
 import type { Fleet } from "@proof-of-compute/coordinator/services/fleet/fleet";
 import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
+import type { Sessions } from "@proof-of-compute/coordinator/services/fleet/sessions";
 import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { type Address, type Hex, toHex } from "@proof-of-compute/proto";
 import { pino } from "pino";
@@ -90,6 +91,10 @@ export class TestCoordinator {
     return this.#dispatch!.takeover;
   }
 
+  get sessions(): Sessions {
+    return this.#dispatch!.sessions;
+  }
+
   get scheduler(): Scheduler {
     return this.#dispatch!.scheduler;
   }
@@ -105,8 +110,7 @@ export class TestCoordinator {
     const { nodeId, wallet, slots } = offer;
     const earned = (await this.store.standing(nodeId, wallet)) ?? { valid: 0, faults: 0 };
     await this.store.saveStandings([{ nodeId, wallet, ...earned, cap: 2 * slots }]);
-    const { sessions } = this.#dispatch!;
-    const { node } = await sessions.open(
+    const { node } = await this.sessions.open(
       { ...offer, runningAssignmentIds: running },
       link,
       new AbortController().signal,

@@ -13,12 +13,8 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Offer } from "../../services/fleet/offer.ts";
 import { verifySignature } from "../../util/verify-signature.ts";
+import { MAX_RUNNING, MAX_SLOTS, MAX_TERMS_BYTES } from "./limits.ts";
 import { type OfferTerms, readOffers } from "./offers.ts";
-
-const MAX_TERMS_BYTES = 131_072;
-/** Assignments that a Hello or a Heartbeat may name. */
-export const MAX_RUNNING = 4_096;
-const MAX_SLOTS = 1_024;
 
 export interface HandshakeInit {
   /** Names that nodes may dial. */

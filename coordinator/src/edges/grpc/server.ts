@@ -12,19 +12,13 @@ import { ComputeError } from "../../domain/errors.ts";
 import { hostPort } from "../../net/host-port.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import { cannotListen } from "../listen.ts";
+import { BLOB_PIECE_BYTES, CLOSE_TIMEOUT_MS, FETCH_TIMEOUT_MS, MAX_FETCHES } from "./limits.ts";
 import { NodeStream, type NodeStreamComponents, type NodeStreamInit } from "./node-stream.ts";
 import { addReflection } from "./reflection.ts";
 import { toServiceError } from "./status.ts";
 
 const SERVICE = "proofofcompute.node.v1.NodeService";
 const HEALTH = "grpc.health.v1.Health";
-const CHUNK = 65_536;
-/** Fetches at once, each of at most the largest output: of one session, and in all 256 MiB. */
-const MAX_FETCHES = { session: 2, all: 16 };
-/** Longest that a fetch may take: the largest output at 56 KiB a second. */
-const FETCH_MS = 300_000;
-/** Longest that stop() waits for streams to end by themselves. */
-const CLOSE_MS = 2_000;
 
 export interface GrpcComponents extends NodeStreamComponents {
   readonly blobs: Blobs;
@@ -99,7 +93,7 @@ export class GrpcServer {
     this.drain();
     for (const stream of this.#streams) stream.close();
     await new Promise<void>((resolve) => {
-      const force = setTimeout(() => server.forceShutdown(), CLOSE_MS);
+      const force = setTimeout(() => server.forceShutdown(), CLOSE_TIMEOUT_MS);
       server.tryShutdown(() => {
         clearTimeout(force);
         resolve();
@@ -124,7 +118,7 @@ export class GrpcServer {
     const closed = new Promise<void>((resolve) => call.once("close", resolve).once("cancelled", resolve));
     const until = (event: string) => Promise.race([closed, new Promise<void>((resolve) => call.once(event, resolve))]);
     // Destroyed, it keeps nothing for a reader that does not read.
-    const stopTimer = this.#components.clock.after(FETCH_MS, () => call.destroy());
+    const stopTimer = this.#components.clock.after(FETCH_TIMEOUT_MS, () => call.destroy());
     try {
       if (![...this.#streams].some((stream) => stream.isOpen && stream.sessionId === `0x${session}`)) {
         throw new ComputeError("UNAUTHENTICATED", "session-id names no live session");
@@ -137,8 +131,12 @@ export class GrpcServer {
       if (call.request.sha256.length !== 32) throw new ComputeError("PROTOCOL_VIOLATION", "sha256 has 32 bytes");
       const bytes = await this.#components.blobs.get(toHex(call.request.sha256) as Hex);
       if (!bytes) throw new ComputeError("NOT_FOUND", "there is no such content here");
-      for (let offset = 0; offset < bytes.length && !call.cancelled && !call.destroyed; offset += CHUNK) {
-        const data = Buffer.from(bytes.buffer, bytes.byteOffset + offset, Math.min(CHUNK, bytes.length - offset));
+      for (let offset = 0; offset < bytes.length && !call.cancelled && !call.destroyed; offset += BLOB_PIECE_BYTES) {
+        const data = Buffer.from(
+          bytes.buffer,
+          bytes.byteOffset + offset,
+          Math.min(BLOB_PIECE_BYTES, bytes.length - offset),
+        );
         if (!call.write({ data })) await until("drain");
       }
       if (call.cancelled || call.destroyed) return;

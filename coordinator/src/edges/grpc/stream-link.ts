@@ -12,12 +12,8 @@ import { ComputeError } from "../../domain/errors.ts";
 import type { Task } from "../../domain/task.ts";
 import type { CancelReason, NodeLink, Welcome } from "../../services/fleet/node-link.ts";
 import type { ResultVerdict } from "../../services/results/verdict.ts";
+import { MAX_PLURAL, MAX_UNREAD } from "./limits.ts";
 import { toServiceError } from "./status.ts";
-
-/** Largest frame of assignments or acks; far below the message limit. */
-const FRAME = 256;
-/** Assignments, acks and other frames that may wait for a node to read them: four times what it can run. */
-const MAX_UNREAD = 8_192;
 
 const CANCEL_REASONS: Record<CancelReason, WireCancelReason> = {
   REQUESTED: WireCancelReason.CANCEL_REASON_REQUESTED,
@@ -122,11 +118,11 @@ export class StreamLink implements NodeLink {
     const acks = this.#acks;
     this.#assignments = [];
     this.#acks = [];
-    for (let i = 0; i < acks.length; i += FRAME) {
-      this.send({ $case: "acks", value: { acks: acks.slice(i, i + FRAME) } });
+    for (let i = 0; i < acks.length; i += MAX_PLURAL) {
+      this.send({ $case: "acks", value: { acks: acks.slice(i, i + MAX_PLURAL) } });
     }
-    for (let i = 0; i < assignments.length; i += FRAME) {
-      this.send({ $case: "assignments", value: { assignments: assignments.slice(i, i + FRAME) } });
+    for (let i = 0; i < assignments.length; i += MAX_PLURAL) {
+      this.send({ $case: "assignments", value: { assignments: assignments.slice(i, i + MAX_PLURAL) } });
     }
   }
 }
