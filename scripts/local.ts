@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { onStopRequests } from "@proof-of-compute/proto/stop-requests";
 import { showRestored, showTask } from "./local/evidence.ts";
 import { LocalNetwork } from "./local/local-network.ts";
 import { foldersOf, readLocalSettings } from "./local/settings.ts";
@@ -37,13 +38,14 @@ async function main(): Promise<void> {
   const controller = new AbortController();
   const { signal } = controller;
   const network = new LocalNetwork({ say, onFailure: (error) => controller.abort(error) }, { settings, root: ROOT });
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => {
-      if (!signal.aborted) return controller.abort(INTERRUPTED);
+  onStopRequests({
+    signals: ["SIGINT", "SIGTERM", "SIGHUP"],
+    onFirst: () => controller.abort(INTERRUPTED),
+    onAgain() {
       network.kill();
       process.exit(1);
-    });
-  }
+    },
+  });
 
   const orphaned = whenOrphaned(() => controller.abort(INTERRUPTED));
 

@@ -171,6 +171,9 @@ async function installPackages() {
   if (!existsSync(NODE_24)) {
     throw new SetupError(`${NODE_24} is missing after the install; delete node_modules and run the same command again`);
   }
+  // Long-running npm scripts begin with the shell's `exec`: with no shell between npm and the program, a signal to npm reaches
+  // the program, and its exit code reaches whoever started npm. cmd.exe lacks the command.
+  if (WINDOWS) writeFileSync(join(MODULES, ".bin", "exec.cmd"), "@%*\r\n");
 }
 
 /** Says what happens, and every ten seconds that it still does. */

@@ -1,4 +1,5 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { onStopRequests } from "@proof-of-compute/proto/stop-requests";
 import { config as loadDotenv } from "dotenv";
 import { pino } from "pino";
 import { startCoordinator } from "./coordinator.ts";
@@ -41,8 +42,7 @@ async function main(): Promise<number> {
   const logger = logTo(settings);
   process.on("unhandledRejection", (error) => logger.error({ err: error }, "unhandled rejection"));
   const stop = new Promise<NodeJS.Signals | "parent">((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
+    onStopRequests({ onFirst: resolve });
     // `npm start` opens a channel to this process; when it ends, so does this process.
     process.once("disconnect", () => resolve("parent"));
   });
@@ -56,8 +56,6 @@ async function main(): Promise<number> {
     const why = await Promise.race([stop, coordinator.failed]);
     if (typeof why === "string") logger.info({ why }, "stopping");
     else logger.fatal({ code: why.code }, why.message);
-    process.once("SIGINT", () => process.exit(130));
-    process.once("SIGTERM", () => process.exit(143));
     await coordinator.stop();
     logger.info("stopped");
     return typeof why === "string" ? EXIT.clean : EXIT.unavailable;

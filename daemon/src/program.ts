@@ -1,5 +1,6 @@
 import { toHex } from "@proof-of-compute/proto";
 import type { KindRegistry } from "@proof-of-compute/proto/kinds";
+import { onStopRequests } from "@proof-of-compute/proto/stop-requests";
 import { type Config, readConfig } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 import { openDataDir } from "./data-dir.ts";
@@ -11,8 +12,6 @@ import { createLogger } from "./log.ts";
 import { openTerminal, StatusScreen } from "./status.ts";
 import { UnitsReader } from "./units.ts";
 import { VERSION } from "./version.ts";
-
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
  * The program: reads its arguments, runs a daemon until a signal stops it, and sets the exit code. Programs that know more
@@ -61,9 +60,11 @@ async function runDaemon(config: Config, factories: KindRegistry<ExecutorFactory
     if (connection.phase === "online") units.follow(connection.welcome);
   });
 
-  drainOnSignals((signal) => {
-    logger.info({ signal }, "draining; a second signal ends the daemon at once");
-    daemon.drain(signal).catch((error) => logger.error({ error }, "cannot drain"));
+  onStopRequests({
+    onFirst(signal) {
+      logger.info({ signal }, "draining; a second signal ends the daemon at once");
+      daemon.drain(signal).catch((error) => logger.error({ error }, "cannot drain"));
+    },
   });
   if (terminal) {
     const screen = new StatusScreen({ daemon, units, terminal }, { node });
@@ -79,16 +80,4 @@ async function runDaemon(config: Config, factories: KindRegistry<ExecutorFactory
   closers.defer(() => daemon.stop());
   await daemon.ended;
   logger.info("daemon stopped");
-}
-
-/** Calls `drain` at the first signal; a second one ends the process. */
-function drainOnSignals(drain: (signal: string) => void): void {
-  let signalled = false;
-  for (const [signal, code] of Object.entries(SIGNALS)) {
-    process.on(signal, () => {
-      if (signalled) process.exit(code);
-      signalled = true;
-      drain(signal);
-    });
-  }
 }

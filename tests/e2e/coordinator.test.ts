@@ -3,6 +3,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Address, Hex } from "@proof-of-compute/proto";
 import { Verdict } from "@proof-of-compute/proto/node";
 import { Wallet } from "ethers";
@@ -17,6 +18,8 @@ import { PATIENCE } from "../support/test-network.ts";
 
 const PROVIDER = Wallet.createRandom().address as Address;
 const EXIT = { settings: 2, unavailable: 3, terminatedTwice: 143 };
+/** Signals that come sooner after the first are the same request. */
+const SECOND_REQUEST_MS = 1_100;
 
 let folder: string;
 let grpcAddress: string;
@@ -104,12 +107,16 @@ describe("SIGTERM", () => {
     expect(await read()).toMatchObject({ state: "verified", units: "1" });
   });
 
-  it("ends at once when it comes twice, and keeps the task", async () => {
+  it("ends at once when it is asked for twice, and keeps the task", async () => {
     const program = coordinator({ DRAIN_TIMEOUT: "1h" });
     await isReady(program);
     const { node, read } = await workInFlight();
     const ended = program.end("SIGTERM");
     await node.next("reconnect");
+    // The same request, as a supervisor and npm deliver it.
+    program.signal("SIGTERM");
+    await sleep(SECOND_REQUEST_MS);
+    expect(program.running).toBe(true);
     expect(await program.end("SIGTERM")).toBe(EXIT.terminatedTwice);
     await ended;
 
