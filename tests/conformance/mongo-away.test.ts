@@ -127,9 +127,9 @@ test("a call that the driver never ends is given up, and the client that hangs r
   link.pass({ up: "shut", down: "shut" });
   await expect(connection.trip(({ blobs }) => blobs.insertOne(large))).rejects.toMatchObject(AWAY);
   link.pass({});
-  await vi.waitFor(() => expect(lines).toContain("connected to MongoDB anew"), WAIT);
+  await vi.waitFor(() => expect(lines).toContain("reconnected to MongoDB"), WAIT);
   await connection.trip(({ blobs }) => blobs.insertOne({ _id: "0x02" } as never));
-  expect(lines).toEqual(["connected to MongoDB", "connecting to MongoDB anew", "connected to MongoDB anew"]);
+  expect(lines).toEqual(["connected to MongoDB", "reconnecting to MongoDB", "reconnected to MongoDB"]);
 });
 
 describe("indexes", () => {
@@ -149,9 +149,9 @@ describe("indexes", () => {
     await connectionTo(uri, pino({ level: "warn" }, sink)).start();
     const reports = lines.map((line) => JSON.parse(line)).map(({ collection, index, msg }) => [collection, index, msg]);
     expect(reports).toEqual([
-      ["tasks", "by_age", "an index is missing and is built"],
-      ["tasks", "queued", "an index differs and is built anew"],
-      ["tasks", "somebody_elses", "an index is not known here; it is left"],
+      ["tasks", "by_age", "building a missing index"],
+      ["tasks", "queued", "rebuilding an index with another definition"],
+      ["tasks", "somebody_elses", "leaving an unknown index"],
     ]);
     lines.length = 0;
     await connectionTo(uri, pino({ level: "warn" }, sink)).start();

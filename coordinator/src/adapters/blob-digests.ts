@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../domain/errors.ts";
 
-/** The SHA-256 that a blob is stored under. */
+/** The SHA-256 under which a blob is stored. */
 export function digestOf(bytes: Uint8Array): Hex {
   return `0x${hash("sha256", bytes, "hex")}`;
 }

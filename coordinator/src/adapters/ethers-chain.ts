@@ -24,27 +24,27 @@ import {
 } from "../ports/chain.ts";
 import { capFee, type Fee, feePerGas, leastFeePerGas, raiseFee, readFee, sameFee, tipPerGas } from "./fees.ts";
 
-/** Longer than any sound RPC takes, short enough to say soon that it is away. */
+/** Longer than a healthy RPC takes, and short enough to report an outage soon. */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** XDC's public RPCs answer eth_getLogs for at most so many blocks. */
+/** The most blocks for which XDC's public RPCs answer eth_getLogs. */
 const LOG_CHUNK_BLOCKS = 2_000;
-/** Some three days of blocks: further back nobody waits for a link to the explorer. */
+/** About three days of blocks. Nobody waits for a link to the explorer after that. */
 const LOG_CHUNKS = 60;
-/** Between an estimate and inclusion others may touch the same slots. */
+/** Between an estimate and inclusion, others may write the same slots. */
 const GAS_MARGIN_PERCENT = 20n;
-/** What a replacement may offer at most, in times the chain's price: a chain that stands still takes no fee whatever. */
+/** The most that a replacement offers, as a multiple of the chain's price: no fee helps on a chain that stands still. */
 const MAX_FEE_FACTOR = 8n;
-/** Nodes of XDC, as geth by default, refuse a transaction that may cost more than one coin, in wei… */
+/** In wei: XDC's nodes, like geth by default, refuse a transaction that may cost more than one coin. */
 const MAX_COST = 10n ** 18n;
-/** …and pools one of more than 64 KB. A little less, for what is signed beside the data. */
+/** Their pools refuse a transaction of more than 64 KB. A little less, for the fields beside the data. */
 const MAX_DATA_BYTES = 65_000;
 
-/** Of the name of an error in hex; a revert may carry less, or nothing. */
+/** Length of an error's selector in hex; a revert may carry less, or nothing. */
 const SELECTOR_LENGTH = 10;
 
 const CONTRACT = new Interface(PROOF_OF_COMPUTE_ABI);
 
-/** Which contract, reached how, with whose signature. */
+/** The contract, its RPC, and the recorder's key. */
 export interface EthersChainInit {
   /** May hold an API key: never logged. */
   readonly rpcUrl: string;
@@ -53,8 +53,8 @@ export interface EthersChainInit {
 }
 
 /**
- * The contract over JSON-RPC. Nothing is remembered between calls: not the nonce, not a block number, not a pending
- * transaction, because a reorg or a restarted node makes all of that wrong.
+ * The contract over JSON-RPC. It keeps no nonce, block number or pending transaction between calls, because a reorg or a
+ * restarted node makes them wrong.
  */
 export class EthersChain implements Chain {
   readonly chainId: number;
@@ -63,7 +63,7 @@ export class EthersChain implements Chain {
   readonly #recorder: Wallet;
   readonly #log: Logger;
 
-  /** `chainId` as from {@link EthersChain.connect}, which most callers want. */
+  /** Takes the chain id; {@link EthersChain.connect} asks the RPC for it. */
   constructor(components: { readonly logger: Logger }, init: EthersChainInit & { readonly chainId: number }) {
     this.chainId = init.chainId;
     this.contract = init.contract;
@@ -72,7 +72,7 @@ export class EthersChain implements Chain {
     this.#rpc = openRpc(init.rpcUrl, init.chainId);
   }
 
-  /** Asks the RPC which chain it serves. Rejects with UNAVAILABLE when it is away. */
+  /** Asks the RPC for its chain id. Rejects with UNAVAILABLE when it does not answer. */
   static async connect(components: { readonly logger: Logger }, init: EthersChainInit): Promise<EthersChain> {
     const rpc = openRpc(init.rpcUrl, 0);
     try {
@@ -85,13 +85,13 @@ export class EthersChain implements Chain {
     }
   }
 
-  /** Ends what is under way; calls after it reject. */
+  /** Ends pending calls; later calls reject. */
   stop(): void {
     this.#rpc.destroy();
   }
 
   async identify(): Promise<ChainIdentity> {
-    // First, because another chain answers the rest too, if only with nothing.
+    // First, because another chain would answer the other calls too.
     const chainId = await this.#request<string>("eth_chainId", []);
     if (Number(chainId) !== this.chainId) {
       throw new ComputeError("UNAVAILABLE", `the RPC serves chain ${Number(chainId)} now, no more ${this.chainId}`);
@@ -151,17 +151,17 @@ export class EthersChain implements Chain {
     let fee = capFee(price, affordable);
     if (replacing?.nonce === nonce) {
       const raised = raiseFee(fee, replacing);
-      // At the limit the same is sent again, in case the pool has lost it.
+      // At the limit, send the same transaction again, in case the pool has lost it.
       fee = feePerGas(raised) <= dearest ? raised : sameFee(fee, replacing);
     }
     for (;;) {
-      // eth_estimateGas and eth_call never report an empty account.
+      // Check the balance: eth_estimateGas and eth_call never report an empty account.
       const maxCost = gasLimit * feePerGas(fee);
       if (BigInt(balance) < maxCost) throw this.#tooPoor(BigInt(balance), maxCost);
       const sent = { nonce, feePerGas: feePerGas(fee), tipPerGas: tipPerGas(fee), maxCost };
       const { raw, hash } = await this.#sign(batch, nonce, gasLimit, fee);
       if ((await this.#broadcast(raw)) === "taken") return { ...sent, hash };
-      // A transaction from before a restart holds the nonce, at a fee that nobody remembers.
+      // A transaction from before a restart has the nonce, at an unknown fee.
       fee = raiseFee(fee, sent);
       if (feePerGas(fee) > dearest) throw new ComputeError("UNAVAILABLE", `a dear transaction holds nonce ${nonce}`);
       this.#log.info({ batchId: batch.id, nonce, feePerGas: String(feePerGas(fee)) }, "raised the fee to replace");
@@ -200,7 +200,7 @@ export class EthersChain implements Chain {
     return { raw, hash: keccak256(raw) as Hex };
   }
 
-  /** Hands a signed transaction over. One that the pool has already is as good as taken. */
+  /** Sends a signed transaction. One that the pool already has counts as taken. */
   async #broadcast(raw: Hex): Promise<"taken" | "underpriced"> {
     try {
       await this.#rpc.send("eth_sendRawTransaction", [raw]);
@@ -220,8 +220,8 @@ export class EthersChain implements Chain {
       result = await this.#request<string>("eth_call", [call, at]);
     } catch (error) {
       if (at === "latest" || !(error instanceof ComputeError)) throw error;
-      // Some nodes have no finalized block for a while after a restart, and some RPCs never: both pass by asking again
-      // or by another XDC_RPC_URL.
+      // Some nodes have no finalized block for a while after a restart, and some RPCs never have one. Asking again, or
+      // another XDC_RPC_URL, solves both.
       const hint = "no answer as of the finalized block, without which nothing counts as recorded";
       throw new ComputeError("UNAVAILABLE", `${hint}: ${error.message}`);
     }
@@ -256,7 +256,7 @@ function openRpc(rpcUrl: string, chainId: number): JsonRpcProvider {
   request.timeout = REQUEST_TIMEOUT_MS;
   request.setThrottleParams({ maxAttempts: 3 });
   const network = Network.from(chainId);
-  // One request a body: several public RPCs refuse batches. No cache: a block number of 250 ms ago may be of a lost fork.
+  // No batches: several public RPCs refuse them. No cache: a block number of 250 ms ago may belong to a dropped fork.
   return new JsonRpcProvider(request, network, { staticNetwork: network, cacheTimeout: -1, batchMaxCount: 1 });
 }
 
@@ -273,17 +273,17 @@ function encodeBatch(batch: BatchContent): string {
   return CONTRACT.encodeFunctionData("recordBatch", [batch.id, batch.root, credits]);
 }
 
-/** The revert that an error tells of, if it tells of one. */
+/** The contract's refusal in an error, if there is one. */
 function refusal(error: unknown): ContractRefusal | undefined {
   if (!isError(error, "CALL_EXCEPTION")) return undefined;
   const revert = error.data && error.data.length >= SELECTOR_LENGTH ? CONTRACT.parseError(error.data) : null;
   if (revert) return new ContractRefusal(revert.name, [...revert.args]);
-  // ethers takes every failed eth_call for a revert; only the RPC's words tell.
+  // ethers takes every failed eth_call for a revert; only the RPC's message tells.
   const answer = reasonOf(error);
   return /revert|out of gas|gas required/i.test(answer) ? new ContractRefusal("unknown", [answer]) : undefined;
 }
 
-/** Only the reason, and no cause: that has the RPC's address, and with it its key. */
+/** Keeps the reason and drops the cause, which contains the RPC's address, and with it its key. */
 function unavailable(error: unknown): ComputeError {
   return error instanceof ComputeError ? error : new ComputeError("UNAVAILABLE", `the RPC failed: ${reasonOf(error)}`);
 }

@@ -9,7 +9,7 @@ const fee: fc.Arbitrary<Fee> = fc.oneof(
 );
 const offer = (of: Fee) => ({ feePerGas: feePerGas(of), tipPerGas: tipPerGas(of) });
 
-test("a raised fee satisfies every pool, the chain's price of now, and is a valid fee", () => {
+test("a raised fee satisfies every pool and the chain's present price, and is valid", () => {
   fc.assert(
     fc.property(fee, fee, (now, before) => {
       const raised = raiseFee(now, offer(before));
@@ -24,7 +24,7 @@ test("a raised fee satisfies every pool, the chain's price of now, and is a vali
   );
 });
 
-test("the same fee is what was offered", () => {
+test("the same fee repeats the offer", () => {
   fc.assert(
     fc.property(fee, (before) => {
       expect(sameFee(before, offer(before))).toEqual(before);
@@ -32,7 +32,7 @@ test("the same fee is what was offered", () => {
   );
 });
 
-test("a capped fee is a valid one below the cap, and the same below it already", () => {
+test("a capped fee is valid and below the cap; a lower fee stays as it is", () => {
   fc.assert(
     fc.property(fee, wei, (before, most) => {
       const capped = capFee(before, most);

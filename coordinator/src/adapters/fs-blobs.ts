@@ -7,13 +7,13 @@ import { ComputeError } from "../domain/errors.ts";
 import type { Blobs, StoredBlob } from "../ports/blobs.ts";
 import { checkDigest, digestOf } from "./blob-digests.ts";
 
-/** The folder and the file that a digest names, without `0x`. */
+/** The folder and the file of a digest, without `0x`. */
 const FOLDER = /^[0-9a-f]{2}$/;
 const FILE = /^[0-9a-f]{62}$/;
 
 /**
- * Blobs as files `ab/cdef…` named by their digest, for the owner's eyes only. A blob is written beside and renamed into
- * place once it is on disk, so a name never shows half a blob. The folder belongs to one coordinator.
+ * Blobs as files `ab/cdef…`, named by their digest and readable by their owner only. A blob is written to a draft and renamed
+ * once it is on disk, so no file has half a blob. The folder belongs to one coordinator.
  */
 export class FsBlobs implements Blobs {
   readonly #directory: string;
@@ -22,13 +22,13 @@ export class FsBlobs implements Blobs {
   /** Paths that a put or a deletion is changing: the last of those changes. */
   readonly #changes = new Map<string, Promise<unknown>>();
 
-  /** `directory` is made when absent. */
+  /** Creates `directory` if it is missing. */
   constructor(_components: object, { directory }: { directory: string }) {
     this.#directory = directory;
     this.#incoming = join(directory, "incoming");
   }
 
-  /** Rejects with INVALID_REQUEST when the bytes are others than the digest says, UNAVAILABLE when the disk refuses. */
+  /** Rejects with INVALID_REQUEST when the bytes do not match the digest, UNAVAILABLE when the disk refuses. */
   async put(sha256: Hex, bytes: Uint8Array): Promise<void> {
     if (digestOf(bytes) !== sha256) throw new ComputeError("INVALID_REQUEST", "the bytes do not fit their digest");
     const path = this.#pathOf(sha256);
@@ -39,7 +39,7 @@ export class FsBlobs implements Blobs {
     }
   }
 
-  /** Rejects with UNAVAILABLE when the file cannot be read or is damaged; putting the blob again mends it. */
+  /** Rejects with UNAVAILABLE when the file cannot be read or is damaged; putting the blob again repairs it. */
   async get(sha256: Hex): Promise<Uint8Array | null> {
     const path = this.#pathOf(sha256);
     let bytes: Uint8Array;
@@ -135,7 +135,7 @@ export class FsBlobs implements Blobs {
     }
   }
 
-  /** Runs after every earlier change of that path and before every later one. */
+  /** Runs after every earlier change of the path, and before every later one. */
   async #alone<T>(path: string, run: () => Promise<T>): Promise<T> {
     const change = Promise.resolve(this.#changes.get(path)).then(run, run);
     this.#changes.set(path, change);
@@ -146,7 +146,7 @@ export class FsBlobs implements Blobs {
     }
   }
 
-  /** Drops what a killed process left half-written. */
+  /** Deletes drafts that a killed process left. */
   async #empty(): Promise<void> {
     try {
       await rm(this.#incoming, { recursive: true, force: true });
@@ -172,7 +172,7 @@ async function statIfThere(path: string): Promise<BigIntStats | undefined> {
   }
 }
 
-/** Names of that form in a folder, sorted; none when there is no such folder. */
+/** Matching names in a folder, sorted; none when the folder is missing. */
 async function namesIn(folder: string, form: RegExp): Promise<string[]> {
   try {
     return (await readdir(folder)).filter((name) => form.test(name)).sort();
@@ -182,7 +182,7 @@ async function namesIn(folder: string, form: RegExp): Promise<string[]> {
   }
 }
 
-/** Makes new names in a folder durable. Windows knows no such call: there NTFS journals them. */
+/** Makes new names in a folder durable. Windows has no such call; NTFS journals names. */
 async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return;
   const folder = await open(path, "r");

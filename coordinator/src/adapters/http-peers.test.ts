@@ -9,7 +9,7 @@ import { MAX_TASKS } from "../net/peer-messages.ts";
 import { HttpPeers } from "./http-peers.ts";
 
 const secret = randomBytes(32);
-/** For what happens by itself, however slow the machine is. */
+/** For conditions that come true in time on any machine. */
 const SOON = { interval: 5, timeout: 10_000 };
 const id = (n: number): Hex => `0x${n.toString(16).padStart(32, "0")}`;
 let server: Server;
@@ -42,14 +42,14 @@ afterEach(async () => {
 
 const bodies = () => received.map(({ body }) => body);
 
-test("a nudge goes out at once, with the token", async () => {
+test("sends a nudge at once, with the token", async () => {
   peers.nudge(address, { queue: true, tasks: [id(1)] });
   await expect.poll(bodies, SOON).toEqual([{ queue: true, tasks: [id(1)] }]);
   expect(received[0]).toMatchObject({ path: "/internal/nudge" });
   expect(received[0]!.request.headers.authorization).toBe(`Bearer ${secret.toString("hex")}`);
 });
 
-test("what is said while one is under way goes out together after it", async () => {
+test("sends nudges that come during a request together after it", async () => {
   const held: ServerResponse[] = [];
   answer = (response) => void held.push(response);
   peers.nudge(address, { tasks: [id(1)] });
@@ -62,14 +62,14 @@ test("what is said while one is under way goes out together after it", async () 
   await expect.poll(bodies, SOON).toEqual([{ tasks: [id(1)] }, { queue: true, tasks: [id(2), id(3)] }]);
 });
 
-test("connections are used again", async () => {
+test("reuses connections", async () => {
   answer = (response) => response.writeHead(200).end('{"progress":{}}');
   for (let n = 0; n < 10; n++) await peers.progress(address, [id(n)]);
   const sockets = new Set(received.map(({ request }) => request.socket));
   expect([received.length, sockets.size < 5]).toEqual([10, true]);
 });
 
-test("a backlog for a slow peer is bounded", async () => {
+test("bounds the backlog for a slow peer", async () => {
   const held: ServerResponse[] = [];
   answer = (response) => void held.push(response);
   peers.nudge(address, { queue: true });
@@ -81,7 +81,7 @@ test("a backlog for a slow peer is bounded", async () => {
   expect((received[1]!.body as { tasks: Hex[] }).tasks).toHaveLength(MAX_TASKS);
 });
 
-test("progress of many tasks is asked in parts, and only what was asked is believed", async () => {
+test("asks for the progress of many tasks in parts, and ignores tasks that it did not ask for", async () => {
   answer = (response, { taskIds = [] }) => {
     const progress = Object.fromEntries([...taskIds.filter((_, n) => n % 2 === 0), id(9_999)].map((one) => [one, 0.5]));
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ progress }));
@@ -108,7 +108,7 @@ test.each<[string, (response: ServerResponse) => void]>([
   expect(received.map(({ path }) => path)).toEqual(["/internal/progress"]);
 });
 
-test("an address where nobody is does no harm, and does not stay in the way", async () => {
+test("an address without a peer does no harm, and is tried again", async () => {
   server.closeAllConnections();
   server.close();
   await once(server, "close");
@@ -125,7 +125,7 @@ test("an address where nobody is does no harm, and does not stay in the way", as
     .toContainEqual({ tasks: [id(2)] });
 });
 
-test("stopping gives up what is under way, and nothing is sent afterwards", async () => {
+test("stop aborts the requests under way, and sends nothing afterwards", async () => {
   answer = () => {};
   const asking = peers.progress(address, [id(1)]);
   await expect.poll(() => received.length, SOON).toBe(1);

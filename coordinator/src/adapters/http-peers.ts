@@ -4,18 +4,18 @@ import type { z } from "zod";
 import { MAX_TASKS, PEER_PATHS, ProgressAnswer, peerToken } from "../net/peer-messages.ts";
 import type { Nudge, PeerLink } from "../ports/peers.ts";
 
-/** A peer in the same network answers within milliseconds; one that does not is as good as gone. */
+/** A peer in the same network answers within milliseconds; one that takes longer counts as lost. */
 const TIMEOUT_MS = 1_000;
 
-/** What is to be said to one peer once the request under way has ended. */
+/** The next nudge for a peer, sent when the present request has ended. */
 interface Pending {
   queue: boolean;
   readonly tasks: Set<Hex>;
 }
 
 /**
- * Words between coordinators over HTTP. To one address at most one nudge is under way; what is said meanwhile goes out
- * together after it. Connections are kept alive by fetch.
+ * Requests to other coordinators over HTTP. Each address has at most one nudge under way; nudges that come meanwhile are
+ * sent together after it. fetch keeps connections alive.
  */
 export class HttpPeers implements PeerLink {
   readonly #logger: Logger;
@@ -55,7 +55,7 @@ export class HttpPeers implements PeerLink {
     return known;
   }
 
-  /** Gives up what is under way; afterwards nothing is sent. Safe to repeat. */
+  /** Aborts requests and sends nothing afterwards. Safe to repeat. */
   stop(): void {
     this.#stopped.abort();
   }
@@ -73,18 +73,18 @@ export class HttpPeers implements PeerLink {
     this.#nudging.delete(address);
   }
 
-  /** The answer; undefined when none is expected, or none came that can be read. */
+  /** The answer; undefined without a `schema`, or without a readable answer. */
   async #post<T>(address: string, path: string, body: object, schema?: z.ZodType<T>): Promise<T | undefined> {
     try {
       const response = await fetch(new URL(path, address), {
         method: "POST",
         headers: { authorization: this.#authorization, "content-type": "application/json" },
         body: JSON.stringify(body),
-        // A redirection would carry the secret elsewhere.
+        // A redirection would send the secret to another host.
         redirect: "error",
         signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       });
-      // Read to its end in any case, else the connection is not used again.
+      // Read the body to its end in any case, or the connection is not reused.
       const text = await response.text();
       if (!response.ok) throw new Error(`the peer answered with status ${response.status}`);
       return schema?.parse(JSON.parse(text));

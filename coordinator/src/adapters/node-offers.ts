@@ -1,7 +1,7 @@
 import type { TaskKindName } from "@proof-of-compute/proto";
 import type { KindOffer } from "../domain/node.ts";
 
-/** What a node offers by kind that was stored before nodes said so: all its slots, and one rate for all kinds. */
+/** The offers of a node that was stored before nodes had offers: all its slots for each kind, and one rate. */
 export function offersBefore(
   kinds: readonly TaskKindName[],
   { slots, units_per_second }: { readonly slots: number; readonly units_per_second?: number | null },

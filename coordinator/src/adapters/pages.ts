@@ -2,12 +2,12 @@ import type { Hex } from "@proof-of-compute/proto";
 import { ComputeError } from "../domain/errors.ts";
 import type { Page } from "../ports/pages.ts";
 
-/** Whether a position in a list, or a part of one, is an id. */
+/** Whether a position in a list, or part of it, is an id. */
 export function isId(value: unknown): value is Hex {
   return typeof value === "string" && /^0x(?:[0-9a-f]{2})+$/.test(value);
 }
 
-/** Reads a cursor that {@link toPage} made; throws INVALID_REQUEST for anything else. */
+/** Reads a cursor of {@link toPage}; throws INVALID_REQUEST for anything else. */
 export function readCursor<T>(cursor: string, isPosition: (value: unknown) => value is T): T {
   let cause: unknown;
   try {
@@ -19,7 +19,7 @@ export function readCursor<T>(cursor: string, isPosition: (value: unknown) => va
   throw new ComputeError("INVALID_REQUEST", "cursor: not one that this list gave", { cause });
 }
 
-/** Makes a page of at most `limit` rows from a query that asked for one more, which says whether there is a next page. */
+/** Makes a page of `limit` rows from a query for one row more, which shows whether there is a next page. */
 export function toPage<Row, Item>(
   rows: readonly Row[],
   limit: number,

@@ -49,7 +49,9 @@ export interface Node {
 export interface Standing {
   readonly nodeId: Hex;
   readonly wallet: Address;
-  /** Assignments that it may hold at once: 1 at first, doubled by a valid result up to its slots, 1 again after a fault. */
+  /**
+   * Assignments that it may hold at once: 1 at first, doubled by a valid result up to its slots, 1 again after a fault.
+   */
   readonly cap: number;
   readonly valid: number;
   readonly faults: number;

@@ -198,7 +198,10 @@ export function cancel(task: Task, at: number): Task {
   throw new ComputeError("NOT_CANCELLABLE", `the task is ${task.state}`);
 }
 
-/** queued, running or cancelling → failed: its deadline passed. A live assignment ends as cancelled; only its owner may end it. */
+/**
+ * queued, running or cancelling → failed: its deadline passed. A live assignment ends as cancelled; only its owner may
+ * end it.
+ */
 export function expire(task: Task, at: number, owner: Owner): Task {
   const live = liveAssignment(task);
   if (live) requireOwn(task, live.id, owner);

@@ -10,9 +10,9 @@ export interface BatchStore {
    */
   insertBatch(batch: Batch): Promise<boolean>;
   /**
-   * Updates the state of a batch, and where it was recorded. An absent `transaction` or `block` stays as it is, except that
-   * a `closed` batch is in no block. With `from`, changes only a batch in that state and returns false otherwise, so that a
-   * coordinator that was paused undoes nothing. Throws NOT_FOUND for an unknown id.
+   * Updates the state of a batch, and where it was recorded. An absent `transaction` or `block` stays as it is, except
+   * that a `closed` batch is in no block. With `from`, changes only a batch in that state and returns false otherwise, so
+   * that a coordinator that was paused undoes nothing. Throws NOT_FOUND for an unknown id.
    */
   updateBatch(id: number, change: Pick<Batch, "state" | "transaction" | "block">, from?: BatchState): Promise<boolean>;
   /**

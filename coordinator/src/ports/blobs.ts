@@ -12,8 +12,8 @@ export interface StoredBlob {
   /** Names the last put: putting the blob again changes it. */
   readonly putId: string;
   /**
-   * Milliseconds since the last put, by the clock of the storage. Absent when an earlier version put the blob, which noted
-   * no time.
+   * Milliseconds since the last put, by the clock of the storage. Absent when an earlier version put the blob, which
+   * noted no time.
    */
   readonly ageMs?: number;
 }

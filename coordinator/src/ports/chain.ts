@@ -32,8 +32,8 @@ export interface SentTransaction {
 }
 
 /**
- * The contract on its chain, as settlement needs it. Methods reject with a ComputeError UNAVAILABLE while something outside
- * prevents them: the RPC, a missing contract, a recorder without coins. Its message says what to do.
+ * The contract on its chain, as settlement needs it. Methods reject with a ComputeError UNAVAILABLE while something
+ * outside prevents them: the RPC, a missing contract, a recorder without coins. Its message says what to do.
  */
 export interface Chain {
   readonly chainId: number;
@@ -49,9 +49,9 @@ export interface Chain {
    */
   estimate(batch: BatchContent): Promise<bigint>;
   /**
-   * Signs and sends the batch with the nonce that the chain expects now. If that is still the nonce of `replacing`, the fee
-   * is at least a tenth higher. Resolves once the RPC accepted the transaction; only `rootOf` shows that it was included.
-   * Rejects with a {@link ContractRefusal} when the contract would refuse it.
+   * Signs and sends the batch with the nonce that the chain expects now. If that is still the nonce of `replacing`, the
+   * fee is at least a tenth higher. Resolves once the RPC accepted the transaction; only `rootOf` shows that it was
+   * included. Rejects with a {@link ContractRefusal} when the contract would refuse it.
    */
   send(batch: BatchContent, replacing?: SentTransaction): Promise<SentTransaction>;
   /** The transaction and block that recorded a batch, from the event log of the last days; null if it has none. */

@@ -22,7 +22,9 @@ export interface ClusterStore {
   /** By id. */
   coordinators(): Promise<CoordinatorRecord[]>;
 
-  /** The holder of a named lock, or null. A lock saves work and guarantees nothing: its holder may be paused and resume. */
+  /**
+   * The holder of a named lock, or null. A lock saves work and guarantees nothing: its holder may be paused and resume.
+   */
   lockHolder(name: string): Promise<Owner | null>;
   /** Takes a lock from its holder `from` (null: nobody); false when `from` no longer holds it. */
   takeLock(name: string, owner: Owner, from: Owner | null): Promise<boolean>;

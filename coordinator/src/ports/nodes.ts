@@ -10,8 +10,8 @@ export interface NodeStore {
   /** Stores a change of a node. Returns false, with nothing written, unless its stored owner is `node.owner`. */
   saveNode(node: Node): Promise<boolean>;
   /**
-   * Stores in one write when an owner's nodes were last heard. Returns the ids of nodes with another stored owner, which stay
-   * as they are; skips unknown nodes.
+   * Stores in one write when an owner's nodes were last heard. Returns the ids of nodes with another stored owner, which
+   * stay as they are; skips unknown nodes.
    */
   saveLastSeen(owner: Owner, seen: readonly { readonly id: Hex; readonly lastSeen: number }[]): Promise<Hex[]>;
   /** Sets every node to offline that has none of these `owners`. Returns the number of nodes that changed. */
@@ -23,7 +23,9 @@ export interface NodeStore {
   ): Promise<Page<Node>>;
   /** The number of nodes by status. */
   nodeCounts(): Promise<Readonly<Record<NodeStatus, number>>>;
-  /** Removes nodes that are offline, were last seen before `before` and never had a valid result; returns their number. */
+  /**
+   * Removes nodes that are offline, were last seen before `before` and never had a valid result; returns their number.
+   */
   pruneNodes(before: number, limit: number): Promise<number>;
   standing(nodeId: Hex, wallet: Address): Promise<Standing | null>;
   saveStandings(standings: readonly Standing[]): Promise<void>;

@@ -16,8 +16,8 @@ export interface ReceiptStore {
     query: PageQuery & { readonly provider?: Address; readonly batchId?: number; readonly quarantined?: true },
   ): Promise<Page<Receipt>>;
   /**
-   * Receipts without a batch, except those in quarantine, oldest first: by acceptedAt, then id. With `kinds`, only receipts
-   * of these kinds.
+   * Receipts without a batch, except those in quarantine, oldest first: by acceptedAt, then id. With `kinds`, only
+   * receipts of these kinds.
    */
   unbatchedReceipts(limit: number, kinds?: readonly TaskKindName[]): Promise<Receipt[]>;
   /** Counts those receipts, of all kinds. Cheap. */
@@ -25,8 +25,8 @@ export interface ReceiptStore {
   /** Receipts accepted before `before` that still have their result, oldest first: by acceptedAt, then id. */
   receiptsWithResult(before: number, limit: number): Promise<Receipt[]>;
   /**
-   * Forgets the results of these receipts, and their outputs in the store; the receipts stay. Safe to repeat: a later task
-   * that took the id of a pruned one keeps its output.
+   * Forgets the results of these receipts, and their outputs in the store; the receipts stay. Safe to repeat: a later
+   * task that took the id of a pruned one keeps its output.
    */
   forgetResults(receipts: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void>;
   /**

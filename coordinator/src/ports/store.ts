@@ -17,11 +17,14 @@ export interface StoreTotals {
 /**
  * Everything that must outlive a coordinator, shared by all coordinators of a network. Each method is atomic, and its
  * promise resolves once the change is durable; calls of one event-loop turn are committed together, in order. A read sees
- * every write that has resolved, at this or another coordinator. While the store is unavailable (not started, stopped, disk
- * full, connection lost), methods reject with UNAVAILABLE, and each write has happened as a whole or not at all.
+ * every write that has resolved, at this or another coordinator. While the store is unavailable (not started, stopped,
+ * disk full, connection lost), methods reject with UNAVAILABLE, and each write has happened as a whole or not at all.
  */
 export interface Store extends TaskStore, NodeStore, ReceiptStore, BatchStore, ClusterStore {
-  /** Opens the store. Safe to repeat. Rejects with UNAVAILABLE and the reason when another coordinator has an embedded store open. */
+  /**
+   * Opens the store. Safe to repeat. Rejects with UNAVAILABLE and the reason when another coordinator has an embedded
+   * store open.
+   */
   start(): Promise<void>;
   /** Commits pending calls, then closes the store. Safe to repeat. */
   stop(): Promise<void>;

@@ -10,8 +10,8 @@ export interface TaskStore {
   insertTask(task: Task): Promise<{ readonly task: Task; readonly created: boolean }>;
   /**
    * Replaces the task if the stored version is `task.version - 1`; otherwise returns false and writes nothing. The same
-   * atomic write stores the `receipt` of the change, and `output` as the task's result. The request (requester, kind, spec,
-   * createdAt, deadline, requestDigest) never changes.
+   * atomic write stores the `receipt` of the change, and `output` as the task's result. The request (requester, kind,
+   * spec, createdAt, deadline, requestDigest) never changes.
    */
   saveTask(task: Task, made?: { readonly receipt?: Receipt; readonly output?: Uint8Array }): Promise<boolean>;
   /** The receipts in a task have no `batchId`; ReceiptStore.receipt has it. */
@@ -23,8 +23,8 @@ export interface TaskStore {
     query: PageQuery & { readonly requester?: Address; readonly states?: readonly TaskState[] },
   ): Promise<Page<Task>>;
   /**
-   * Queued tasks that are ready (their notBefore has passed), at most `limit` for each requester, the longest ready first (by
-   * notBefore, then id), without `excluded` ids. Requesters come in the given order.
+   * Queued tasks that are ready (their notBefore has passed), at most `limit` for each requester, the longest ready first
+   * (by notBefore, then id), without `excluded` ids. Requesters come in the given order.
    */
   queuedTasks(query: {
     readonly requesters: readonly Address[];
@@ -42,10 +42,16 @@ export interface TaskStore {
   liveAssignments(owner: Owner): Promise<{ readonly taskId: Hex; readonly assignmentId: Hex }[]>;
   /** Cancelling tasks of this owner; by id. */
   cancellingTasks(owner: Owner): Promise<Task[]>;
-  /** Unfinished tasks without an owner, or of `owner`, with a deadline before `now`; at most `limit`, by deadline, then id. */
+  /**
+   * Unfinished tasks without an owner, or of `owner`, with a deadline before `now`; at most `limit`, by deadline, then
+   * id.
+   */
   overdueTasks(query: { readonly now: number; readonly owner: Owner; readonly limit: number }): Promise<Task[]>;
   /** The output that {@link saveTask} stored, or null. */
   output(taskId: Hex): Promise<Uint8Array | null>;
-  /** Removes at most `limit` tasks that ended before `before`, with their outputs; their receipts stay. Returns their number. */
+  /**
+   * Removes at most `limit` tasks that ended before `before`, with their outputs; their receipts stay. Returns their
+   * number.
+   */
   pruneTasks(before: number, limit: number): Promise<number>;
 }

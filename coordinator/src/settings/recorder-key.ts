@@ -12,7 +12,9 @@ export async function readRecorderKey(
   return readKeystore("RECORDER_KEYSTORE", file, settings.RECORDER_KEYSTORE_PASSWORD);
 }
 
-/** The private key in the file of the setting `name`: plain, or in a Web3 keystore with the password `${name}_PASSWORD`. */
+/**
+ * The private key in the file of the setting `name`: plain, or in a Web3 keystore with the password `${name}_PASSWORD`.
+ */
 export async function readKeystore(name: string, file: string, password: string | undefined): Promise<string> {
   const text = (await readSecretFile(name, file)).trim();
   if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text;

@@ -24,8 +24,8 @@ function setting<T extends z.ZodType>(
 }
 
 /**
- * Every setting: environment variable, and flag (`GRPC_ADDRESS` is `--grpc-address`). docs/reference/configuration.md is made
- * from it.
+ * Every setting: environment variable, and flag (`GRPC_ADDRESS` is `--grpc-address`). docs/reference/configuration.md is
+ * made from it.
  */
 export const SETTINGS = {
   GRPC_ADDRESS: setting(listener, "127.0.0.1:50051", "Where nodes connect."),

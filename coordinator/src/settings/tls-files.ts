@@ -9,7 +9,9 @@ export interface TlsFiles {
   readonly key: string;
 }
 
-/** The certificate of the node stream, if one is set. Throws {@link ConfigError} when certificate and key do not match. */
+/**
+ * The certificate of the node stream, if one is set. Throws {@link ConfigError} when certificate and key do not match.
+ */
 export async function readTlsFiles(settings: Pick<Settings, "TLS_CERT" | "TLS_KEY">): Promise<TlsFiles | undefined> {
   const { TLS_CERT, TLS_KEY } = settings;
   if (TLS_CERT === undefined || TLS_KEY === undefined) return undefined;

@@ -44,7 +44,9 @@ export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
     .transform((text) => text.split(",").flatMap((part) => part.trim() || []))
     .pipe(z.array(item));
 const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
-/** Trusted proxies: their number, or their addresses. Never all addresses, because clients could then choose their own. */
+/**
+ * Trusted proxies: their number, or their addresses. Never all addresses, because clients could then choose their own.
+ */
 export const proxies = z.string().transform((text, context): number | string[] => {
   if (text === "true" || text === "false") return text === "true" ? 1 : 0;
   if (/^\d{1,2}$/.test(text)) return Number(text);

@@ -4,7 +4,7 @@ import type { Blobs, StoredBlob } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { checkDigest, digestOf } from "../blob-digests.ts";
 
-/** The model of a {@link Blobs} adapter: nothing kept on disk, time by the clock of the tests. */
+/** The model of a {@link Blobs} adapter: in memory, with the tests' clock. */
 export class MemoryBlobs implements Blobs {
   readonly #clock: Pick<Clock, "now">;
   readonly #blobs = new Map<Hex, { readonly bytes: Uint8Array; readonly putId: string; readonly putAt: number }>();

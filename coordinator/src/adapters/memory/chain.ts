@@ -10,17 +10,17 @@ import {
   type SentTransaction,
 } from "../../ports/chain.ts";
 
-/** Gas of a batch: per transaction and per credit, about what the contract takes. */
+/** Gas of a batch, for the transaction and for each credit: about as much as the contract takes. */
 const GAS = { base: 75_000n, credit: 30_000n } as const;
 
-/** Wallets that one transaction has room for. */
+/** The most credits that fit into one transaction. */
 const MAX_CREDITS = 500;
 
 export interface MemoryChainInit {
   readonly chainId: number;
   readonly contract: Address;
   readonly recorder: Address;
-  /** Blocks that finality lies behind the head. */
+  /** Blocks by which finality lags behind the head. */
   readonly lag?: number;
 }
 
@@ -30,7 +30,7 @@ interface Pending {
   readonly sent: SentTransaction;
 }
 
-/** A transaction in a block; without `batch`, the contract refused it there. */
+/** A transaction in a block; without `batch`, the contract refused it. */
 interface Included {
   readonly block: number;
   readonly transaction: Hex;
@@ -38,27 +38,27 @@ interface Included {
 }
 
 /**
- * The contract and its chain, said as plainly as can be: blocks, finality that lags, a pool in which a higher fee
- * replaces. Tests drive it through its fields and {@link mine}; it passes the same conformance suite as the real one.
+ * The model of a {@link Chain} adapter: blocks, finality that lags, and a pool in which a higher fee replaces. Tests
+ * drive it by its fields and {@link mine}; it passes the same conformance suite as the contract over JSON-RPC.
  */
 export class MemoryChain implements Chain {
   readonly chainId: number;
   readonly contract: Address;
   readonly #recorder: Address;
-  /** Blocks that finality lies behind the head. */
+  /** Blocks by which finality lags behind the head. */
   lag: number;
-  /** Whether a transaction gets a block at once. */
+  /** Whether each transaction gets a block at once. */
   autoMine = true;
-  /** Who may record; another wallet than this chain's own makes the contract refuse. */
+  /** The wallet that the contract accepts batches from; this chain's own at first. */
   allowed: Address;
   paused = false;
-  /** Of the recorder, in wei. Nothing is taken from it. */
+  /** The recorder's balance, in wei. Transactions do not reduce it. */
   balance = 10n ** 20n;
-  /** Wei a unit of gas. */
+  /** Price of a unit of gas, in wei. */
   gasPrice = 10n ** 9n;
-  /** Called before every request with its name; what it throws, or rejects with, is the answer. */
+  /** Called before every request, with its name; the request rejects with the error that this throws. */
   intercept: (method: keyof Chain, ...args: readonly unknown[]) => void | Promise<void> = () => {};
-  /** Transactions that were sent so far, included or not. */
+  /** All sent transactions, included or not. */
   readonly sent: SentTransaction[] = [];
   #head = 0;
   #included: readonly Included[] = [];
@@ -72,7 +72,7 @@ export class MemoryChain implements Chain {
     this.allowed = recorder;
   }
 
-  /** Makes blocks; the first one includes what waits. */
+  /** Makes blocks; the first one includes the pending transaction. */
   mine(blocks = 1): void {
     for (let count = 0; count < blocks; count++) {
       this.#head++;
@@ -86,7 +86,7 @@ export class MemoryChain implements Chain {
     }
   }
 
-  /** The chain as it is now; the returned function takes back every block since, with its transactions. */
+  /** Remembers the present state; the returned function drops every later block with its transactions. */
   mark(): () => void {
     const [head, included] = [this.#head, this.#included];
     return () => {

@@ -3,7 +3,7 @@ import type { Address } from "@proof-of-compute/proto";
 import { ComputeError } from "../../domain/errors.ts";
 import { type CoordinatorRecord, isSameOwner, type Owner } from "../../domain/owner.ts";
 
-/** The part of the model that is about coordinators: what they are bound to, who they are, what they hold and share. */
+/** The coordinators' part of the model: contract, records, locks and secrets. */
 export class MemoryCluster {
   #open = false;
   #contract: { readonly chainId: number; readonly address: Address } | null = null;

@@ -16,8 +16,8 @@ const isLive = (task: Task) => task.state === "running" || task.state === "cance
 const isFree = (receipt: Receipt) => receipt.batchId === undefined && !receipt.quarantined;
 
 /**
- * What a store must do, said as plainly as can be: nothing kept on disk, nothing indexed, sums by recounting. The model
- * that real adapters are compared with; it passes the conformance suite itself, so that the suite asks nothing odd.
+ * The model of a {@link Store} adapter, as plain as possible: in memory, without indexes, with sums by recounting. Real
+ * adapters are compared with it. It passes the conformance suite itself, so the suite demands nothing odd.
  */
 export class MemoryStore extends MemoryCluster implements Store {
   readonly #tasks = new Map<Hex, Task>();
@@ -329,7 +329,7 @@ export class MemoryStore extends MemoryCluster implements Store {
     };
   }
 
-  /** Those of the tasks, by a time (0: none), then id. */
+  /** The wanted tasks, ordered by a time (0: none), then id. */
   #tasksBy(time: 0 | "createdAt" | "notBefore" | "deadline", isWanted: (task: Task) => boolean): Task[] {
     this.check();
     return sorted([...this.#tasks.values()].filter(isWanted), (task) => [time && task[time], task.id]);
@@ -357,12 +357,12 @@ function sorted<T>(items: readonly T[], positionOf: (item: T) => Position): T[] 
   return items.toSorted((a, b) => compare(positionOf(a), positionOf(b)));
 }
 
-/** Sorts the other way round. */
+/** An id that sorts in reverse. */
 function inverse(id: Hex): string {
   return id.slice(2).replace(/./g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
 }
 
-/** `positionOf` grows along `items`; the cursor is that of the item before, which may be gone. */
+/** `positionOf` increases along `items`. The cursor is the position of the previous item, which may have been removed. */
 function pageOf<T>(items: readonly T[], { limit, cursor }: PageQuery, positionOf: (item: T) => Position): Page<T> {
   const after = cursor === undefined ? undefined : positionIn(cursor);
   const left = after ? items.filter((item) => compare(positionOf(item), after) > 0) : items;

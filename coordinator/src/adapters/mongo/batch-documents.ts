@@ -3,13 +3,13 @@ import type { Batch, BatchState } from "../../domain/batch.ts";
 import { MIXED, schemaOf, UNITS } from "./schema.ts";
 
 export interface BatchDocument {
-  /** The batch id: whoever inserts it first has closed that batch. */
+  /** The batch id. The first insert of an id closes that batch. */
   readonly _id: number;
   readonly root: Hex;
   readonly credits: readonly { readonly provider: Address; readonly units: bigint }[];
   /** 50,000 of them are 2.3 MB. */
   readonly receipt_ids: readonly Hex[];
-  /** How many those are. */
+  /** Number of `receipt_ids`. */
   readonly receipts: number;
   readonly imported: boolean;
   readonly units: bigint;
@@ -17,11 +17,11 @@ export interface BatchDocument {
   readonly state: BatchState;
   readonly transaction_hash?: Hex;
   readonly block?: number;
-  /** Each of its receipts names it. */
+  /** Whether all its receipts are stamped. */
   readonly stamped?: true;
-  /** Being removed: it is no batch any more, but its id is still taken. */
+  /** Being removed: it no longer counts as a batch, but its id is still taken. */
   readonly withdrawn?: true;
-  /** By this its writer knows its own. */
+  /** Lets a writer recognize its own write. */
   readonly write_id: string;
 }
 
@@ -60,7 +60,7 @@ export function newBatch(batch: Batch, token: string): BatchDocument {
   };
 }
 
-/** A batch, without its receipts where they were not read. */
+/** The batch of a document; without receipt ids if they were not read. */
 export function toBatch(document: Omit<BatchDocument, "receipt_ids"> & Partial<BatchDocument>): Batch {
   const { transaction_hash: transaction, block } = document;
   return {

@@ -2,7 +2,7 @@ import type { Hex } from "@proof-of-compute/proto";
 import type mongoose from "mongoose";
 import { MIXED, schemaOf } from "./schema.ts";
 
-/** The last put of a blob. Earlier versions noted none. */
+/** The last put of a blob. Earlier versions did not store it. */
 interface Put {
   /** Drawn for each put. */
   readonly put_id?: string;
@@ -14,12 +14,12 @@ interface Put {
 export const AGES = "ages";
 
 export interface BlobDocument extends Put {
-  /** The SHA-256 of a small blob, or the GridFS id of a large one while it comes in. */
+  /** The SHA-256 of a small blob, or the GridFS id of a large one during its upload. */
   readonly _id: Hex | string;
   readonly bytes?: mongoose.mongo.Binary;
-  /** When a large blob began to come in, in milliseconds since 1970. */
+  /** Start of the upload of a large blob, in milliseconds since 1970. */
   readonly incoming_at?: number;
-  /** It took too long; whoever still uploads it must not rely on it. */
+  /** The upload took too long and was abandoned; its uploader must not rely on it. */
   readonly abandoned?: true;
 }
 
@@ -32,10 +32,10 @@ export const blobSchema = schemaOf<BlobDocument>({
   abandoned: Boolean,
 })
   .index({ incoming_at: 1 }, { name: "incoming", sparse: true })
-  // Covers what is asked of many blobs at once: the documents hold up to a megabyte each.
+  // Covers queries over many blobs, because each document holds up to a megabyte.
   .index({ _id: 1, put_id: 1, put_at: 1 }, { name: AGES });
 
-/** A large blob as GridFS describes it. */
+/** The GridFS document of a large blob. */
 export interface FileDocument {
   readonly _id: mongoose.mongo.ObjectId;
   /** Its SHA-256. */

@@ -17,29 +17,29 @@ export interface MongoBlobsComponents {
   readonly clock?: Pick<Clock, "now">;
 }
 
-/** Above it a blob is a file of GridFS. */
+/** A blob above this size is a GridFS file. */
 const LARGEST_DOCUMENT = 1 << 20;
-/** An upload that took longer is dead: its coordinator was killed, or gives up when it comes back. */
+/** An upload that takes longer is dead: its coordinator was killed, or gives up when it resumes. */
 const LONGEST_UPLOAD_MS = 3_600_000;
 /** `putId` of a blob that an earlier version put. */
 const UNNOTED = "unnoted";
 const ABSENT = { $exists: false } as const;
-/** Every digest, and none of the notes. */
+/** Matches every digest and no note. */
 const DIGESTS = { $gte: "0x", $lt: "0y" } as const;
 
-/** Where a blob is, as an aggregation reads it: a document of `blobs` or a file of GridFS. */
+/** A blob as an aggregation reads it, from a document of `blobs` or a GridFS file. */
 interface Seen {
   readonly _id: Hex | mongoose.mongo.ObjectId;
   readonly sha256: Hex;
   readonly put_id?: string;
-  /** Milliseconds, by the server's clock; null where no put was noted. */
+  /** In milliseconds, by the server's clock; null if no put was noted. */
   readonly age: number | bigint | null;
 }
 
 /**
- * Blobs by their digest, small ones as documents, large ones in GridFS. A file shows only once all its chunks are stored.
- * A note stands for each upload and deletion of a file while it is under way: by a note older than an hour the chunks that
- * a killed coordinator left are found and deleted.
+ * Blobs by their digest: small ones as documents, large ones in GridFS. A file is visible once all its chunks are stored.
+ * During each upload and deletion of a file there is a note; a note older than an hour leads to the chunks that a killed
+ * coordinator left, and they are deleted.
  */
 export class MongoBlobs implements Blobs {
   readonly #connection: Pick<MongoConnection, "trip">;
@@ -51,19 +51,19 @@ export class MongoBlobs implements Blobs {
     this.#clock = clock;
   }
 
-  /** Rejects with INVALID_REQUEST when the bytes are others than the digest says, UNAVAILABLE when MongoDB is away. */
+  /** Rejects with INVALID_REQUEST when the bytes do not match the digest, UNAVAILABLE when MongoDB is unavailable. */
   async put(sha256: Hex, bytes: Uint8Array): Promise<void> {
     checkDigest(sha256);
     if (digestOf(bytes) !== sha256) throw new ComputeError("INVALID_REQUEST", "the bytes do not fit their digest");
     if (bytes.length <= LARGEST_DOCUMENT) return this.#upsert(sha256, bytes);
     await this.#endLateUploads();
     const stored = await this.#undamagedFile(sha256);
-    // Perhaps it is being deleted: a file that is renewed stays.
+    // Another coordinator may be deleting the file; renewing it keeps it.
     if (stored && (await this.#renew(stored))) return;
     await this.#upload(sha256, bytes);
   }
 
-  /** Rejects with UNAVAILABLE when the stored bytes are damaged; putting the blob again mends it. */
+  /** Rejects with UNAVAILABLE when the stored bytes are damaged; putting the blob again repairs it. */
   async get(sha256: Hex): Promise<Uint8Array | null> {
     checkDigest(sha256);
     const document = await this.#connection.trip(({ blobs }) => blobs.findOne({ _id: sha256 }));
@@ -131,7 +131,7 @@ export class MongoBlobs implements Blobs {
     const renewed = await this.#renew(id);
     const note = await this.#connection.trip(({ blobs }) => blobs.findOneAndDelete({ _id }));
     if (renewed && note && !note.abandoned) return;
-    // Another coordinator took this upload for dead. Once it is done, look at what it left.
+    // Another coordinator abandoned this upload. Look again once it has deleted the chunks.
     if (renewed && !note && (await this.#undamagedFile(sha256))) return;
     await this.#deleteChunks(id);
     throw new ComputeError("UNAVAILABLE", "the blob came in too slowly and was taken for abandoned; try again");
@@ -173,7 +173,7 @@ export class MongoBlobs implements Blobs {
     }
   }
 
-  /** Makes a file new; false when it was deleted. */
+  /** Renews a file; false when it was deleted. */
   async #renew(id: mongoose.mongo.ObjectId): Promise<boolean> {
     const { matchedCount } = await this.#connection.trip(({ file_entries }) =>
       file_entries.updateOne(
@@ -184,7 +184,7 @@ export class MongoBlobs implements Blobs {
     return matchedCount === 1;
   }
 
-  /** Every file of that digest; coordinators that were given the same bytes at once made one each. */
+  /** Every file of a digest. Coordinators that put the same bytes at once each made one. */
   async #download(sha256: Hex): Promise<{ readonly id: mongoose.mongo.ObjectId; readonly bytes: Uint8Array }[]> {
     const found: { id: mongoose.mongo.ObjectId; bytes: Uint8Array }[] = [];
     for (const id of await this.#filesOf(sha256)) {
@@ -196,7 +196,7 @@ export class MongoBlobs implements Blobs {
     return found;
   }
 
-  /** Undefined when it is being deleted. */
+  /** Undefined when the file is being deleted. */
   async #read(id: mongoose.mongo.ObjectId): Promise<Buffer | undefined> {
     try {
       return await this.#connection.trip(async ({ files }) => {
@@ -221,7 +221,7 @@ export class MongoBlobs implements Blobs {
     return found.map(({ _id }) => _id);
   }
 
-  /** False when it was put again, or another coordinator deleted it. */
+  /** False when the blob was put again, or another coordinator deleted it. */
   async #deleteFile(id: mongoose.mongo.ObjectId, put: string | typeof ABSENT): Promise<boolean> {
     const _id = id.toHexString();
     const note = { $setOnInsert: { incoming_at: this.#clock.now() } };
@@ -234,13 +234,13 @@ export class MongoBlobs implements Blobs {
     return deletedCount === 1;
   }
 
-  /** Deletes a file that nobody may rely on, whole or not; another coordinator may be quicker. */
+  /** Deletes an abandoned file, complete or not. Another coordinator may do the same. */
   async #deleteChunks(id: mongoose.mongo.ObjectId): Promise<void> {
     await this.#connection.trip(({ file_entries }) => file_entries.deleteOne({ _id: id }));
     await this.#connection.trip(({ file_chunks }) => file_chunks.deleteMany({ files_id: id }));
   }
 
-  /** Deletes the chunks of uploads and deletions that killed coordinators left half-done. Looks once an hour. */
+  /** Deletes the chunks of uploads and deletions that killed coordinators left unfinished. Runs once an hour. */
   async #endLateUploads(): Promise<void> {
     const now = this.#clock.now();
     if (now - this.#sweptAt < LONGEST_UPLOAD_MS) return;
@@ -251,7 +251,10 @@ export class MongoBlobs implements Blobs {
     this.#sweptAt = now;
   }
 
-  /** Keeps a file that is whole. The note of another stays until its pieces are gone, so that a crash here is harmless. */
+  /**
+   * Keeps a complete file. The note of an incomplete one stays until its chunks are deleted, so a crash here does no
+   * harm.
+   */
   async #endUpload(note: string): Promise<void> {
     const id = mongoose.mongo.ObjectId.createFromHexString(note);
     const isWhole = await this.#connection.trip(({ files }) => files.find({ _id: id }).hasNext());
@@ -266,7 +269,7 @@ export class MongoBlobs implements Blobs {
   }
 }
 
-/** What is read of blobs: never their bytes. */
+/** Reads everything of a blob except its bytes. */
 function seenBy(name: "_id" | "filename", digests: object, put: "" | "metadata.", limit?: number) {
   return [
     { $match: { [name]: digests } },

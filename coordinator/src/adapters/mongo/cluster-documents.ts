@@ -32,11 +32,11 @@ export function toCoordinator({ _id, incarnation, beat, address, version, starte
   return { coordinatorId: _id, incarnation, beat, address, version, startedAt: started_at };
 }
 
-/** There while somebody holds the lock. */
+/** A held lock; a free one has no document. */
 export interface LockDocument extends OwnerDocument {
   /** The lock's name. */
   readonly _id: string;
-  /** By this its writer knows its own. */
+  /** Lets a writer recognize its own write. */
   readonly write_id: string;
 }
 
@@ -47,7 +47,7 @@ export const lockSchema = schemaOf<LockDocument>({
   write_id: String,
 });
 
-/** What the store knows about itself: `contract`, and `secret/NAME` for each secret. */
+/** Facts about the store: `contract`, and `secret/NAME` for each secret. */
 export interface MetaDocument {
   readonly _id: string;
   readonly chain_id?: number;

@@ -16,7 +16,7 @@ interface Contract {
 const CONTRACT = "contract";
 const SECRET_BYTES = 32;
 
-/** What coordinators agree on: who there is, who holds which lock, which contract, which secrets. */
+/** The coordinators' records, locks, contract and secrets. */
 export class MongoCluster {
   readonly #connection: Pick<MongoConnection, "trip">;
 
@@ -106,7 +106,7 @@ export class MongoCluster {
   }
 }
 
-/** Inserts a document unless its id is taken; whoever was first wins. */
+/** Inserts a document unless its id is taken; the first insert wins. */
 async function insertOnce<Document extends { readonly _id: string }>(
   collection: mongoose.mongo.Collection<Document>,
   id: string,

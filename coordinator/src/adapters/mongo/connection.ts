@@ -7,21 +7,21 @@ import { hostsOf, storeError } from "./errors.ts";
 import { checkIndexes } from "./index-check.ts";
 import { type Collections, collectionsOf, defineModels } from "./models.ts";
 
-/** Which MongoDB, and how long to wait for it. */
+/** The MongoDB to connect to, and time-outs. */
 export interface MongoConnectionInit {
-  /** Never logged: it may hold a password. */
+  /** Never logged: it may contain a password. */
   readonly uri: string;
-  /** Default: the URI's, else `proof_of_compute`. */
+  /** Default: the database of the URI, else `proof_of_compute`. */
   readonly database?: string;
-  /** Connections to each server at most. Default 20. */
+  /** The most connections to each server. Default 20. */
   readonly maxPoolSize?: number;
-  /** How long a call waits for a primary before it is refused. Default 5,000. */
+  /** How long a call waits for a primary, in milliseconds. Default 5,000. */
   readonly serverSelectionTimeoutMs?: number;
-  /** After so long a call is taken for one that the driver never ends, and the client is replaced. Default 20,000. */
+  /** Milliseconds after which a call counts as hung in the driver, and the client is replaced. Default 20,000. */
   readonly deadlineMs?: number;
 }
 
-/** Between two tries to connect anew, in milliseconds. */
+/** Pause between two attempts to reconnect, in milliseconds. */
 const RECONNECT_MS = 1_000;
 
 interface Opened {
@@ -30,9 +30,9 @@ interface Opened {
   readonly collections: Collections;
 }
 
-/** One connection pool to one database, for everything that a coordinator keeps there. */
+/** A coordinator's connection pool to its database. */
 export class MongoConnection {
-  /** Where it is, as people may read it. */
+  /** The hosts, for people; without credentials. */
   readonly hosts: string;
   readonly #logger: Logger;
   readonly #init: MongoConnectionInit;
@@ -47,8 +47,8 @@ export class MongoConnection {
   }
 
   /**
-   * Connects and builds missing indexes. Safe to repeat. Rejects with UNAVAILABLE when there is no MongoDB, or one that
-   * cannot be used; afterwards the driver reconnects by itself, as often as it must.
+   * Connects and builds missing indexes. Safe to repeat. Rejects with UNAVAILABLE when there is no MongoDB, or an
+   * unsuitable one; later the driver reconnects as often as necessary.
    */
   async start(): Promise<void> {
     this.#opening ??= this.#open();
@@ -66,13 +66,13 @@ export class MongoConnection {
     this.#opening = undefined;
     this.#opened = undefined;
     await this.#replacing;
-    // Whatever hangs in it is not waited for.
+    // Do not wait for hung calls.
     await opened?.connection.close(true);
   }
 
   /**
-   * A round trip to the database: every command of the adapter goes through here. Rejects with UNAVAILABLE when MongoDB is
-   * away or the connection not started; then the command had its effect wholly or not at all.
+   * Makes a round trip; every command of the adapter passes here. Rejects with UNAVAILABLE when MongoDB is unavailable or
+   * the connection is not started. The command has then happened as a whole or not at all.
    */
   async trip<T>(run: (collections: Collections) => Promise<T>): Promise<T> {
     const opened = this.#required();
@@ -93,8 +93,8 @@ export class MongoConnection {
   }
 
   /**
-   * Round trips of which each sees what those before saw the consequences of: in a causally consistent session a primary
-   * that was deposed, and does not know it yet, cannot answer with what was before.
+   * Makes round trips in a causally consistent session, so that a deposed primary that still believes in its role cannot
+   * answer with older data than an earlier trip saw.
    */
   async inSession<T>(run: (session: mongoose.mongo.ClientSession) => Promise<T>): Promise<T> {
     const { connection } = this.#required();
@@ -106,10 +106,10 @@ export class MongoConnection {
     return this.#opened;
   }
 
-  /** Connects anew, as often as it takes, and closes the client that hangs, which ends its calls. */
+  /** Reconnects, as often as necessary, and closes the hung client, which ends its calls. */
   #replace(hung: Opened, why: string): void {
     if (this.#opened !== hung || this.#replacing) return;
-    this.#logger.warn({ why }, "connecting to MongoDB anew");
+    this.#logger.warn({ why }, "reconnecting to MongoDB");
     this.#replacing = (async () => {
       while (this.#opened === hung) {
         const next = await this.#connect().catch(() => sleep(RECONNECT_MS));
@@ -118,7 +118,7 @@ export class MongoConnection {
         else await next.connection.close(true);
       }
       await hung.connection.close(true);
-      this.#logger.info("connected to MongoDB anew");
+      this.#logger.info("reconnected to MongoDB");
     })()
       .catch((error: unknown) => this.#logger.warn({ err: error }, "the old connection to MongoDB was not closed"))
       .finally(() => {
@@ -142,7 +142,7 @@ export class MongoConnection {
   async #connect(): Promise<Opened> {
     const { uri, database, maxPoolSize = 20, serverSelectionTimeoutMs = 5_000 } = this.#init;
     const connection = mongoose.createConnection();
-    // The driver tells of each lost server; the calls that suffer say so themselves.
+    // The driver reports each lost server, but the failing calls report it anyway.
     connection.on("error", () => undefined);
     try {
       await connection.openUri(uri, {
@@ -162,7 +162,7 @@ export class MongoConnection {
         writeConcern: { w: "majority", wtimeoutMS: 10_000 },
         readConcern: { level: "majority" },
         readPreference: "primary",
-        // Units are 64-bit integers; a JavaScript number would round them.
+        // Units are 64-bit integers, which a JavaScript number would round.
         useBigInt64: true,
       });
       const models = defineModels(connection);
@@ -179,7 +179,7 @@ export class MongoConnection {
     }
   }
 
-  /** A server by itself knows no retryable writes, on which "wholly or not at all" rests. */
+  /** A standalone server has no retryable writes, on which "as a whole or not at all" depends. */
   async #requireReplicas(connection: mongoose.Connection): Promise<void> {
     const hello = await connection.db!.command({ hello: 1 });
     if (hello.setName !== undefined || hello.msg === "isdbgrid") return;
@@ -188,7 +188,7 @@ export class MongoConnection {
   }
 }
 
-/** The database that a connection string names. */
+/** The database in a connection string. */
 function databaseOf(uri: string): string | undefined {
   return /^mongodb(?:\+srv)?:\/\/[^/?]+\/([^?]+)/.exec(uri)?.[1];
 }

@@ -1,12 +1,12 @@
 import type mongoose from "mongoose";
 
 /**
- * Longer than the driver's own limits: 5 s for a server and 10 s for its answer. Beyond it the driver does not wait, it
- * hangs: a write that filled its socket's buffer waits for a "drain" that never comes once the socket is gone (mongodb
- * 7.8, Connection.writeCommand), and holds its connection, or the server's monitor, for ever.
+ * Longer than the driver's own limits, 5 s for a server and 10 s for its answer. A call that takes longer hangs: a write
+ * that filled its socket's buffer waits for a "drain" event that a closed socket never emits (mongodb 7.8,
+ * Connection.writeCommand), and keeps its connection, or the server's monitor, forever.
  */
 const DEADLINE_MS = 20_000;
-/** A process that was stopped reads first what lies in its sockets, before it calls anything late. */
+/** A process that was paused first reads its sockets, before it takes a call for hung. */
 const GRACE_MS = 1_000;
 
 /** Calls `late` unless the returned function is called in time. */
@@ -17,7 +17,7 @@ export function startDeadline(late: () => void, deadlineMs = DEADLINE_MS): () =>
   return () => clearTimeout(timer);
 }
 
-/** Calls `hung` when a server was asked whether it is well, and neither an answer nor a failure came. */
+/** Calls `hung` when a server's heartbeat gets neither an answer nor a failure. */
 export function watchHeartbeats(client: mongoose.mongo.MongoClient, hung: () => void, deadlineMs?: number): void {
   const deadlines = new Map<string, () => void>();
   const end = ({ connectionId }: { readonly connectionId: string }) => {

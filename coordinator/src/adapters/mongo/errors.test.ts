@@ -43,7 +43,7 @@ test.each([
   expect(storeError(error, "db.example")).toBe(error);
 });
 
-test("an upsert that collides is tried once more", async () => {
+test("repeats an upsert that collides once", async () => {
   const duplicate = new MongoServerError({ message: "E11000", code: 11_000 });
   let tries = 0;
   const once = async () => {

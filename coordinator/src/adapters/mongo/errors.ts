@@ -3,10 +3,10 @@ import { ComputeError } from "../../domain/errors.ts";
 
 const { MongoError, MongoBulkWriteError, MongoServerError, MongoWriteConcernError } = mongoose.mongo;
 
-/** Code of a write that found its `_id` taken. */
+/** Error code of a write with an `_id` that is taken. */
 const DUPLICATE_KEY = 11_000;
 
-/** Answers of a server that cannot serve now, or not us; any other code is a fault of a command of ours. */
+/** Error codes of a server that cannot serve now, or not this client; any other code is a bug in a command. */
 const AWAY_CODES: ReadonlySet<unknown> = new Set([
   6, // HostUnreachable
   7, // HostNotFound
@@ -31,7 +31,7 @@ const AWAY_CODES: ReadonlySet<unknown> = new Set([
   14_031, // OutOfDiskSpace
 ]);
 
-/** Hosts of a connection string, without user, password and options. */
+/** The hosts in a connection string, without user, password and options. */
 export function hostsOf(uri: string): string {
   const authority = uri.replace(/^mongodb(\+srv)?:\/\//, "").split(/[/?]/)[0]!;
   return authority.slice(authority.lastIndexOf("@") + 1);
@@ -42,7 +42,7 @@ export function isDuplicateKey(error: unknown): boolean {
   return error instanceof MongoServerError && error.code === DUPLICATE_KEY;
 }
 
-/** What a bulk did whose only failures are taken ids; rethrows any other error. */
+/** The result of a bulk write whose only errors are taken ids; rethrows other errors. */
 export function resultOfBulk(error: unknown): mongoose.mongo.BulkWriteResult {
   if (!(error instanceof MongoBulkWriteError)) throw error;
   const { writeErrors, result } = error;
@@ -52,9 +52,9 @@ export function resultOfBulk(error: unknown): mongoose.mongo.BulkWriteResult {
   return result;
 }
 
-/** UNAVAILABLE where MongoDB was away or refused us; our own faults stay as they are. `hosts` is what people may read. */
+/** UNAVAILABLE if MongoDB was unavailable or refused this client; bugs stay as they are. `hosts` is for people. */
 export function storeError(error: unknown, hosts: string): unknown {
-  // By name: the driver's parser has a class of its own. Its message may repeat the string, password included.
+  // By name, because the driver's parser has a class of its own. Its message may contain the string with the password.
   if ((error as Error)?.name === "MongoParseError") {
     return new ComputeError("UNAVAILABLE", "MONGODB_URI is not a connection string that MongoDB understands");
   }
@@ -72,8 +72,7 @@ export function storeError(error: unknown, hosts: string): unknown {
 }
 
 /**
- * Runs an upsert of an `_id` until it is the only one there is: one that collides with another finds the document there at
- * its second try.
+ * Runs an upsert of an `_id`, and repeats it if it collides with a concurrent one; the second attempt finds the document.
  */
 export async function upsert<T>(run: () => Promise<T>): Promise<T> {
   try {
@@ -89,12 +88,14 @@ function isUndurable(error: unknown): boolean {
   return error instanceof MongoWriteConcernError;
 }
 
-/** Whether a server said so. The driver wraps lost connections of a bulk in an error without a code, or a system's. */
+/**
+ * Whether a server sent the error. The driver wraps a bulk's lost connection in an error without a code, or the system's.
+ */
 function isAnswer(error: unknown): error is mongoose.mongo.MongoServerError {
   return error instanceof MongoServerError && typeof error.code === "number";
 }
 
-/** Of a socket: what the driver (7.8) passes on as it is when a write fails at once. */
+/** A socket's error, which the driver (7.8) passes on when a write fails at once. */
 function isSystemError(error: unknown): boolean {
   return error instanceof Error && "syscall" in error;
 }

@@ -10,8 +10,8 @@ const live: IndexDescription = {
   partialFilterExpression: { live_node: { $exists: true } },
 };
 
-test("nothing is to be done where all is there, the server's own aside", () => {
-  // What a server says of versions and 64-bit orders makes no difference.
+test("finds nothing to do if all declared indexes exist, whatever the server adds", () => {
+  // Versions and 64-bit orders in a server's description make no difference.
   const present = [id, shard, { ...byAge, v: 2, key: { created_at: -1n, _id: -1n } }, live];
   expect(compareIndexes([byAge, live], present)).toEqual({ missing: [], differing: [], unknown: [] });
 });
@@ -27,7 +27,7 @@ test.each<[string, Partial<IndexDescription>]>([
   expect(differing).toEqual([byAge]);
 });
 
-test("missing and unknown ones are told apart by name", () => {
+test("distinguishes missing and unknown indexes by name", () => {
   const other: IndexDescription = { name: "other", key: { created_at: 1 } };
   expect(compareIndexes([byAge, live], [id, live, other])).toEqual({
     missing: [byAge],

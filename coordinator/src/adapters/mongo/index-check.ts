@@ -3,7 +3,7 @@ import mongoose from "mongoose";
 import type { Logger } from "pino";
 import type { Models } from "./models.ts";
 
-/** An index as a schema declares it, or as the server describes it. */
+/** An index, as a schema declares or the server describes it. */
 export interface IndexDescription {
   readonly name: string;
   readonly key: Readonly<Record<string, unknown>>;
@@ -12,16 +12,16 @@ export interface IndexDescription {
   readonly partialFilterExpression?: Readonly<Record<string, unknown>>;
 }
 
-/** What has to be done so that the indexes of a collection are those declared. */
+/** The differences between the declared and the existing indexes of a collection. */
 export interface IndexDifference {
   readonly missing: readonly IndexDescription[];
-  /** Of a declared name, but otherwise. */
+  /** Indexes with a declared name and another definition. */
   readonly differing: readonly IndexDescription[];
-  /** Somebody else's. */
+  /** Indexes that no schema declares. */
   readonly unknown: readonly IndexDescription[];
 }
 
-/** Compares the declared indexes of a collection with those that it has. */
+/** Compares the declared indexes of a collection with the existing ones. */
 export function compareIndexes(
   declared: readonly IndexDescription[],
   present: readonly IndexDescription[],
@@ -35,7 +35,7 @@ export function compareIndexes(
   };
 }
 
-/** Reports what differs from the declared indexes, by name, and builds it; MongoDB serves on meanwhile. */
+/** Logs missing and differing indexes by name, and builds them. MongoDB stays available meanwhile. */
 export async function checkIndexes(models: Models, logger: Logger): Promise<void> {
   for (const [collection, model] of Object.entries(models)) await checkCollection(collection, model, logger);
 }
@@ -54,16 +54,17 @@ async function checkCollection(collection: string, model: mongoose.Model<unknown
   const present = isNew ? [] : ((await target.listIndexes().toArray()) as unknown as IndexDescription[]);
   const { missing, differing, unknown } = compareIndexes(declared, present);
   if (!isNew) {
-    for (const { name: index } of missing) logger.warn({ collection, index }, "an index is missing and is built");
+    for (const { name: index } of missing) logger.warn({ collection, index }, "building a missing index");
   }
-  for (const { name: index } of differing) logger.warn({ collection, index }, "an index differs and is built anew");
-  for (const { name: index } of unknown) logger.warn({ collection, index }, "an index is not known here; it is left");
+  for (const { name: index } of differing)
+    logger.warn({ collection, index }, "rebuilding an index with another definition");
+  for (const { name: index } of unknown) logger.warn({ collection, index }, "leaving an unknown index");
   for (const { name } of differing) await target.dropIndex(name);
   const wanted = [...missing, ...differing];
   if (wanted.length > 0) await build(target, wanted, logger);
 }
 
-/** To build over many documents takes longer than a call may; asking again waits for the same build. */
+/** Building over many documents takes longer than a call may; asking again waits for the same build. */
 async function build(target: mongoose.mongo.Collection, wanted: IndexDescription[], logger: Logger): Promise<void> {
   for (;;) {
     try {
@@ -86,7 +87,7 @@ function isSame(declared: IndexDescription, present: IndexDescription): boolean 
   return isDeepStrictEqual(essence(declared), essence(present));
 }
 
-/** Every collection has one on its `_id`, a sharded one another on its shard key. */
+/** Whether the server made the index: every collection has one on its `_id`, a sharded one also on its shard key. */
 function isServers({ key }: IndexDescription): boolean {
   return "_id" in key ? Object.keys(key).length === 1 : Object.values(key).includes("hashed");
 }

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { chunksOf, Lane, roundsOf } from "./lane.ts";
 
-test("what a turn brings goes in one trip, and what comes meanwhile in the next", async () => {
+test("sends the writes of a turn in one trip, and those that come meanwhile in the next", async () => {
   const trips: number[][] = [];
   const gate = Promise.withResolvers<void>();
   const lane = new Lane<number, number>(async (items) => {
@@ -23,7 +23,7 @@ test("what a turn brings goes in one trip, and what comes meanwhile in the next"
   ]);
 });
 
-test("what runs alone keeps its place between what came before and after", async () => {
+test("runs a lone call after earlier and before later writes", async () => {
   const seen: unknown[] = [];
   const lane = new Lane<string, void>(async (items) => {
     seen.push([...items]);
@@ -45,7 +45,7 @@ test("what runs alone keeps its place between what came before and after", async
   expect(seen).toEqual(["first", ["a", "b"], "between", ["c"], "idle"]);
 });
 
-test("a trip that fails fails its own writes, and the lane goes on", async () => {
+test("a failed trip rejects its own writes, and the lane continues", async () => {
   const lane = new Lane<string, string>(async (items) => {
     if (items.includes("bad")) throw new Error("away");
     return items;
@@ -56,7 +56,7 @@ test("a trip that fails fails its own writes, and the lane goes on", async () =>
   expect(await lane.push("good")).toBe("good");
 });
 
-test("a trip stays below what a command may hold", async () => {
+test("a trip stays below the size limit of a command", async () => {
   const sizes: number[] = [];
   const lane = new Lane<number, number>(async (items) => {
     sizes.push(items.length);
@@ -66,7 +66,7 @@ test("a trip stays below what a command may hold", async () => {
   expect(sizes).toEqual([500, 500, 200]);
 });
 
-test("no round holds two writes of one thing, and their order stays", () => {
+test("no round has two writes of one subject, and their order stays", () => {
   const writes = ["a1", "b1", "a2", "c1", "a3", "b2"];
   expect(roundsOf(writes, (write) => write[0]!)).toEqual([["a1", "b1", "c1"], ["a2", "b2"], ["a3"]]);
   expect(chunksOf([1, 2, 3, 4, 5], 2)).toEqual([[1, 2], [3, 4], [5]]);

@@ -7,38 +7,38 @@ interface Job<Item, Outcome> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Writes in one trip at most: a reply is short, and a command stays far below the 48 MB that MongoDB takes. */
+/** The most writes in one trip. Replies are short, and a command stays far below MongoDB's limit of 48 MB. */
 const MOST_ITEMS = 500;
 
 type Alone = Pick<Lane<unknown, unknown>, "alone">;
 
 /**
- * Writes in the order of their calls, one trip at a time; what one event-loop turn brings, and what comes while a trip is
- * under way, goes together in the next one.
+ * Writes in the order of their calls, one trip at a time. Writes of one event-loop turn, and those that come during a
+ * trip, share the next trip.
  */
 export class Lane<Item, Outcome> {
   readonly #write: (items: readonly Item[]) => Promise<readonly Outcome[]>;
   #queue: Job<Item, Outcome>[] = [];
   #running = false;
 
-  /** `write` gives an outcome for each item, in their order; when it rejects, so does every one of its items. */
+  /** `write` resolves with an outcome for each item, in order; if it rejects, so do all its items. */
   constructor(write: (items: readonly Item[]) => Promise<readonly Outcome[]>) {
     this.#write = write;
   }
 
-  /** One write, gathered with others. */
+  /** Adds a write to the next trip. */
   push(item: Item): Promise<Outcome> {
     return new Promise((resolve, reject) => this.#add({ item, resolve, reject }));
   }
 
-  /** Runs by itself, after everything before and before everything after. */
+  /** Runs alone, after all earlier and before all later writes. */
   alone<T>(run: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#add({ alone: () => run().then(resolve, reject), resolve: () => undefined, reject });
     });
   }
 
-  /** Settles when everything before has. */
+  /** Settles once all earlier writes have settled. */
   idle(): Promise<void> {
     return this.alone(async () => undefined);
   }
@@ -73,7 +73,7 @@ export class Lane<Item, Outcome> {
   }
 }
 
-/** Runs when each of two lanes has done everything before, and before everything after in either. */
+/** Runs alone in two lanes, after all earlier and before all later writes of both. */
 export function aloneInBoth<T>(one: Alone, other: Alone, run: () => Promise<T>): Promise<T> {
   const { promise: turn, resolve: reached } = Promise.withResolvers<void>();
   const done = one.alone(async () => {
@@ -86,7 +86,9 @@ export function aloneInBoth<T>(one: Alone, other: Alone, run: () => Promise<T>):
   });
 }
 
-/** Splits writes so that none of a round is of the same thing as another, and those of one thing keep their order. */
+/**
+ * Splits writes into rounds: no two writes of a round have the same subject, and writes of a subject keep their order.
+ */
 export function roundsOf<Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[][] {
   const rounds: Item[][] = [];
   const used = new Map<string, number>();
@@ -100,7 +102,7 @@ export function roundsOf<Item>(items: readonly Item[], keyOf: (item: Item) => st
   return rounds;
 }
 
-/** Pieces of at most `size`. */
+/** Splits items into chunks of at most `size`. */
 export function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
 }

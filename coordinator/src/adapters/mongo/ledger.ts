@@ -12,23 +12,23 @@ import type { Receipts } from "./receipts.ts";
 
 type Session = mongoose.mongo.ClientSession;
 
-/** A batch that is not being withdrawn. */
+/** Matches batches that are not being withdrawn. */
 const VALID = { withdrawn: { $exists: false } } as const;
 const UNREAD = { receipt_ids: 0 } as const;
 
 /** Sums over the batches. */
 export interface BatchSums {
-  /** Receipts that batches carry, and what they are worth. */
+  /** Receipts in batches, and their units. */
   readonly receipts: number;
   readonly units: bigint;
-  /** What recorded batches are worth, those read back from the chain included. */
+  /** Units of recorded batches, imported ones included. */
   readonly recorded: bigint;
 }
 
 /**
- * The batches, and which receipts they carry. A batch is closed by inserting it: its content is immutable, its id unique,
- * and stamping its receipts only repeats what it says. Nobody closes or counts anything before the last batch is
- * stamped wholly (docs/adr/mongodb-without-transactions.md).
+ * Batches, and the stamps on their receipts. Inserting a batch closes it: its content is immutable and its id unique, and
+ * the stamps only repeat its content. Nothing is closed or counted before all receipts of the last batch are stamped
+ * (docs/adr/mongodb-without-transactions.md).
  */
 export class BatchLedger {
   readonly #connection: Pick<MongoConnection, "trip" | "inSession">;
@@ -39,7 +39,7 @@ export class BatchLedger {
     this.#receipts = receipts;
   }
 
-  /** Closes a batch; false, and nothing changed, unless its id is next and all its receipts are free. */
+  /** Closes a batch. Returns false, without a change, unless the id is next and all receipts are free. */
   insert(batch: Batch): Promise<boolean> {
     return this.#connection.inSession(async (session) => {
       if (batch.id !== (await this.#finishLast(session)) + 1) return false;
@@ -50,12 +50,12 @@ export class BatchLedger {
     });
   }
 
-  /** Ends what a crash left of the last batch; the receipts that it carries name it afterwards. */
+  /** Finishes stamping the last batch, if a crash interrupted that. */
   async finish(): Promise<void> {
     await this.#connection.inSession((session) => this.#finishLast(session));
   }
 
-  /** False, and nothing changed, when it is not in state `from`. */
+  /** Returns false, without a change, for a batch that is not in state `from`. */
   async update(
     id: number,
     { state, transaction, block }: Pick<Batch, "state" | "transaction" | "block">,
@@ -78,7 +78,7 @@ export class BatchLedger {
     return matchedCount === 1;
   }
 
-  /** Removes the last batch if it is closed. Its id is taken until its receipts are free. */
+  /** Removes the last batch if it is closed. Its id stays taken until its receipts are free. */
   withdraw(id: number): Promise<boolean> {
     return this.#connection.inSession(async (session) => {
       if ((await this.#finishLast(session)) !== id) return false;
@@ -131,7 +131,7 @@ export class BatchLedger {
     };
   }
 
-  /** Id of the last batch, 0 when there is none, once everything about it is done. */
+  /** Finishes all work on the last batch, and returns its id; 0 if there is none. */
   async #finishLast(session: Session): Promise<number> {
     for (;;) {
       const last = await this.#connection.trip(({ batches }) =>
@@ -146,7 +146,7 @@ export class BatchLedger {
     }
   }
 
-  /** Inserts the batch; false when its id is taken by another. */
+  /** Inserts the batch; false when another batch has its id. */
   async #claim(batch: Batch, session: Session): Promise<boolean> {
     const document = newBatch(batch, randomUUID());
     return this.#connection.trip(async ({ batches }) => {
@@ -155,7 +155,7 @@ export class BatchLedger {
         return true;
       } catch (error) {
         if (!isDuplicateKey(error)) throw error;
-        // Our own, when the answer to a first try was lost.
+        // It may be our own, if the answer to a first attempt was lost.
         const stored = await batches.findOne({ _id: batch.id }, { projection: { write_id: 1 }, session });
         return stored?.write_id === document.write_id;
       }

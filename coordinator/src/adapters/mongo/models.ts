@@ -13,7 +13,7 @@ import { type NodeDocument, nodeSchema, type StandingDocument, standingSchema } 
 import { type ReceiptDocument, receiptSchema } from "./receipt-documents.ts";
 import { type TaskDocument, taskSchema } from "./task-documents.ts";
 
-/** The collections as the driver gives them, by name. */
+/** The driver's collections, by name. */
 export interface Collections {
   readonly exo_nodes: mongoose.mongo.Collection<NodeDocument>;
   readonly standings: mongoose.mongo.Collection<StandingDocument>;
@@ -24,9 +24,9 @@ export interface Collections {
   readonly locks: mongoose.mongo.Collection<LockDocument>;
   readonly meta: mongoose.mongo.Collection<MetaDocument>;
   readonly blobs: mongoose.mongo.Collection<BlobDocument>;
-  /** GridFS, for what is larger than a document of `blobs` should be. */
+  /** GridFS, for blobs that are too large for a document of `blobs`. */
   readonly files: mongoose.mongo.GridFSBucket;
-  /** The collections of that. */
+  /** The collections of GridFS. */
   readonly file_entries: mongoose.mongo.Collection<FileDocument>;
   readonly file_chunks: mongoose.mongo.Collection<{ readonly files_id: mongoose.mongo.ObjectId }>;
 }
@@ -43,18 +43,18 @@ const SCHEMAS = {
   blobs: blobSchema,
 };
 
-/** One a collection, named as it is. */
+/** One schema for each collection, under its name. */
 export type Models = Readonly<Record<keyof typeof SCHEMAS, mongoose.Model<unknown>>>;
 
-/** Gives a connection the models: shape, indexes and shard key of each collection. */
+/** Defines the models on a connection: shape, indexes and shard key of each collection. */
 export function defineModels(connection: mongoose.Connection): Models {
   const models = Object.entries(SCHEMAS).map(([name, schema]) => [name, connection.model(name, schema, name)]);
   return Object.fromEntries(models);
 }
 
 /**
- * The collections of the models. Commands go to them as they are: each document is made and read by one mapping of ours,
- * and casting it again in the model would cost more than the write.
+ * The collections of the models. Commands use them directly: our mappings write and read each document, and casting it
+ * again in the model would cost more than the write.
  */
 export function collectionsOf(models: Models, connection: mongoose.Connection): Collections {
   const database = connection.db!;

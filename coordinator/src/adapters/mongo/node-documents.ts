@@ -17,12 +17,12 @@ export interface NodeDocument {
   readonly last_seen: number;
   readonly coordinator_id: string;
   readonly incarnation: Hex;
-  /** {@link ownerKey} of those two. */
+  /** {@link ownerKey} of these two. */
   readonly owner_key: string;
   readonly hardware: Hardware;
   readonly kinds: readonly TaskKindName[];
   readonly slots: number;
-  /** Absent in documents of the version before, which holds one rate for all kinds in `units_per_second`. */
+  /** Absent in documents of the previous version, which have one rate for all kinds in `units_per_second`. */
   readonly offers?: readonly OfferDocument[];
   readonly units_per_second?: number;
   readonly version: string;
@@ -106,7 +106,7 @@ export const standingSchema = schemaOf<StandingDocument>(
   { node_id: "hashed" },
 ).index({ node_id: 1, valid: 1 }, { name: "by_node" });
 
-/** Which document is a pair's; it names the shard as well. */
+/** Selects the document of a pair; it contains the shard key. */
 export function standingKey(nodeId: Hex, wallet: Address): Pick<StandingDocument, "_id" | "node_id"> {
   return { _id: `${nodeId}/${wallet}`, node_id: nodeId };
 }

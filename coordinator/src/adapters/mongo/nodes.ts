@@ -14,14 +14,14 @@ type Filter = mongoose.mongo.Filter<NodeDocument>;
 
 interface NodeWrite {
   readonly node: Node;
-  /** Whoever had it before. */
+  /** Whether to replace a document of any owner. */
   readonly joins: boolean;
 }
 
-/** Nodes that pruning looks at together. */
+/** Nodes that pruning reads at a time. */
 const PRUNED_AT_ONCE = 1_000;
 
-/** The nodes as last known, and what each pair of node and wallet has earned. */
+/** Nodes, and standings of pairs of node and wallet. */
 export class Nodes {
   readonly #connection: Pick<MongoConnection, "trip">;
   readonly #lane = new Lane<NodeWrite, boolean>((writes) => this.#write(writes));
@@ -112,9 +112,9 @@ export class Nodes {
     return counts;
   }
 
-  /** Removes nodes that never earned, page by page through all that are long offline. */
+  /** Removes nodes that never earned: reads all that have been offline for long, page by page. */
   prune(before: number, limit: number): Promise<number> {
-    // Standings of later calls wait as well, which else might be found here.
+    // Later calls for standings wait too, so that this finds none of them.
     return aloneInBoth(this.#lane, this.#standings, async () => {
       let removed = 0;
       let after: Hex | undefined;
@@ -148,7 +148,7 @@ export class Nodes {
     return this.#standings.push(standings);
   }
 
-  /** In two trips when not everybody could write. */
+  /** Takes a second trip if some writes failed. */
   async #write(writes: readonly NodeWrite[]): Promise<boolean[]> {
     const won = new Map<NodeWrite, boolean>();
     for (const round of roundsOf(writes, ({ node }) => node.id)) {

@@ -1,7 +1,7 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Owner } from "../../domain/owner.ts";
 
-/** An owner as documents hold it. */
+/** An owner, as stored in documents. */
 export interface OwnerDocument {
   readonly coordinator_id: string;
   readonly incarnation: Hex;

@@ -5,42 +5,42 @@ import { Lane } from "./lane.ts";
 import { newReceipt, type ReceiptContent } from "./receipt-documents.ts";
 import { receiptsIn } from "./task-documents.ts";
 
-/** A receipt on its way from its task into the collection of receipts. */
+/** A receipt to be copied from its task to the collection of receipts. */
 export interface Copy {
   readonly taskId: Hex;
   readonly receiptId: Hex;
   readonly content: ReceiptContent;
 }
 
-/** Flagged tasks that one sweep reads at once. */
+/** Flagged tasks that a sweep reads at a time. */
 const SWEPT_AT_ONCE = 500;
 
 /**
- * Copies receipts out of the tasks that made them. A task is flagged in the write that makes its receipt, and the flag
- * goes only when the copy is durable; so whoever finds the flag, after whatever crash, can copy again. A copy never
- * touches one that is there.
+ * Copies receipts from their tasks. The write that makes a receipt also flags its task, and the flag is removed once the
+ * copy is durable. After a crash, any coordinator that finds the flag copies again. A copy never changes an existing
+ * receipt.
  */
 export class ReceiptCopies {
   readonly #connection: Pick<MongoConnection, "trip">;
   readonly #lane = new Lane<Copy, undefined>((copies) => this.#write(copies));
-  /** Tasks whose receipts are copied and whose flags are still set. */
+  /** Tasks with copied receipts that still have their flag. */
   readonly #copied = new Set<Hex>();
 
   constructor(connection: Pick<MongoConnection, "trip">) {
     this.#connection = connection;
   }
 
-  /** Resolves when the receipt is durable among the receipts. */
+  /** Resolves once the copy is durable. */
   push(copy: Copy): Promise<void> {
     return this.#lane.push(copy);
   }
 
-  /** Settles when every copy before has. */
+  /** Settles once all earlier copies have settled. */
   idle(): Promise<void> {
     return this.#lane.idle();
   }
 
-  /** Takes the flags off tasks whose receipts this process has copied. */
+  /** Removes the flags of tasks that this process has copied. */
   async unflag(): Promise<void> {
     if (this.#copied.size === 0) return;
     const ids = [...this.#copied];
@@ -48,7 +48,7 @@ export class ReceiptCopies {
     await this.#connection.trip(({ tasks }) => tasks.updateMany({ _id: { $in: ids } }, { $unset: { uncopied: "" } }));
   }
 
-  /** Copies what any crashed coordinator left. */
+  /** Copies receipts that a crashed coordinator did not copy. */
   async sweep(): Promise<void> {
     await this.unflag();
     for (;;) {
@@ -70,7 +70,7 @@ export class ReceiptCopies {
       const { _id, ...document } = newReceipt(receiptId, content);
       return { updateOne: { filter: { _id }, update: { $setOnInsert: document }, upsert: true } };
     });
-    // Two upserts of one receipt may collide: then it is there.
+    // If two upserts of one receipt collide, one has stored it.
     await this.#connection.trip(({ receipts }) => receipts.bulkWrite(upserts, { ordered: false }).catch(resultOfBulk));
     for (const { taskId } of copies) this.#copied.add(taskId);
     return copies.map(() => undefined);

@@ -2,7 +2,7 @@ import type { Address, AssuranceName, Hex, TaskKindName } from "@proof-of-comput
 import type { Receipt, SignatureProof } from "../../domain/receipt.ts";
 import { MIXED, schemaOf, UNITS } from "./schema.ts";
 
-/** What a receipt says and never changes. */
+/** The immutable content of a receipt. */
 export interface ReceiptContent {
   readonly task_id: Hex;
   readonly node_id: Hex;
@@ -20,9 +20,9 @@ export interface ReceiptContent {
 
 export interface ReceiptDocument extends ReceiptContent {
   readonly _id: Hex;
-  /** Unset while no batch carries it. */
+  /** Absent while no batch carries the receipt. */
   readonly batch_id?: number;
-  /** A batch may carry it: it is in none, and not in quarantine. */
+  /** Set while a batch may carry the receipt: it has no batch, and is not in quarantine. */
   readonly free?: true;
   readonly quarantined?: true;
   /** Its result was not forgotten. */
@@ -75,7 +75,7 @@ export function contentOf(receipt: Receipt): ReceiptContent {
   };
 }
 
-/** A receipt as it is copied out of its task. */
+/** The document of a receipt that is copied from its task. */
 export function newReceipt(id: Hex, content: ReceiptContent): ReceiptDocument {
   return { _id: id, ...content, free: true, has_result: true };
 }

@@ -11,18 +11,18 @@ import { type ReceiptDocument, toReceipt } from "./receipt-documents.ts";
 type Filter = mongoose.mongo.Filter<ReceiptDocument>;
 type Session = mongoose.mongo.ClientSession;
 
-/** Ids in one command, so that none holds up the others for long. */
+/** Ids in one command, so that no command delays others for long. */
 const IDS_AT_ONCE = 1_000;
 const OLDEST_FIRST = { accepted_at: 1, _id: 1 } as const;
 
-/** How many there are of some receipts, and their sum. */
+/** Count and units of some receipts. */
 export interface Sum {
   readonly count: number;
   readonly units: bigint;
   readonly oldestAcceptedAt?: number;
 }
 
-/** The receipts: copies out of the tasks, each stamped with the one batch that carries it. */
+/** The collection of receipts: copies from tasks, stamped with the batch that carries them. */
 export class Receipts {
   readonly #connection: Pick<MongoConnection, "trip">;
 
@@ -99,7 +99,7 @@ export class Receipts {
     return { count: found.count, units: BigInt(found.units), oldestAcceptedAt: found.oldest };
   }
 
-  /** Whether these are different receipts that are stored and free. */
+  /** Whether these ids are distinct, stored, and free. */
   async areFree(ids: readonly Hex[], session: Session): Promise<boolean> {
     if (new Set(ids).size !== ids.length) return false;
     for (const chunk of chunksOf(ids, IDS_AT_ONCE)) {
@@ -112,7 +112,7 @@ export class Receipts {
     return true;
   }
 
-  /** Says that a batch carries these; one that names a batch keeps it. */
+  /** Stamps receipts with a batch, except those that have one. */
   async stamp(batchId: number, ids: readonly Hex[], session: Session): Promise<void> {
     for (const chunk of chunksOf(ids, IDS_AT_ONCE)) {
       await this.#connection.trip(({ receipts }) =>
@@ -125,7 +125,7 @@ export class Receipts {
     }
   }
 
-  /** Takes back what {@link stamp} said. */
+  /** Reverts {@link stamp}. */
   async unstamp(batchId: number): Promise<void> {
     await this.#connection.trip(({ receipts }) =>
       receipts.updateMany({ batch_id: batchId }, { $set: { free: true }, $unset: { batch_id: "" } }),
@@ -135,7 +135,7 @@ export class Receipts {
   /** The outputs go first: a receipt that still says it has its result comes again. */
   async forgetResults(forgotten: readonly Pick<Receipt, "receiptId" | "taskId">[]): Promise<void> {
     for (const chunk of chunksOf(forgotten, IDS_AT_ONCE)) {
-      // A task that has no such assignment is a later one of the same id, and keeps its output.
+      // A task without this assignment is a later one of the same id, and keeps its output.
       const outputs = chunk.map(({ taskId, receiptId }) => ({
         updateOne: {
           filter: { _id: taskId, [`assignments.${receiptId}`]: { $exists: true } },

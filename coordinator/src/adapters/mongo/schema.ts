@@ -1,8 +1,8 @@
 import mongoose from "mongoose";
 
 /**
- * A schema of the shape that one of our mappings writes. Unique is only `_id`, which holds on a sharded cluster for the
- * shard keys that we state: a hashed `_id`, or a field that the `_id` contains.
+ * A schema of the documents that one of our mappings writes. Only `_id` is unique. That holds on a sharded cluster with
+ * the declared shard keys: a hashed `_id`, or a field that the `_id` contains.
  */
 export function schemaOf<Document extends { readonly _id: string | number }>(
   fields: Readonly<Record<keyof Document & string, unknown>>,
@@ -15,7 +15,7 @@ export function schemaOf<Document extends { readonly _id: string | number }>(
   }) as unknown as mongoose.Schema<Document>;
 }
 
-/** Kept only for documents that have the field: an index over what is in motion, not over all that ever was. */
+/** Restricts an index to documents with the field, so that it covers present work instead of all history. */
 export function whereExists(field: string): { partialFilterExpression: Record<string, unknown> } {
   return { partialFilterExpression: { [field]: { $exists: true } } };
 }

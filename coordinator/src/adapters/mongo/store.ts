@@ -21,19 +21,19 @@ export interface MongoStoreComponents {
   readonly clock?: Pick<Clock, "every">;
 }
 
-/** How often flags are taken off tasks whose receipts are copied. */
+/** How often the flags of copied tasks are removed, in milliseconds. */
 const UNFLAG_MS = 1_000;
-/** How often copies are looked for that a crashed coordinator left undone. */
+/** How often receipts are copied that a crashed coordinator left, in milliseconds. */
 const SWEEP_MS = 10_000;
-/** One more than a batch holds: beyond it nobody asks how many receipts wait. */
+/** One more than a batch holds; nobody needs a higher count. */
 const COUNTED_UNBATCHED = 50_001;
-/** Batches are closed seconds apart, and sums are read in milliseconds. */
+/** Attempts to read consistent sums. Batches close seconds apart, and reading takes milliseconds. */
 const LOOKS = 5;
 
 /**
- * The store of a network of coordinators: a MongoDB replica set or sharded cluster, without multi-document transactions. The
- * task document is the truth; receipts are copies of what tasks say, and batches are immutable under their unique id, so
- * that what a crash leaves undone is done again by whoever comes next (docs/adr/mongodb-without-transactions.md).
+ * The store of several coordinators: a MongoDB replica set or sharded cluster, without multi-document transactions. The
+ * task document is authoritative, receipts are copies of it, and batches are immutable under their unique id. After a
+ * crash, any coordinator can finish the work (docs/adr/mongodb-without-transactions.md).
  */
 export class MongoStore implements Store {
   readonly #components: Required<MongoStoreComponents>;
@@ -44,7 +44,7 @@ export class MongoStore implements Store {
   readonly #ledger: BatchLedger;
   readonly #nodes: Nodes;
   readonly #cluster: MongoCluster;
-  /** Calls about batches and quarantine run one after the other, and so do those about the cluster. */
+  /** Calls about batches and quarantine run one after another, and so do calls about the cluster. */
   readonly #ledgerCalls = new Lane<never, never>(async () => []);
   readonly #clusterCalls = new Lane<never, never>(async () => []);
   readonly #pending = new Set<Promise<unknown>>();
@@ -142,7 +142,7 @@ export class MongoStore implements Store {
       await this.#copies.sweep();
       return this.#receipts.referredDigests(digests);
     });
-  /** Holds up the saving of tasks: which receipts it finds must not depend on chance. */
+  /** Pauses the saving of tasks, so that the receipts that it finds do not depend on timing. */
   quarantineReceipts: Store["quarantineReceipts"] = (before) =>
     this.#call(() =>
       aloneInBoth(this.#ledgerCalls, this.#taskWrites, async () => {
@@ -166,12 +166,12 @@ export class MongoStore implements Store {
 
   totals: Store["totals"] = () => this.#call(() => this.#totals());
 
-  /** Sums of one moment: what is read while a batch takes receipts over is read again. */
+  /** Reads consistent sums: repeats the reads if a batch took receipts meanwhile. */
   async #totals(): Promise<StoreTotals> {
     let batched = await this.#ledger.sums();
     for (let looks = 1; ; looks++) {
       const before = batched;
-      // Those batches have their receipts wholly from here on.
+      // From here on, all receipts of these batches are stamped.
       await this.#ledger.finish();
       const [tasks, free, quarantined] = await Promise.all([
         this.#taskQueries.counts(),
@@ -184,7 +184,7 @@ export class MongoStore implements Store {
     }
   }
 
-  /** A call about batches sees the receipts of every save before it. */
+  /** Runs a call about batches after the receipts of all earlier saves. */
   #callLedger<T>(run: () => Promise<T>): Promise<T> {
     return this.#call(() => {
       const written = this.#taskWrites.idle();
@@ -199,7 +199,7 @@ export class MongoStore implements Store {
     return this.#call(() => this.#clusterCalls.alone(run));
   }
 
-  /** Stopping waits for every call that began before. */
+  /** Runs a call that stop() waits for. */
   async #call<T>(run: () => Promise<T>): Promise<T> {
     if (!this.#timers) throw new ComputeError("UNAVAILABLE", "the store is not open");
     const call = run();
@@ -212,7 +212,7 @@ export class MongoStore implements Store {
   }
 
   #inBackground(run: () => Promise<void>): void {
-    // That MongoDB is away is said elsewhere; whatever is left undone is done by a later sweep.
+    // Other calls report that MongoDB is unavailable; a later sweep copies the rest.
     this.#call(run).catch((error) => this.#components.logger.debug({ err: error }, "receipts could not be copied"));
   }
 }

@@ -17,7 +17,7 @@ interface AssignmentDocument {
   readonly receipt?: ReceiptContent;
 }
 
-/** What was asked for: written once. */
+/** The request, written once. */
 interface Asked {
   readonly requester: Address;
   readonly kind: TaskKindName;
@@ -27,7 +27,7 @@ interface Asked {
   readonly request_digest?: Hex;
 }
 
-/** What each write replaces. */
+/** The part that each write replaces. */
 interface Standing {
   readonly version: number;
   readonly state: TaskState;
@@ -36,10 +36,10 @@ interface Standing {
   /** By assignment id. */
   readonly assignments: Readonly<Record<Hex, AssignmentDocument>>;
   readonly owner?: OwnerDocument;
-  /** {@link ownerKey} of `owner`; {@link NOBODY} where an assignment is live and has none. */
+  /** {@link ownerKey} of `owner`; {@link NOBODY} if a live assignment has no owner. */
   readonly owner_key?: string;
   readonly live_assignment?: Hex;
-  /** The node of that. */
+  /** The node of the live assignment. */
   readonly live_node?: Hex;
   /** The deadline, until the task ends. */
   readonly due_at?: number;
@@ -47,21 +47,21 @@ interface Standing {
   readonly error?: { readonly code: string; readonly detail: string };
 }
 
-/** The truth about a task. */
+/** The authoritative document of a task. */
 export interface TaskDocument extends Asked, Standing {
   readonly _id: Hex;
-  /** Not read with the rest of it. */
+  /** Not read with the other fields. */
   readonly output?: mongoose.mongo.Binary;
-  /** It has a receipt that is perhaps not in `receipts` yet. */
+  /** Set while the task's receipt may not be in `receipts` yet. */
   readonly uncopied?: true;
-  /** Tokens of the last writes, by their version modulo {@link KEPT_WRITES}: by these a writer knows its own. */
+  /** Tokens of the last writes, by version modulo {@link KEPT_WRITES}, by which a writer recognizes its own write. */
   readonly writes: Readonly<Record<string, string>>;
 }
 
-/** Owner key of a live task that nobody owns. */
+/** Owner key of a live task without an owner. */
 export const NOBODY = "";
 
-/** Of so many writes of a task a token is kept. */
+/** Number of writes of a task whose tokens are kept. */
 const KEPT_WRITES = 8;
 
 export const taskSchema = schemaOf<TaskDocument>({
@@ -101,7 +101,7 @@ export const taskSchema = schemaOf<TaskDocument>({
   .index({ ended_at: 1, _id: 1 }, { name: "ended", ...whereExists("ended_at") })
   .index({ uncopied: 1, _id: 1 }, { name: "uncopied", ...whereExists("uncopied") });
 
-/** Fields that a task may lack; a write that does not set them removes them. */
+/** Optional fields; a write without them removes them. */
 const OPTIONAL = ["owner", "owner_key", "live_assignment", "live_node", "due_at", "ended_at", "error"] as const;
 
 /** A task that was never stored. */
@@ -119,7 +119,7 @@ export function newTask(task: Task, token: string): TaskDocument {
   };
 }
 
-/** The update that makes the stored version this one. */
+/** The update to this version of the task. */
 export function changeOf(
   task: Task,
   token: string,
@@ -139,8 +139,8 @@ export function changeOf(
 }
 
 /**
- * Whether the write with this token made that version of the document. A write so long ago that its token is gone was
- * not made a moment ago, which is when this is asked.
+ * Whether the write with this token made that version of the document. Callers ask right after their write, so its token
+ * has not been overwritten.
  */
 export function hasWritten({ writes }: Pick<TaskDocument, "writes">, version: number, token: string): boolean {
   return writes[slotOf(version)] === token;
@@ -153,7 +153,7 @@ export function toTask(document: TaskDocument): Task {
     version: document.version,
     requester: document.requester,
     kind: document.kind,
-    // Copied: the driver's bytes hold on to the whole reply that they came in.
+    // Copied, because the driver's bytes keep the whole reply in memory.
     spec: Uint8Array.from(document.spec.value()),
     state: document.state,
     createdAt: document.created_at,
@@ -170,7 +170,7 @@ export function toTask(document: TaskDocument): Task {
   };
 }
 
-/** Receipts that a task holds, by their ids. */
+/** The receipts of a task, by id. */
 export function receiptsIn({ assignments }: Pick<TaskDocument, "assignments">): [Hex, ReceiptContent][] {
   return Object.entries(assignments).flatMap(([id, { receipt }]) => (receipt ? [[id as Hex, receipt]] : []));
 }

@@ -12,9 +12,9 @@ import { NOBODY, type TaskDocument, toTask } from "./task-documents.ts";
 
 type Filter = mongoose.mongo.Filter<TaskDocument>;
 
-/** Fields that are no part of a task. */
+/** Fields that do not belong to a task. */
 const UNREAD = { output: 0, writes: 0 } as const;
-/** Requesters whose queues are read at once. */
+/** Number of queues that are read at once. */
 const QUEUES_AT_ONCE = 16;
 const NO_LIMIT = 0;
 
@@ -118,7 +118,7 @@ export class TaskQueries {
     return found?.output ? Uint8Array.from(found.output.value()) : null;
   }
 
-  /** How many tasks there are of each state; states without any are left out. */
+  /** Counts tasks by state, without states that have none. */
   async counts(): Promise<Map<TaskState, number>> {
     const states: TaskState[] = ["queued", "running", "cancelling", "verified", "failed", "cancelled"];
     const counts = await this.#connection.trip(({ tasks }) =>
@@ -140,7 +140,7 @@ export class TaskQueries {
   }
 }
 
-/** A task's place in the list: createdAt and id. */
+/** A task's position in the list: createdAt and id. */
 function isPosition(value: unknown): value is [createdAt: number, id: Hex] {
   return Array.isArray(value) && value.length === 2 && Number.isSafeInteger(value[0]) && isId(value[1]);
 }

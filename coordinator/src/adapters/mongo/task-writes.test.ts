@@ -37,7 +37,7 @@ interface Operation {
   };
 }
 
-/** Just enough of the collection of tasks; `answer` may lie about what a bulk did, as a lost answer and a retry do. */
+/** A minimal collection of tasks; `answer` may misreport a bulk, as a retry after a lost answer does. */
 function fakeTasks(answer: (counted: { matched: number; upserted: Record<number, Hex> }) => unknown) {
   const documents = new Map<Hex, Record<string, unknown>>();
   const bulks: Operation[][] = [];
@@ -89,7 +89,7 @@ const truly = ({ matched, upserted }: { matched: number; upserted: Record<number
   upsertedIds: upserted,
 });
 
-test("inserts and saves of a turn are one trip", async () => {
+test("sends the inserts and saves of a turn in one trip", async () => {
   const { writes, bulks, finds } = fakeTasks(truly);
   const [a, b, c] = [aTask("0x0a"), aTask("0x0b"), aTask("0x0c")];
   await Promise.all([writes.insert(a), writes.insert(b)]);
@@ -99,7 +99,7 @@ test("inserts and saves of a turn are one trip", async () => {
   expect(finds()).toBe(0);
 });
 
-test("of rivals in a turn the first wins, the others are not even sent", async () => {
+test("sends only the first of competing saves of a turn", async () => {
   const { writes, bulks } = fakeTasks(truly);
   const task = aTask("0x0a");
   await writes.insert(task);
@@ -108,7 +108,7 @@ test("of rivals in a turn the first wins, the others are not even sent", async (
   expect(bulks.map((operations) => operations.length)).toEqual([1, 1]);
 });
 
-test("two writes of one task keep their order in trips of their own", async () => {
+test("sends two writes of one task in order, in separate trips", async () => {
   const { writes, bulks, documents } = fakeTasks(truly);
   const task = aTask("0x0a");
   const next = running(task);
@@ -122,7 +122,7 @@ test("two writes of one task keep their order in trips of their own", async () =
   expect(documents.get("0x0a")).toMatchObject({ version: 3 });
 });
 
-test("who lost is found by reading back", async () => {
+test("finds lost writes by reading back", async () => {
   const { writes, finds } = fakeTasks(truly);
   const [a, b] = [aTask("0x0a"), aTask("0x0b")];
   await Promise.all([writes.insert(a), writes.insert(b)]);
@@ -133,8 +133,8 @@ test("who lost is found by reading back", async () => {
   expect(finds()).toBe(3);
 });
 
-test("a write whose answer was lost is known by its token", async () => {
-  // The first try did it all; the answer is that of a retry, which found nothing to do.
+test("recognizes a write by its token when the answer was lost", async () => {
+  // The first attempt did all the work; the answer comes from a retry that found nothing to do.
   const { writes } = fakeTasks(() => ({ matchedCount: 0, upsertedIds: {} }));
   const task = aTask("0x0a");
   expect(await writes.insert(task)).toEqual({ task, created: true });
@@ -142,7 +142,7 @@ test("a write whose answer was lost is known by its token", async () => {
   expect(await writes.save(running(task))).toBe(false);
 });
 
-test("a document holds a task as it is, and what queries need while they need it", () => {
+test("a document has the whole task, and the fields of queries while they apply", () => {
   const task = { ...aTask("0x0a"), requestDigest: "0xdd" as Hex };
   const next = running(task);
   const receipt = { receiptId: "0xaa", taskId: task.id, units: 2n ** 62n, acceptedAt: 5 } as never;
@@ -161,7 +161,7 @@ test("a document holds a task as it is, and what queries need while they need it
   }
 });
 
-test("tokens of other versions do not make a write ours", () => {
+test("ignores tokens of other versions", () => {
   const { writes } = newTask(aTask("0x0a"), "mine");
   expect(hasWritten({ writes }, 1, "mine")).toBe(true);
   expect(hasWritten({ writes }, 1, "other")).toBe(false);

@@ -11,38 +11,38 @@ import type { ReceiptCopies } from "./receipt-copies.ts";
 import { contentOf } from "./receipt-documents.ts";
 import { changeOf, hasWritten, newTask, type TaskDocument, toTask } from "./task-documents.ts";
 
-/** What a save makes beside the task. */
+/** What a save stores beside the task. */
 export interface Made {
   readonly receipt?: Receipt;
   readonly output?: Uint8Array;
 }
 
-/** One write of a task; `made` is absent for an insert. */
+/** A write of a task; an insert has no `made`. */
 interface TaskWrite {
   readonly task: Task;
   readonly made?: Made;
 }
 
-/** What became of a write. */
+/** The outcome of a write. */
 interface TaskOutcome {
   readonly won: boolean;
-  /** The task that was there before an insert. */
+  /** The task that had the id of an insert. */
   readonly stored?: Task;
-  /** The receipt of a save is durable among the receipts. */
+  /** Resolves once the receipt of a save is copied. */
   readonly copied?: Promise<void>;
 }
 
-/** A write in a trip, with the token by which it is known again. */
+/** A write in a trip, with the token by which it is recognized. */
 interface Attempt {
   readonly write: TaskWrite;
   readonly index: number;
   readonly token: string;
 }
 
-/** Ids in one deletion. */
+/** Ids in one delete command. */
 const DELETED_AT_ONCE = 1_000;
 
-/** Writes of tasks: inserts and saves of a turn in one round trip. */
+/** Writes tasks: one round trip for the inserts and saves of a turn. */
 export class TaskWrites {
   readonly #connection: Pick<MongoConnection, "trip">;
   readonly #copies: ReceiptCopies;
@@ -64,12 +64,12 @@ export class TaskWrites {
     return won;
   }
 
-  /** Removes ended tasks; one whose receipt may not be copied yet stays. */
+  /** Removes ended tasks, except those with a receipt that may not be copied yet. */
   prune(before: number, limit: number): Promise<number> {
     return this.alone(async () => {
       await this.#copies.sweep();
       if (limit === 0) return 0;
-      // Guarded in the deletion as well: it may arrive late, when the id is that of a new task.
+      // The delete has the same conditions, because it may arrive late, when a new task has the id.
       const prunable = { ended_at: { $lt: before }, uncopied: { $exists: false } } as const;
       const ended = await this.#connection.trip(({ tasks }) =>
         tasks
@@ -88,7 +88,7 @@ export class TaskWrites {
     });
   }
 
-  /** Runs after every write before, receipts included, and before every write after. */
+  /** Runs after all earlier writes with their receipts, and before all later writes. */
   alone<T>(run: () => Promise<T>): Promise<T> {
     return this.#lane.alone(async () => {
       await this.#copies.idle();
@@ -96,7 +96,7 @@ export class TaskWrites {
     });
   }
 
-  /** Settles when every write before has, receipts included. */
+  /** Settles once all earlier writes have settled, with their receipts. */
   async idle(): Promise<void> {
     await this.#lane.idle();
     await this.#copies.idle();
@@ -112,16 +112,16 @@ export class TaskWrites {
     return outcomes;
   }
 
-  /** One trip, and another one when not everybody won. No task is in it twice. */
+  /** Makes one trip, and another one if some writes lost. No task is in it twice. */
   async #writeRound(round: readonly Attempt[]): Promise<Map<Attempt, TaskOutcome>> {
     const operations = round.map(toOperation);
     const { upsertedIds, matchedCount } = await this.#connection.trip(({ tasks }) =>
-      // Two inserts of one id may collide: then it is there.
+      // If two inserts of one id collide, one has stored it.
       tasks.bulkWrite(operations, { ordered: false }).catch(resultOfBulk),
     );
     const saves = round.filter(({ write }) => write.made);
     const refused = round.filter(({ write }, position) => !write.made && !(position in upsertedIds));
-    // An insert whose id is taken matches as well. When not as many as that are matched, some save was too late.
+    // An insert with a taken id matches too. If fewer writes match, some save was too late.
     const allSaved = matchedCount === saves.length + refused.length;
     const doubtful = allSaved ? refused : [...refused, ...saves];
     const stored = doubtful.length > 0 ? await this.#readBack(doubtful) : new Map<Hex, TaskDocument>();
@@ -142,7 +142,7 @@ export class TaskWrites {
     if (!made?.receipt) return { won: true };
     const { receipt } = made;
     const copied = this.#copies.push({ taskId: task.id, receiptId: receipt.receiptId, content: contentOf(receipt) });
-    // Whoever saves hears of a failure later; the flag in the task sees to the copy.
+    // The saver hears of a failure later; the task's flag ensures the copy.
     copied.catch(() => undefined);
     return { won: true, copied };
   }
@@ -156,7 +156,7 @@ export class TaskWrites {
   }
 }
 
-/** Of several saves of one version the first wins, or none: the others are lost without being tried. */
+/** Of several saves of one version only the first can win, so the others are refused without an attempt. */
 function withoutRivals(attempts: readonly Attempt[]): Attempt[] {
   const saved = new Set<string>();
   return attempts.filter(({ write: { task, made } }) => {

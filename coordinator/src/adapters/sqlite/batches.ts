@@ -24,7 +24,7 @@ interface Row {
 const SUMMARY = "_id, root, state, CAST(units AS TEXT) AS units, closed_at, transaction_hash, block, credits, imported";
 const WHOLE = `${SUMMARY}, receipt_ids`;
 
-/** The batches, and the stamping of the receipts that each carries. */
+/** Batches, and the stamps on their receipts. */
 export class Batches {
   readonly #database: DatabaseSync;
   readonly #receipts: Receipts;
@@ -53,7 +53,7 @@ export class Batches {
     this.#list = new ListQuery(database, `SELECT ${SUMMARY} FROM batches`, "_id DESC");
   }
 
-  /** Runs within a transaction. False, and nothing changed, unless its id is next and all its receipts are free. */
+  /** Runs within a transaction. Returns false, without a change, unless the id is next and all receipts are free. */
   insert(batch: Batch): boolean {
     const { id: lastId } = this.#lastId.get() as { id: number };
     if (batch.id !== lastId + 1) return false;
@@ -77,7 +77,7 @@ export class Batches {
     return whole;
   }
 
-  /** False, and nothing changed, when it is not in state `from`. */
+  /** Returns false, without a change, for a batch that is not in state `from`. */
   update(id: number, change: Pick<Batch, "state" | "transaction" | "block">, from?: BatchState): boolean {
     const { state, transaction = null, block = null } = change;
     const { changes } = this.#update.run(state, transaction, block, id, from ?? null);
@@ -85,7 +85,7 @@ export class Batches {
     return changes === 1;
   }
 
-  /** Runs within a transaction. False, and nothing changed, unless it is the last and `closed`. */
+  /** Runs within a transaction. Returns false, without a change, unless the batch is the last and `closed`. */
   withdraw(id: number): boolean {
     if (!this.#isLastClosed.get(id)) return false;
     this.#receipts.unstamp(id);
@@ -101,7 +101,7 @@ export class Batches {
   list(query: PageQuery & { readonly unrecorded?: true }): Page<Batch> {
     const conditions: Condition[] = [];
     if (query.cursor !== undefined) conditions.push(["_id < ?", readCursor(query.cursor, isBatchId)]);
-    // Said literally, for the index of those alone.
+    // A literal condition, so that SQLite uses the partial index.
     if (query.unrecorded) conditions.push(["state <> 'recorded' AND ?", 1]);
     return toPage(this.#list.all(conditions, query.limit + 1), query.limit, fromRow, (row) => row._id);
   }

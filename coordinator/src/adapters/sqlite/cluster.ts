@@ -14,7 +14,7 @@ interface Row {
   readonly started_at: number;
 }
 
-/** What coordinators know of each other. One alone holds this file, so its peers are its own earlier runs. */
+/** The coordinators' records. Only one coordinator has this file, so its peers are its own earlier runs. */
 export class SqliteCluster {
   readonly #register: StatementSync;
   readonly #beat: StatementSync;

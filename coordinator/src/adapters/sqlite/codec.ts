@@ -1,14 +1,14 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Owner } from "../../domain/owner.ts";
 
-/** Hex as the blob that SQLite keeps. */
+/** Hex as a SQLite blob. */
 export function toBlob(hex: Hex): Uint8Array {
   const bytes = Buffer.from(hex.slice(2), "hex");
   if (bytes.length * 2 + 2 !== hex.length) throw new TypeError("not a 0x hex string of whole bytes");
   return bytes;
 }
 
-/** A blob of SQLite as hex. */
+/** A SQLite blob as hex. */
 export function fromBlob(blob: Uint8Array): Hex {
   return `0x${Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength).toString("hex")}`;
 }

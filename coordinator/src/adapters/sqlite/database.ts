@@ -4,13 +4,13 @@ import { DatabaseSync } from "node:sqlite";
 import { ComputeError } from "../../domain/errors.ts";
 import { MIGRATIONS } from "./schema.ts";
 
-/** SQLite's primary result codes, as far as they are told apart (https://sqlite.org/rescode.html). */
+/** The primary result codes of SQLite that we distinguish (https://sqlite.org/rescode.html). */
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_CONSTRAINT = 19;
 
-/** How long the start waits for a predecessor that is just leaving, in milliseconds. */
+/** How long the start waits for an earlier process to close the file, in milliseconds. */
 const LOCK_TIMEOUT = 2_000;
 
 function resultCode(error: unknown): number | undefined {
@@ -19,8 +19,8 @@ function resultCode(error: unknown): number | undefined {
 }
 
 /**
- * What a caller of the store sees of an error: UNAVAILABLE for what SQLite or the disk refused, INTERNAL for a broken
- * constraint, which only a fault of ours can cause; the rest as it is.
+ * Translates an error for callers of the store: UNAVAILABLE when SQLite or the disk refused, INTERNAL for a broken
+ * constraint, which only a bug can cause; others stay as they are.
  */
 export function storeError(error: unknown): unknown {
   const code = resultCode(error);
@@ -30,12 +30,12 @@ export function storeError(error: unknown): unknown {
 }
 
 /**
- * Opens the database file, made with its folder for the owner's eyes only if absent, locks it and brings its schema up
- * to date. Throws UNAVAILABLE, saying why, when another process holds it or it cannot be used.
+ * Opens the database file, locks it, and updates its schema. Creates a missing file and folder, readable by their owner
+ * only. Throws UNAVAILABLE with the reason when another process has the file open, or it cannot be used.
  *
- * The lock is SQLite's own exclusive mode: the system drops it with the process, however that ends, so there is no stale
- * lock file to judge; and a WAL that is not shared needs no shared memory. The price is that `sqlite3` can look at the
- * file only while the coordinator is down.
+ * The lock is SQLite's exclusive mode: the system releases it when the process ends, so there are no stale lock files,
+ * and a WAL that is not shared needs no shared memory. In return, `sqlite3` can read the file only while the coordinator
+ * is stopped.
  */
 export function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
@@ -59,7 +59,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** Why the file cannot be opened, and what to do about it. */
+/** Why the file cannot be opened, and what to do. */
 function refusal(path: string, cause: Error): string {
   const code = resultCode(cause);
   if (code === SQLITE_BUSY) return `another coordinator uses this data directory: ${dirname(path)}`;
@@ -68,7 +68,7 @@ function refusal(path: string, cause: Error): string {
   return `the store ${path} cannot be opened: ${cause.message}${remedy}`;
 }
 
-/** Never opens a file that is there: closing any descriptor of a file drops the process's POSIX locks on it. */
+/** Never opens an existing file: closing any descriptor of a file drops the process's POSIX locks on it. */
 function createPrivately(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
@@ -78,7 +78,7 @@ function createPrivately(path: string): void {
   }
 }
 
-/** Applies the steps that the database lacks. The write also takes the exclusive lock before anything is read. */
+/** Applies missing migrations. The write also takes the exclusive lock before the first read. */
 function migrate(database: DatabaseSync): void {
   database.exec("BEGIN IMMEDIATE");
   const { user_version: version } = database.prepare("PRAGMA user_version").get() as { user_version: number };

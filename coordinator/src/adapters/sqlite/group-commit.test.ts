@@ -45,7 +45,7 @@ test("commits a group in one transaction, in order, reads among the writes", () 
   expect(commits.run([read(() => database.isTransaction)])).toEqual([{ value: false }]);
 });
 
-test("takes back only the operation that throws, with all that it did", () => {
+test("rolls back only the operation that throws, as a whole", () => {
   const outcomes = commits.run([
     add(1),
     write(() => {
@@ -71,7 +71,7 @@ test("takes back only the operation that throws, with all that it did", () => {
   expect(onFailure).not.toHaveBeenCalled();
 });
 
-test("refuses all writes of a commit that fails, has changed nothing, and answers the reads", () => {
+test("refuses all writes of a failed commit, changes nothing, and answers the reads", () => {
   const orphan = write(() => database.exec("INSERT INTO children VALUES (404)"));
   const outcomes = commits.run([add(1), orphan, read(stored), add(2)]);
   const refused = { error: { code: "UNAVAILABLE", cause: { errcode: 787 } } };
@@ -82,7 +82,7 @@ test("refuses all writes of a commit that fails, has changed nothing, and answer
   expect(stored()).toEqual([3]);
 });
 
-test("refuses writes with UNAVAILABLE while the disk is full, and goes on once there is space", () => {
+test("refuses writes with UNAVAILABLE while the disk is full, and continues once there is space", () => {
   commits.run([add(1)]);
   const { page_count: pages } = database.prepare("PRAGMA page_count").get() as { page_count: number };
   database.exec(`PRAGMA max_page_count = ${pages + 2}`);

@@ -4,24 +4,24 @@ import { storeError } from "./database.ts";
 
 /** One call of the store. */
 export interface Operation {
-  /** A read is answered whether or not the writes beside it can be committed. */
+  /** A read is answered even if the writes of its group cannot be committed. */
   readonly writes: boolean;
   readonly run: () => unknown;
 }
 
-/** What became of it: a value, which is durable now, or an error, and then it has changed nothing. */
+/** The outcome of a call: a durable value, or an error without any change. */
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 /**
- * Runs operations in one transaction, because the disk's flush is what a write costs. An operation that throws takes
- * back only itself.
+ * Runs operations in one transaction, because the flush to disk dominates the cost of a write. An operation that throws
+ * rolls back only itself.
  */
 export class GroupCommit {
   readonly #database: DatabaseSync;
   readonly #onFailure: (error: unknown, operations: number) => void;
   readonly #statements: Record<"begin" | "commit" | "rollback" | "save" | "release" | "undo", StatementSync>;
 
-  /** `onFailure` learns of a transaction that could not be committed. */
+  /** `onFailure` is called for a transaction that could not be committed. */
   constructor(database: DatabaseSync, onFailure: (error: unknown, operations: number) => void) {
     this.#database = database;
     this.#onFailure = onFailure;
@@ -35,11 +35,11 @@ export class GroupCommit {
     };
   }
 
-  /** Runs the group in its order. A group that cannot be committed answers its writes with UNAVAILABLE. */
+  /** Runs the group in order. If it cannot be committed, its writes get UNAVAILABLE. */
   run(group: readonly Operation[]): Outcome[] {
     if (!group.some(({ writes }) => writes)) return group.map(attempt).map(translated);
     try {
-      // A savepoint a write costs more than most writes; they are for a group that was found to need them.
+      // A savepoint costs more than most writes, so only a group that failed without them gets savepoints.
       return (this.#commit(group, attempt) ?? this.#commit(group, (operation) => this.#guard(operation))!).map(
         translated,
       );
@@ -51,7 +51,7 @@ export class GroupCommit {
     }
   }
 
-  /** Null, and nothing changed, when an unguarded write threw. */
+  /** Null, without a change, if a write without a savepoint threw. */
   #commit(group: readonly Operation[], run: (operation: Operation) => Outcome): Outcome[] | null {
     const { begin, commit, rollback } = this.#statements;
     begin.run();
@@ -74,7 +74,7 @@ export class GroupCommit {
     save.run();
     const outcome = attempt(operation);
     if ("error" in outcome) {
-      // Some errors (a full disk, say) make SQLite roll back the whole transaction: then nobody's write is left.
+      // Some errors, such as a full disk, make SQLite roll back the whole transaction, with every write.
       if (!this.#database.isTransaction) throw outcome.error;
       undo.run();
     }

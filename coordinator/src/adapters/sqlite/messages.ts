@@ -1,25 +1,25 @@
 import { ComputeError, type ErrorCode } from "../../domain/errors.ts";
 import type { Operations } from "./operations.ts";
 
-/** A call on its way to the store's thread. */
+/** A call to the store's thread. */
 export type Call = readonly [name: keyof Operations, args: readonly unknown[]];
 
-/** What the store's thread is told: the calls of one event-loop turn, or to finish what it was told and close. */
+/** A message to the store's thread: the calls of one event-loop turn, or to finish all calls and close. */
 export type Request = readonly Call[] | "close";
 
-/** What it answers, once that is durable: first that it is open, then the outcomes of calls, in their order. */
+/** An answer: first that the store is open, then the durable outcomes of calls, in order. */
 export type Answer =
   | "open"
   | {
       readonly values: readonly unknown[];
-      /** Errors by the place of their call; there, the value says nothing. */
+      /** Errors by the index of their call; the value at that index has no meaning. */
       readonly errors: ReadonlyMap<number, CrossingError>;
-      /** Why nothing could be committed. */
+      /** Why the group could not be committed. */
       readonly failure: { readonly error: unknown; readonly operations: number } | undefined;
     }
   | { readonly refused: CrossingError };
 
-/** An error as it can be cloned: the code of a {@link ComputeError} would be lost. */
+/** An error for the structured clone, which would lose the code of a {@link ComputeError}. */
 export interface CrossingError {
   readonly error: unknown;
   readonly code: ErrorCode | undefined;

@@ -9,7 +9,7 @@ interface Contract {
   readonly address: Address;
 }
 
-/** What the store knows about itself: the contract that it belongs to, and its sums. */
+/** The contract that the store is bound to, and its sums. */
 export class Meta {
   readonly #get: StatementSync;
   readonly #set: StatementSync;
@@ -43,7 +43,7 @@ export class Meta {
     this.#set.run("contract", JSON.stringify({ chainId, address }));
   }
 
-  /** From counters, however many receipts wait. */
+  /** Reads counters, whatever the number of receipts. */
   unbatched(): Unbatched {
     return this.#unbatchedOf(this.#sums());
   }

@@ -29,7 +29,7 @@ interface Row {
 const COLUMNS = "wallet_address, status, last_seen, hardware, kinds, slots, offers, version, confirmed";
 const IS_OWNED = "_id = ? AND coordinator_id = ? AND incarnation = ?";
 
-/** The nodes as last known, and what each pair of node and wallet has earned. */
+/** Nodes, and standings of pairs of node and wallet. */
 export class Nodes {
   readonly #join: StatementSync;
   readonly #save: StatementSync;

@@ -8,11 +8,11 @@ import { Receipts, type WrittenReceipt } from "./receipts.ts";
 import type { WrittenTask } from "./task-rows.ts";
 import { Tasks } from "./tasks.ts";
 
-/** Arguments of a method of the port that crosses to the store's thread as it is called. */
+/** A method of the port whose arguments are sent to the store's thread unchanged. */
 type Same<Name extends keyof Store> = (...args: Parameters<Store[Name]>) => Awaited<ReturnType<Store[Name]>>;
 type Query<Name extends keyof Store> = Parameters<Store[Name]>[0];
 
-/** The store's methods on an open database, tasks and receipts as rows. Each write runs within a transaction. */
+/** The store's methods on an open database, with tasks and receipts as rows. Each write runs within a transaction. */
 export function operationsOn(database: DatabaseSync) {
   const meta = new Meta(database);
   const cluster = new SqliteCluster(database);

@@ -6,9 +6,9 @@ import { isId, readCursor, toPage } from "../pages.ts";
 import { fromBlob, toBlob } from "./codec.ts";
 import { type Condition, ListQuery } from "./statements.ts";
 
-/** A receipt on its way into the table. */
+/** A receipt to be inserted. */
 export interface WrittenReceipt extends Pick<Receipt, "receiptId" | "provider" | "acceptedAt" | "units"> {
-  /** The rest of it. */
+  /** The rest of the receipt, as JSON. */
   readonly document: string;
   /** Of a result that is a blob, not an output beside its task. */
   readonly blobDigest: Hex | null;
@@ -46,7 +46,7 @@ const SELECT = `SELECT _id, CAST(units AS TEXT) AS units, batch_id, quarantined,
   FROM receipts JOIN receipt_documents USING (number)`;
 const IS_FREE = "batch_id IS NULL AND quarantined = 0";
 
-/** The receipts: what is credited, each once. */
+/** The table of receipts. */
 export class Receipts {
   readonly #insert: StatementSync;
   readonly #insertDocument: StatementSync;
@@ -97,7 +97,7 @@ export class Receipts {
     this.#list = new ListQuery(database, SELECT, "_id");
   }
 
-  /** Adds a receipt; the same one twice is one. */
+  /** Inserts a receipt; does nothing if it is stored already. */
   insert({ receiptId, provider, acceptedAt, units, document, blobDigest }: WrittenReceipt): void {
     const added = this.#insert.run(toBlob(receiptId), provider, acceptedAt, units, blobDigest && toBlob(blobDigest));
     if (added.changes === 1) this.#insertDocument.run(added.lastInsertRowid, document);
@@ -141,7 +141,7 @@ export class Receipts {
     return rows.map(({ value }) => value);
   }
 
-  /** Returns how many were free and accepted before. */
+  /** Returns the number of receipts that went into quarantine. */
   quarantine(before: number): number {
     return Number(this.#quarantine.run(before).changes);
   }
@@ -150,7 +150,7 @@ export class Receipts {
     this.#release.run(JSON.stringify(ids));
   }
 
-  /** Says of free receipts that a batch carries them; returns how many of `ids` those were. */
+  /** Stamps the free ones of these receipts with a batch; returns their number. */
   stamp(batchId: number, ids: readonly Hex[]): number {
     return Number(this.#stamp.run(batchId, JSON.stringify(ids)).changes);
   }

@@ -1,11 +1,10 @@
 /**
- * The schema, as the steps that made it: `PRAGMA user_version` counts those that a database has seen. A step that was
- * released is never edited.
+ * The schema, as a list of migrations. `PRAGMA user_version` is the number that a database has seen. A released migration
+ * is never edited.
  *
- * Tasks and outputs are ordinary tables, since rows of a kilobyte would make a WITHOUT ROWID tree spill. What a receipt
- * says stands apart from its thin row, because a batch stamps 50,000 rows in one go, and the event loop waits. The
- * counters behind `totals()` are kept by triggers, so that no write can forget them; STRICT makes a sum beyond 64 bits an
- * error instead of a rounded float.
+ * Tasks and outputs are ordinary tables, because rows of a kilobyte would overflow a WITHOUT ROWID tree. A receipt's
+ * content is apart from its thin row, because closing a batch stamps 50,000 rows at once. Triggers maintain the counters
+ * of `totals()`, so no write can forget them. STRICT makes a sum beyond 64 bits an error instead of a rounded float.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -116,9 +115,9 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE exo_nodes ADD COLUMN units_per_second INTEGER;
   `,
-  // Several coordinators: owners ("incarnation name"), and what a restored backup needs. Tasks and nodes from before have
-  // no owner that still lives. A queue is read requester by requester now, and live tasks node by node; there are never
-  // more of these than nodes have slots, so that the index says alone which owner has which.
+  // Several coordinators: owners ("incarnation name"), and the quarantine for restored backups. Older tasks and nodes
+  // have no living owner. Queues are read by requester, and live tasks by node. Live tasks are never more than nodes have
+  // slots, so their index alone answers which owner has which.
   `
   ALTER TABLE tasks ADD COLUMN owner TEXT;
   ALTER TABLE tasks ADD COLUMN node_id BLOB;
@@ -171,7 +170,7 @@ export const MIGRATIONS: readonly string[] = [
     UPDATE totals SET value = value + iif(name = 'quarantined', 1, NEW.units) * iif(NEW.quarantined, 1, -1)
       WHERE name IN ('quarantined', 'units.quarantined');
   END;
-  -- Receipts outlive their tasks from now on.
+  -- From this version on, receipts outlive their tasks.
   UPDATE receipt_documents SET document = json_set(document, '$.spec', '0x' || lower(hex((
     SELECT spec FROM tasks WHERE tasks._id = unhex(substr(receipt_documents.document ->> 'taskId', 3))
   ))));
@@ -179,8 +178,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE INDEX batches_unrecorded ON batches (_id) WHERE state <> 'recorded';
   `,
-  // The digest of a result that is a blob. Small outputs stand beside their tasks; an index over their random digests would
-  // cost every result a page.
+  // The digest of a result that is a blob. Small outputs stand beside their tasks; an index over their random digests
+  // would cost every result a page.
   `
   ALTER TABLE receipts ADD COLUMN blob_digest BLOB;
   UPDATE receipts SET blob_digest = (
@@ -191,7 +190,7 @@ export const MIGRATIONS: readonly string[] = [
   ) WHERE has_result = 1;
   CREATE INDEX receipts_by_blob ON receipts (blob_digest) WHERE blob_digest IS NOT NULL AND has_result = 1;
   `,
-  // What a node offers by kind, as JSON. Rows from before have NULL, and one rate for all their kinds in units_per_second.
+  // Offers by kind, as JSON. Older rows have NULL, and one rate for all kinds in units_per_second.
   `
   ALTER TABLE exo_nodes ADD COLUMN offers TEXT;
   `,

@@ -1,9 +1,9 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 
-/** A condition of a list and what it compares with. */
+/** A condition of a list, and its value. */
 export type Condition = readonly [sql: string, ...values: SQLInputValue[]];
 
-/** Runs a SELECT whose conditions depend on the query; each combination is prepared once. */
+/** Runs a SELECT with conditions that depend on the query; prepares each combination once. */
 export class ListQuery<Row> {
   readonly #database: DatabaseSync;
   readonly #select: string;

@@ -7,8 +7,8 @@ import { readTask, textOf, writeTask } from "./task-rows.ts";
 import { StoreThread } from "./thread.ts";
 
 /**
- * The embedded store: one SQLite file, held by one coordinator, in a thread of its own, because a commit waits for the
- * disk. Calls are run there in their order; a read sees whole commits only.
+ * The embedded store: one SQLite file of one coordinator, in a thread of its own, because a commit waits for the disk.
+ * The thread runs calls in order; a read sees only whole commits.
  */
 export class SqliteStore implements Store {
   readonly #logger: Logger;
@@ -17,13 +17,13 @@ export class SqliteStore implements Store {
   #opening: Promise<StoreThread> | undefined;
   #thread: StoreThread | undefined;
 
-  /** `path` is the database file; its folder is made when absent. */
+  /** `path` is the database file; a missing folder is created. */
   constructor({ logger }: { logger: Logger }, { path }: { path: string }) {
     this.#logger = logger;
     this.#path = path;
   }
 
-  /** Resolves when its thread has failed: nothing is stored or read any more. */
+  /** Resolves when the thread has failed; then the store stays unavailable. */
   get lost(): Promise<ComputeError> {
     return this.#lost.promise;
   }

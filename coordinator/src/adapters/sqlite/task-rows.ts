@@ -4,7 +4,7 @@ import { liveAssignment, type Task, type TaskState } from "../../domain/task.ts"
 import { ownerKey } from "../owner-key.ts";
 import { fromBlob, ownerFrom } from "./codec.ts";
 
-/** A task on its way into the table. It crosses to the store's thread: text is the cheapest thing that does. */
+/** A task to be written, for the store's thread. Text is the cheapest to send to it. */
 export interface WrittenTask extends Pick<Task, "id" | "version" | "requester" | "state" | "createdAt"> {
   readonly notBefore: number;
   readonly deadline: number;
@@ -12,7 +12,7 @@ export interface WrittenTask extends Pick<Task, "id" | "version" | "requester" |
   readonly live: { readonly nodeId: Hex; readonly assignmentId: Hex } | null;
   readonly endedAt: number | null;
   readonly document: string;
-  /** One character a byte. */
+  /** One character for each byte. */
   readonly spec: string;
 }
 
@@ -31,7 +31,9 @@ export interface StoredTask {
   readonly ended_at: number | null;
 }
 
-/** Bytes as text of one character a byte: to clone a small array into another thread costs several times as much. */
+/**
+ * Bytes as text with one character for each byte: cloning a small array to another thread costs several times as much.
+ */
 export function textOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
@@ -43,7 +45,7 @@ export function bytesOf(text: string): Uint8Array {
 export function writeTask(task: Task): WrittenTask {
   const { id, version, requester, state, createdAt, notBefore, deadline, spec } = task;
   const { kind, attempts, assignments, error, requestDigest } = task;
-  // JSON knows no bigint, and the spec stands in the row.
+  // JSON has no bigint, and the spec has its own column.
   const written = mapReceipts(assignments, ({ units, spec: _, ...rest }: Receipt) => ({ ...rest, units: `${units}` }));
   const live = liveAssignment(task);
   const document = JSON.stringify({ kind, attempts, assignments: written, error, requestDigest });

@@ -10,8 +10,8 @@ import { type Condition, ListQuery } from "./statements.ts";
 import { bytesOf, type StoredTask, type WrittenTask } from "./task-rows.ts";
 
 /**
- * The tasks and their outputs. What queries need are columns, the rest is one JSON document, receipts included: it is
- * the truth about the task, and the table of receipts a copy for queries.
+ * Tasks and their outputs. Fields that queries need are columns; the rest is one JSON document with the receipts. The
+ * document is authoritative, and the table of receipts is a copy for queries.
  */
 export class Tasks {
   readonly #insert: StatementSync;
@@ -50,7 +50,8 @@ export class Tasks {
     this.#queueDepths = database.prepare(
       "SELECT requester, count(*) AS queued FROM tasks WHERE state = 'queued' GROUP BY requester",
     );
-    // A task has a node exactly while it is running or cancelling; the planner would rather walk through all tasks by id.
+    // A task has a node exactly while it is running or cancelling. With a condition on `state`, SQLite would scan all
+    // tasks.
     this.#liveOf = database.prepare("SELECT * FROM tasks WHERE node_id = ? ORDER BY _id");
     this.#orphaned = database.prepare(
       `SELECT * FROM tasks WHERE rowid IN (
@@ -83,7 +84,7 @@ export class Tasks {
     this.#list = new ListQuery(database, "SELECT * FROM tasks", "created_at DESC, _id DESC");
   }
 
-  /** Adds a task; returns the stored one, and adds nothing, when its id is taken. */
+  /** Inserts a task; if its id is taken, returns the stored task. */
   insert(task: WrittenTask): StoredTask | null {
     const { changes } = this.#insert.run(
       toBlob(task.id),
@@ -102,7 +103,7 @@ export class Tasks {
     return changes === 1 ? null : this.get(task.id);
   }
 
-  /** Replaces the version before; false when that is not the stored one. What a task asks for never changes. */
+  /** Replaces the previous version; false if another version is stored. The request of a task never changes. */
   save(task: Omit<WrittenTask, "spec">, output?: string): boolean {
     const key = toBlob(task.id);
     const { changes } = this.#update.run(
@@ -188,7 +189,7 @@ export class Tasks {
     return this.#overdue.all(query.now, ownerKey(query.owner), query.limit) as unknown as StoredTask[];
   }
 
-  /** Outputs go with their tasks. */
+  /** Removes tasks with their outputs. */
   prune(before: number, limit: number): number {
     return Number(this.#prune.run(before, limit).changes);
   }
@@ -198,7 +199,7 @@ export class Tasks {
     return row?.output ?? null;
   }
 
-  /** A task that has no such assignment is a later one of the same id, and keeps its output. */
+  /** A task without this assignment is a later one of the same id, and keeps its output. */
   dropOutputs(receipts: readonly { readonly receiptId: Hex; readonly taskId: Hex }[]): void {
     this.#dropOutputs.run(JSON.stringify(receipts));
   }
@@ -208,7 +209,7 @@ function blobsOf(live: WrittenTask["live"]): [nodeId: Uint8Array | null, assignm
   return live ? [toBlob(live.nodeId), toBlob(live.assignmentId)] : [null, null];
 }
 
-/** A task's place in the list: createdAt and id. */
+/** A task's position in the list: createdAt and id. */
 function isPosition(value: unknown): value is [createdAt: number, id: Hex] {
   return Array.isArray(value) && value.length === 2 && Number.isSafeInteger(value[0]) && isId(value[1]);
 }

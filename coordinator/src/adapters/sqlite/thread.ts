@@ -6,15 +6,15 @@ import { type Answer, type Call, crossed, type Request } from "./messages.ts";
 import type { Operations } from "./operations.ts";
 
 /**
- * The thread that holds the database, as seen from outside. Calls of one event-loop turn travel in one message, and it
- * answers those of one commit in one.
+ * The main thread's side of the store's thread. One message carries the calls of an event-loop turn, and one answer the
+ * outcomes of a commit.
  */
 export class StoreThread {
   readonly #worker: Worker;
   readonly #logger: Pick<Logger, "error">;
   readonly #onLost: (error: ComputeError) => void;
   #calls: Call[] = [];
-  /** Callers in the order of their calls. */
+  /** Waiting callers, in the order of their calls. */
   #callers: PromiseWithResolvers<unknown>[] = [];
   #closing = false;
   #lost: ComputeError | undefined;
@@ -29,13 +29,13 @@ export class StoreThread {
       this.#lose(cause);
     });
     worker.on("exit", () => this.#lose());
-    // It keeps the process alive only while somebody waits for it.
+    // The thread keeps the process alive only while a caller waits.
     worker.unref();
   }
 
   /**
-   * Opens the database at `path`; throws UNAVAILABLE, saying why, when that is refused. `onLost` learns that the thread
-   * ended without being closed: what it was called for is refused then, and whatever it is called for later.
+   * Opens the database at `path`; throws UNAVAILABLE with the reason if that fails. `onLost` is called when the thread
+   * ends without being closed; then all pending and later calls reject.
    */
   static async open(
     path: string,
@@ -59,7 +59,7 @@ export class StoreThread {
     return caller.promise as Promise<ReturnType<Operations[Name]>>;
   }
 
-  /** Lets it finish what it was called for, then closes the database. */
+  /** Finishes pending calls, then closes the database. */
   async close(): Promise<void> {
     if (this.#lost) return;
     this.#closing = true;

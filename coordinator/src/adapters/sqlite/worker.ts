@@ -1,11 +1,11 @@
-/** The thread that holds the database: its disk and its pages keep nobody else waiting. */
+/** The store's thread, so that the event loop never waits for the disk. */
 import { parentPort, workerData } from "node:worker_threads";
 import { openDatabase } from "./database.ts";
 import { GroupCommit, type Operation } from "./group-commit.ts";
 import { type Answer, type Call, type CrossingError, crossing, type Request } from "./messages.ts";
 import { operationsOn } from "./operations.ts";
 
-/** Calls in one transaction at most, so that one answer is not too much for the thread that awaits it. */
+/** The most calls in one transaction, so that one answer does not block the main thread for long. */
 const MAX_CALLS = 1_024;
 
 const port = parentPort!;
@@ -35,7 +35,7 @@ function serve(path: string): void {
     }
     answer({ values, errors, failure });
   };
-  // What comes while the group before is being committed makes the next one.
+  // Calls that arrive during a commit make the next group.
   const turn = () => {
     commit();
     if (waiting.length > 0) setImmediate(turn);

@@ -90,8 +90,8 @@ export async function readChainLedger(rpc: JsonRpcProvider, source: LedgerSource
 }
 
 /**
- * Reads the events after a block, and those of blocks that become final meanwhile, until one query reads the rest. Returns
- * the last block of that query, which is only seconds old.
+ * Reads the events after a block, and those of blocks that become final meanwhile, until one query reads the rest.
+ * Returns the last block of that query, which is only seconds old.
  */
 async function readOn(rpc: JsonRpcProvider, contract: Address, after: number, collector: Collector): Promise<number> {
   for (let read = after; ; ) {

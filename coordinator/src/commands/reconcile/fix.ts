@@ -23,8 +23,8 @@ export interface FixComponents {
 /** Settings of a fix. */
 export interface FixInit {
   /**
-   * Milliseconds by which a coordinator's clock may have been ahead of the chain's. A lost batch may carry receipts that were
-   * accepted up to this long after its block.
+   * Milliseconds by which a coordinator's clock may have been ahead of the chain's. A lost batch may carry receipts that
+   * were accepted up to this long after its block.
    */
   readonly clockMarginMs: number;
 }
@@ -57,8 +57,8 @@ export async function fix(components: FixComponents, init: FixInit, ledger: Chai
       continue;
     }
     const before = at + init.clockMarginMs;
-    // End attempts first, also against concurrent writers: an ended attempt accepts no result, and the receipt of one that
-    // accepted it before is among the receipts that are read next.
+    // End attempts first, also against concurrent writers: an ended attempt accepts no result, and the receipt of one
+    // that accepted it before is among the receipts that are read next.
     const ended = await endAttempts(store, before);
     if (ended > 0) say(`batch ${recorded.id}: ended ${ended} attempts whose result may be in it`);
     candidates = new Candidates(await readUnbatched(store));
@@ -172,9 +172,9 @@ function startOf({ receiptId }: Receipt): number {
 }
 
 /**
- * Ends every live attempt that began before `before`. A batch of the lost time may already carry the receipt of its result,
- * and the node would send the result again if its acknowledgement was lost too. The task is computed again, as other work
- * with another receipt. Returns the number of attempts.
+ * Ends every live attempt that began before `before`. A batch of the lost time may already carry the receipt of its
+ * result, and the node would send the result again if its acknowledgement was lost too. The task is computed again, as
+ * other work with another receipt. Returns the number of attempts.
  */
 async function endAttempts(store: Store, before: number): Promise<number> {
   const tasks = await readAll((query) => store.tasks({ ...query, states: ["running", "cancelling"] }));

@@ -23,7 +23,10 @@ export interface Outcome {
   readonly where: string;
 }
 
-/** Makes the changes that `options` ask for, and compares store and chain; `say` reports each step. Throws ReconcileError, CannotFix. */
+/**
+ * Makes the changes that `options` ask for, and compares store and chain; `say` reports each step. Throws ReconcileError,
+ * CannotFix.
+ */
 export async function reconcile(options: Options, request: Request, say: (line: string) => void): Promise<Outcome> {
   const { settings, rpcUrl, source } = request;
   if (!options.fix) checkDatabase(settings);

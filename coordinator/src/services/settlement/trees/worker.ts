@@ -2,8 +2,8 @@ import { type Hex, type ReceiptLeaf, receiptTree } from "@proof-of-compute/proto
 import { KEPT_TREES } from "../limits.ts";
 
 /**
- * A message to the worker. The leaves of a tree come in parts under a key; the first part starts anew. Then the message asks
- * for the root, or, with the batch's root as the key, for the proof of one receipt.
+ * A message to the worker. The leaves of a tree come in parts under a key; the first part starts anew. Then the message
+ * asks for the root, or, with the batch's root as the key, for the proof of one receipt.
  */
 export type TreeRequest =
   | { readonly key: string; readonly leaves: readonly ReceiptLeaf[]; readonly first: boolean }
