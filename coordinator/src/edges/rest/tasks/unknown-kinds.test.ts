@@ -109,13 +109,16 @@ test("shows nodes that offer an unknown kind", async () => {
   expect((await older.get("/api/nodes")).json().items).toMatchObject([{ id, kinds: [...KINDS.names, "echo"] }]);
 });
 
-test("says that it cannot prove a receipt of a kind without a number, and still lists it", async () => {
+test("lists a receipt of a kind without a number, refuses to prove it, and cuts off an export with it", async () => {
   const { receipt, id } = await aVerifiedEcho();
   const task = (await older.store.task(id))!;
   const later = { ...receipt, receiptId: `0x${"ff".repeat(16)}`, kind: "later" } as unknown as Receipt;
   expect(await older.store.saveTask({ ...task, version: task.version + 1 }, { receipt: later })).toBe(true);
   const { items } = (await older.get("/api/receipts")).json();
   expect(items).toMatchObject([{ kind: "echo" }, { kind: "later" }]);
+  const exported = `http://127.0.0.1:${await older.listen()}/api/receipts/export?provider=${receipt.provider}`;
+  // Cut off, so that nobody takes it for the whole export.
+  await expect(fetch(exported).then((answer) => answer.text())).rejects.toThrow("terminated");
   const refused = await older.get(`/api/receipts/${later.receiptId}`);
   expect(refused.json()).toMatchObject({
     status: 503,
