@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { parseEnv } from "node:util";
 import { readKeystore } from "@proof-of-compute/coordinator/settings";
 import { type Address, NETWORKS, type Network, networkByName, parseAddress, reasonOf } from "@proof-of-compute/proto";
+import { refuseSecretArguments } from "@proof-of-compute/proto/secrets";
 import { Command, Option } from "commander";
 import { formatEther, type JsonRpcProvider, type Signer, Wallet } from "ethers";
 import {
@@ -185,6 +186,7 @@ async function checkBalance(
 }
 
 try {
+  refuseSecretArguments(process.argv.slice(2));
   await deploy(readOptions(process.argv));
 } catch (error) {
   console.error(`deploy: ${reasonOf(error)}`);

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { temporaryFolder, WALLET } from "@proof-of-compute/tests/support/daemon/daemon";
+import { Wallet } from "ethers";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { commandLine, readConfig, SETTINGS } from "./config.ts";
 import { EXITS } from "./errors.ts";
@@ -63,6 +64,30 @@ describe("settings", () => {
   test("keep the default coordinator beside others when it is given explicitly", () => {
     const { coordinators } = given("--coordinator", "127.0.0.1:50051", "--coordinator", "b:1");
     expect(coordinators.map(({ address }) => address)).toEqual(["127.0.0.1:50051", "b:1"]);
+  });
+
+  test.each(SETTINGS.map(({ flag, env }) => [flag.split(" ")[0]!, env]))("never repeat a secret: %s", (flag, env) => {
+    const { privateKey, mnemonic } = Wallet.createRandom();
+    const refusal = (read: () => unknown) => {
+      try {
+        read();
+      } catch (error) {
+        expect(error).toMatchObject({ name: "DaemonError", exit: "USAGE" });
+        return (error as Error).message;
+      }
+      return expect.unreachable("it was taken");
+    };
+    for (const secret of [privateKey, privateKey.slice(2), mnemonic!.phrase]) {
+      const said = [refusal(() => readConfig([flag, secret])), refusal(() => readConfig([`${flag}=${secret}`]))];
+      said.push(refusal(() => readConfig([flag, ...secret.split(" ")])));
+      vi.stubEnv(env, secret);
+      said.push(refusal(() => readConfig([])));
+      vi.unstubAllEnvs();
+      for (const each of said) {
+        expect(each).toContain(flag);
+        expect(each).not.toContain(secret.slice(4, 20));
+      }
+    }
   });
 
   test("count as unset when their variable is empty, as in a copied .env", () => {

@@ -2,6 +2,13 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { type Address, AddressError, fromHex, parseAddress, ZERO_ADDRESS } from "@proof-of-compute/proto";
 import type { NodeAuthorization } from "@proof-of-compute/proto/node";
+import {
+  looksSecret,
+  quoted,
+  refuseSecretArguments,
+  SECRET_REFUSED,
+  SecretGiven,
+} from "@proof-of-compute/proto/secrets";
 import { Command, CommanderError, Option } from "commander";
 import { z } from "zod";
 import { DaemonError, EXITS } from "./errors.ts";
@@ -128,7 +135,7 @@ const MAX_TIME_MS = 24 * 86_400_000;
 const size = z.string().transform((text, context) => {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? [];
   if (number !== undefined) return Math.floor(Number(number) * SIZE_UNITS[unit!.toUpperCase()]!);
-  context.addIssue(`"${text}" is not a size such as 512M or 4G`);
+  context.addIssue(`${quoted(text)} is not a size such as 512M or 4G`);
   return z.NEVER;
 });
 
@@ -136,7 +143,9 @@ const time = z.string().transform((text, context) => {
   const [, number, unit] = /^(\d+)\s*(ms|s|m|h|d)$/i.exec(text) ?? [];
   const ms = Number(number) * TIME_UNITS[unit?.toLowerCase() ?? ""]!;
   if (ms <= MAX_TIME_MS) return ms;
-  context.addIssue(ms > MAX_TIME_MS ? `"${text}" is longer than 24d` : `"${text}" is not a time such as 30s or 2m`);
+  context.addIssue(
+    ms > MAX_TIME_MS ? `${quoted(text)} is longer than 24d` : `${quoted(text)} is not a time such as 30s or 2m`,
+  );
   return z.NEVER;
 });
 
@@ -147,7 +156,7 @@ const wallet = z.string({ error: "is missing: give the wallet that earns, 0x… 
     context.addIssue("is the zero address, which nobody owns: give the wallet that earns");
   } catch (error) {
     if (!(error instanceof AddressError)) throw error;
-    context.addIssue(`"${text}" is not a wallet address: ${error.message}`);
+    context.addIssue(`${quoted(text)} is not a wallet address: ${error.message}`);
   }
   return z.NEVER;
 });
@@ -258,8 +267,10 @@ function collect(fallback: readonly string[]) {
 export function readConfig(args: readonly string[]): Config | null {
   const command = commandLine();
   try {
+    refuseSecretArguments(args);
     command.parse(args, { from: "user" });
   } catch (error) {
+    if (error instanceof SecretGiven) throw new DaemonError("USAGE", error.message);
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return null;
     throw new DaemonError("USAGE", error.message.replace(/^error: /, ""), { cause: error });
@@ -269,6 +280,9 @@ export function readConfig(args: readonly string[]): Config | null {
     const name = option.attributeName();
     // Commander reads any value of a switch's variable as true.
     if (option.isBoolean() && command.getOptionValueSource(name) === "env") given[name] = process.env[option.envVar!];
+  }
+  for (const [name, value] of Object.entries(given)) {
+    if ([value].flat().some((each) => typeof each === "string" && looksSecret(each))) throw usage(name, SECRET_REFUSED);
   }
   const parsed = SCHEMA.safeParse({ ...given, walletAddress: given.walletAddress ?? roxonnWalletAddress });
   if (!parsed.success) {

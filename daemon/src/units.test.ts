@@ -53,12 +53,14 @@ describe("recorded units", () => {
 
   test("come with the reason when they are unknown", async () => {
     const rpc = await scriptedRpc({ units: null });
-    const { units, lines } = reader(rpc.url);
+    const { units, lines } = reader(`${rpc.url.replace("//", "//user:word@")}/v1/the-key?key=the-key`);
     units.follow({ chainId: 51n, contract: addressBytes(CONTRACT) });
     await expect
       .poll(() => units.recorded)
       .toEqual({ units: undefined, chain: "XDC Apothem testnet", problem: `cannot read from ${rpc.url}` });
     expect(lines.map(({ msg }) => msg)).toEqual(["cannot read units from the chain"]);
+    // User, password, path and query may be a key.
+    expect(JSON.stringify(lines)).not.toMatch(/the-key|word/);
   });
 
   test("need a chain, and an RPC address for an unknown chain", () => {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Address, addressFromBytes, networkByChainId, toHex } from "@proof-of-compute/proto";
+import { type Address, addressFromBytes, networkByChainId, reasonOf, toHex } from "@proof-of-compute/proto";
 import { Contract, FetchRequest, JsonRpcProvider } from "ethers";
 import type { Logger } from "pino";
 import { printable } from "./printable.ts";
@@ -79,6 +79,8 @@ export class UnitsReader {
   }
 
   async #poll(url: string, chain: string, chainId: number, address: Address, signal: AbortSignal): Promise<void> {
+    // User, password, path and query may be a key.
+    const { origin } = new URL(url);
     const request = new FetchRequest(url);
     request.timeout = REQUEST_MS;
     const provider = new JsonRpcProvider(request, chainId, { staticNetwork: true, cacheTimeout: -1 });
@@ -89,12 +91,9 @@ export class UnitsReader {
         if (!signal.aborted) this.#recorded = { units, chain, problem: undefined };
       } catch (error) {
         if (signal.aborted) break;
-        const problem = `cannot read from ${url}`;
+        const problem = `cannot read from ${origin}`;
         if (this.#recorded.problem !== problem)
-          this.#logger.warn(
-            { rpcUrl: url, why: printable((error as Error).message) },
-            "cannot read units from the chain",
-          );
+          this.#logger.warn({ rpc: origin, why: printable(reasonOf(error)) }, "cannot read units from the chain");
         this.#recorded = { units: this.#recorded.units, chain, problem };
       }
       await delay(INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});

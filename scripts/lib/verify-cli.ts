@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { reasonOf } from "@proof-of-compute/proto";
 import type { Kind } from "@proof-of-compute/proto/kinds";
+import { refuseSecretArguments } from "@proof-of-compute/proto/secrets";
 import { CommanderError } from "commander";
 import { FetchRequest, JsonRpcProvider } from "ethers";
 
@@ -110,6 +111,7 @@ export function isWeb(source: string): boolean {
 /** Runs a program that returns its exit code. An error is printed in one line, and the exit code is 2. */
 export async function runVerifier(program: () => Promise<number>): Promise<void> {
   try {
+    refuseSecretArguments(process.argv.slice(2), ["--transaction"]);
     process.exitCode = await program();
   } catch (error) {
     // Commander has already printed the error or the help.

@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import type { HostPort } from "@proof-of-compute/coordinator/host-port";
+import { quoted } from "@proof-of-compute/proto/secrets";
 import { LocalError } from "./terminal.ts";
 
 /** A place to listen, and how to choose another. */
@@ -13,7 +14,7 @@ export function readAddress(text: string, what: string, flag: string): Listener 
   const match = /^(\[[0-9a-f:]+\]|[^:]+):(\d+)$/i.exec(text);
   const port = Number(match?.[2]);
   if (!match || port < 1 || port > 65_535) {
-    throw new LocalError(`${flag} is "${text}"; it takes host:port, for example 127.0.0.1:3001`);
+    throw new LocalError(`${flag} is ${quoted(text)}; it takes host:port, for example 127.0.0.1:3001`);
   }
   return { what, flag, host: match[1]!.replace(/^\[|\]$/g, ""), port };
 }

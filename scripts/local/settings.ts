@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { isLoopback } from "@proof-of-compute/coordinator/host-port";
 import { NETWORKS } from "@proof-of-compute/proto";
+import { looksSecret, refuseSecretArguments, SECRET_REFUSED, SecretGiven } from "@proof-of-compute/proto/secrets";
 import { Command, InvalidArgumentError } from "commander";
 import { type Listener, readAddress } from "./ports.ts";
 import { LocalError, shortPath } from "./terminal.ts";
@@ -34,6 +35,7 @@ const LOCAL_CHAIN = new URL(NETWORKS.find(({ name }) => name === "local")!.rpcUr
 
 /** Reads flags over the environment. Exits, as commander does, on --help and on a flag that it does not know. */
 export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEnv): LocalSettings {
+  refuseSecrets(argv, env);
   const command = new Command("npm start --")
     .description(
       "The whole network on this machine: a chain, the contract, coordinators with the hub, and one daemon. Asks for one " +
@@ -82,6 +84,28 @@ export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEn
       : readAddress(options.chainAddress, "the local chain", "--chain-address"),
     task: options.task,
   };
+}
+
+/** Settings that name no secret. */
+const OPEN = [
+  "DATA_DIR",
+  "HTTP_ADDRESS",
+  "GRPC_ADDRESS",
+  "PROOF_OF_COMPUTE_ADDRESS",
+  "XDC_RPC_URL",
+  "RECORDER_KEYSTORE",
+];
+
+/** Before anybody reads a value, and repeats what it does not understand. */
+function refuseSecrets(argv: readonly string[], env: NodeJS.ProcessEnv): void {
+  try {
+    refuseSecretArguments(argv);
+  } catch (error) {
+    throw error instanceof SecretGiven ? new LocalError(error.message) : error;
+  }
+  const name = OPEN.find((each) => looksSecret(env[each] ?? ""));
+  if (name !== undefined) throw new LocalError(`${name} ${SECRET_REFUSED}`);
+  if (env.XDC_RPC_URL && !URL.canParse(env.XDC_RPC_URL)) throw new LocalError("XDC_RPC_URL is no URL");
 }
 
 const SEVERAL_NEED_MONGODB = `several coordinators share one store, and SQLite is for one alone: set MONGODB_URI. A MongoDB to try it with:

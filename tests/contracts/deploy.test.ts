@@ -214,6 +214,20 @@ test.each([
   expect(outcome.error).not.toContain("    at ");
 });
 
+test.each([
+  { where: "as a flag", flags: (key: string) => ["--owner", key], variables: () => ({}) },
+  { where: "as an unknown flag", flags: (key: string) => [`--deployer=${key}`], variables: () => ({}) },
+  { where: "as an argument", flags: (key: string) => [key], variables: () => ({}) },
+  ...["DEPLOYER_KEYSTORE", "RECORDER_KEYSTORE", "RECORDER_ADDRESS", "XDC_RPC_URL", "PROOF_OF_COMPUTE_ADDRESS"].map(
+    (name) => ({ where: `as ${name}`, flags: () => [], variables: (key: string) => ({ [name]: key }) }),
+  ),
+])("never repeats a private key that was given $where", async ({ flags, variables }) => {
+  const key = Wallet.createRandom().privateKey;
+  const { code, out, error } = await run(flags(key), variables(key));
+  expect([code, error]).toEqual([1, expect.stringContaining("deploy: ")]);
+  expect(out + error).not.toContain(key.slice(4, 20));
+});
+
 test("refuses a keystore that others can read", async () => {
   const keystore = join(directory, "deployer.key");
   await writeFile(keystore, chain.key(2));

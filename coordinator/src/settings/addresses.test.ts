@@ -27,5 +27,15 @@ describe("the address that others are told", () => {
     expect(publicRpcUrl(settings, 77)).toBeUndefined();
     expect(publicRpcUrl({ ...settings, PUBLIC_RPC_URL: "https://open.example" }, 51)).toBe("https://open.example");
     expect(publicRpcUrl({ ...settings, XDC_RPC_URL: "http://127.0.0.1:8545" }, 31337)).toBe("http://127.0.0.1:8545");
+    for (const url of [
+      "http://user:word@127.0.0.1:8545",
+      "http://127.0.0.1:8545/v1/key",
+      "http://127.0.0.1:8545/?key=1",
+    ]) {
+      expect(publicRpcUrl({ ...settings, XDC_RPC_URL: url }, 31337)).toBeUndefined();
+      expect(publicRpcUrl({ ...settings, XDC_RPC_URL: url, PUBLIC_RPC_URL: "http://127.0.0.1:1" }, 31337)).toBe(
+        "http://127.0.0.1:1",
+      );
+    }
   });
 });

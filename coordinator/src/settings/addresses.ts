@@ -17,12 +17,20 @@ export function publicGrpcAddress(
   };
 }
 
-/** The RPC for browsers: never XDC_RPC_URL of a public chain, which may contain an API key. */
+/**
+ * The RPC for browsers: XDC_RPC_URL of the local chain alone, and only if it is no more than an origin. User, password, path and
+ * query may be a key.
+ */
 export function publicRpcUrl(settings: Settings, chainId: number | undefined): string | undefined {
   if (settings.PUBLIC_RPC_URL !== undefined) return settings.PUBLIC_RPC_URL;
   const known = chainId === undefined ? undefined : networkByChainId(chainId);
-  if (known?.name === "local") return settings.XDC_RPC_URL;
+  if (known?.name === "local") return isOriginAlone(settings.XDC_RPC_URL) ? settings.XDC_RPC_URL : undefined;
   return known?.rpcUrl;
+}
+
+function isOriginAlone(url: string | undefined): boolean {
+  const parsed = url === undefined ? null : URL.parse(url);
+  return parsed !== null && parsed.href === `${parsed.origin}/`;
 }
 
 /** URL at which peers reach this coordinator; `port` is the bound port. */

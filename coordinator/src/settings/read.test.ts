@@ -1,7 +1,9 @@
+import { Wallet } from "ethers";
 import { describe, expect, it } from "vitest";
+import type { z } from "zod";
 import { ConfigError } from "./config-error.ts";
 import { readSettings, resolveSettings } from "./read.ts";
-import { SETTINGS } from "./table.ts";
+import { SETTINGS, type Setting } from "./table.ts";
 
 const KEY = `0x${"5e".repeat(32)}`;
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -97,6 +99,26 @@ describe("settings", () => {
     expect(said).toMatch(new RegExp(`^${name}: `));
     expect(said).not.toContain(secret);
   });
+
+  it.each(Object.entries<Setting<z.ZodType>>(SETTINGS))(
+    "are never said when they look secret: %s",
+    (name, { secret }) => {
+      const { privateKey, mnemonic } = Wallet.createRandom();
+      for (const value of [privateKey, privateKey.slice(2), mnemonic!.phrase]) {
+        const flag = `--${name.toLowerCase().replaceAll("_", "-")}`;
+        const argv =
+          (...args: string[]) =>
+          () =>
+            readSettings(["node", "coordinator", ...args], {}, "0");
+        const reads = [argv(flag, value), argv(`${flag}=${value}`), argv(flag, ...value.split(" ")), argv(value)];
+        if (!secret) reads.push(() => resolveSettings({ [name]: value }));
+        for (const read of reads) {
+          expect(read).toThrow(ConfigError);
+          expect(read).not.toThrow(value.slice(4, 20));
+        }
+      }
+    },
+  );
 
   it.each<[string, Record<string, string>, RegExp | undefined]>([
     ["node stream beyond loopback", { GRPC_ADDRESS: "0.0.0.0:50051" }, /GRPC_ADDRESS 0\.0\.0\.0.*TLS_CERT.*--insecure/],

@@ -1,3 +1,4 @@
+import { looksSecret, refuseSecretArguments, SECRET_REFUSED, SecretGiven } from "@proof-of-compute/proto/secrets";
 import { Command } from "commander";
 import type { z } from "zod";
 import { isLoopback } from "../net/host-port.ts";
@@ -10,6 +11,10 @@ export function resolveSettings(text: Readonly<Record<string, string | undefined
   const settings: Record<string, unknown> = {};
   for (const [name, { schema, default: fallback, secret }] of Object.entries<Setting<z.ZodType>>(SETTINGS)) {
     const given = text[name];
+    if (!secret && given !== undefined && looksSecret(given)) {
+      problems.push(`${name} (${flagOf(name)}): ${SECRET_REFUSED}`);
+      continue;
+    }
     const parsed = schema.safeParse(given === undefined || given === "" ? fallback : given);
     if (parsed.success) settings[name] = parsed.data;
     else {
@@ -66,6 +71,11 @@ export function readSettings(argv: readonly string[], environment: NodeJS.Proces
     const isFlag = entry.default === "true" || entry.default === "false";
     const shown = entry.default === undefined ? "" : ` (default ${entry.default})`;
     program.option(`${flagOf(name)} ${isFlag ? "[true|false]" : "<value>"}`, `${entry.description}${shown} [${name}]`);
+  }
+  try {
+    refuseSecretArguments(argv.slice(2));
+  } catch (error) {
+    throw error instanceof SecretGiven ? new ConfigError(error.message) : error;
   }
   program.parse(argv as string[]);
   const options = program.opts<Record<string, string | true>>();

@@ -1,8 +1,10 @@
 import { readFile, stat } from "node:fs/promises";
+import { looksSecret, SECRET_REFUSED } from "@proof-of-compute/proto/secrets";
 import { ConfigError } from "./config-error.ts";
 
 /** Reads the file of the setting `name`. Throws {@link ConfigError} when it cannot be read. */
 export async function readSettingFile(name: string, file: string): Promise<string> {
+  if (looksSecret(file)) throw new ConfigError(`${name}: ${SECRET_REFUSED}. It names a file`);
   return readFile(file, "utf8").catch((cause: unknown) => {
     throw new ConfigError(`${name}: cannot read ${file}`, { cause });
   });

@@ -69,7 +69,7 @@ export const SETTINGS = {
   PUBLIC_RPC_URL: setting(
     url.optional(),
     undefined,
-    "JSON-RPC that browsers read units from. Default: the known public one of the chain; on the local chain XDC_RPC_URL.",
+    "JSON-RPC that browsers read units from. Default: the known public one of the chain; on the local chain XDC_RPC_URL, unless user, password, path or query follow in it.",
   ),
   PROOF_OF_COMPUTE_ADDRESS: setting(
     address.optional(),

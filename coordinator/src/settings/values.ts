@@ -1,4 +1,5 @@
 import { type Address, parseAddress } from "@proof-of-compute/proto";
+import { quoted } from "@proof-of-compute/proto/secrets";
 import { z } from "zod";
 import type { HostPort } from "../net/host-port.ts";
 
@@ -61,6 +62,6 @@ export const url = z.url({ protocol: /^https?$/, error: 'a URL such as "https://
 export const origin = z.string().transform((text, context) => {
   const { origin, protocol, href } = URL.parse(text) ?? {};
   if (/^https?:$/.test(protocol ?? "") && href === `${origin}/`) return origin!;
-  context.addIssue({ code: "custom", message: `an origin such as "https://hub.example", not ${JSON.stringify(text)}` });
+  context.addIssue({ code: "custom", message: `an origin such as "https://hub.example", not ${quoted(text)}` });
   return z.NEVER;
 });

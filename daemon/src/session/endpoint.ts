@@ -1,5 +1,7 @@
 import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 
+import { quoted } from "@proof-of-compute/proto/secrets";
+
 const DEFAULT_PORT = 50051;
 
 /** Where and how to dial. */
@@ -27,9 +29,11 @@ export interface DialOptions {
  */
 export function parseEndpoint(text: string, options: DialOptions): Endpoint {
   const match = /^(\[[0-9a-f:.%]+\]|[^\s:/[\]]+)(?::(\d{1,5}))?$/i.exec(text);
-  if (!match) throw new RangeError(`"${text}" is not host:port${text.includes("//") ? " (no http:// before it)" : ""}`);
+  if (!match)
+    throw new RangeError(`${quoted(text)} is not host:port${text.includes("//") ? " (no http:// before it)" : ""}`);
   const [, host, port = String(DEFAULT_PORT)] = match;
-  if (Number(port) < 1 || Number(port) > 65_535) throw new RangeError(`"${text}": a port is a number from 1 to 65535`);
+  if (Number(port) < 1 || Number(port) > 65_535)
+    throw new RangeError(`${quoted(text)}: a port is a number from 1 to 65535`);
   const address = `${host}:${port}`;
   const plain = options.insecure || (options.tlsCa === undefined && isLoopback(host!));
   return {

@@ -1,6 +1,7 @@
 /** `npm run reconcile`: compares what the store and the chain say of every batch and wallet, and repairs the store. */
 import { existsSync } from "node:fs";
 import { reasonOf } from "@proof-of-compute/proto";
+import { refuseSecretArguments } from "@proof-of-compute/proto/secrets";
 import { CommanderError } from "commander";
 import { CannotFix } from "./fix.ts";
 import { createProgram, type Options, readRequest } from "./options.ts";
@@ -25,6 +26,7 @@ function print({ report, where }: Outcome, options: Options): void {
 }
 
 async function main(): Promise<number> {
+  refuseSecretArguments(process.argv.slice(2), ["--release-quarantine"]);
   const options = createProgram().exitOverride().parse().opts<Options>();
   const say = (line: string) => (options.json ? console.error(line) : console.log(line));
   if (existsSync(".env")) process.loadEnvFile();

@@ -1,6 +1,8 @@
 /** The flags of `npm run reconcile`, and the settings of the coordinator that it reads. */
+import { looksSecret, quoted, SECRET_REFUSED } from "@proof-of-compute/proto/secrets";
 import { Command } from "commander";
-import { SETTINGS, type Settings } from "../../settings/table.ts";
+import type { z } from "zod";
+import { SETTINGS, type Setting, type Settings } from "../../settings/table.ts";
 import type { LedgerSource } from "./chain.ts";
 import { ReconcileError } from "./errors.ts";
 
@@ -81,7 +83,8 @@ function readNeeded(environment: NodeJS.ProcessEnv, dataDir: string | undefined)
   const given: NodeJS.ProcessEnv = { LOG_LEVEL: "warn", ...environment };
   if (dataDir !== undefined) given.DATA_DIR = dataDir;
   const parsed = NEEDED.map((name) => {
-    const { schema, default: fallback } = SETTINGS[name];
+    const { schema, default: fallback, secret } = SETTINGS[name] as Setting<z.ZodType>;
+    if (!secret && looksSecret(given[name] ?? "")) throw new ReconcileError(`${name}: ${SECRET_REFUSED}`);
     const result = schema.safeParse(given[name] || fallback);
     if (result.success) return [name, result.data];
     throw new ReconcileError(`${name}: ${result.error.issues.map((issue) => issue.message).join("; ")}`);
@@ -92,5 +95,5 @@ function readNeeded(environment: NodeJS.ProcessEnv, dataDir: string | undefined)
 function readClockMargin(text: string): number {
   const parsed = SETTINGS.LEASE_TIME.schema.safeParse(text);
   if (parsed.success) return parsed.data;
-  throw new ReconcileError(`--clock-margin is a duration such as 10m, not ${text}`);
+  throw new ReconcileError(`--clock-margin is a duration such as 10m, not ${quoted(text)}`);
 }
