@@ -1,4 +1,4 @@
-/** Makes sure that the tests have a browser: `npm run setup -- browser`. Does nothing when there is one. */
+/** `npm run setup -- browser`: installs a browser for the tests, unless there is one. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -13,7 +13,7 @@ function run(command: string, args: readonly string[]): boolean {
 }
 
 function install(): boolean {
-  // Debian's package brings its libraries along; Playwright's own build expects them to be there.
+  // Debian's package installs its libraries; Playwright's own build expects them on the machine.
   const debian = process.getuid?.() === 0 && existsSync("/etc/debian_version");
   if (debian && (run("apt-get", ["install", "-y", "-q", "chromium"]) || aptAfterUpdate())) return true;
   const cli = join(dirname(require.resolve("playwright-core/package.json")), "cli.js");

@@ -34,10 +34,10 @@ function readOptions(argv: readonly string[]): Options {
         new Option("--network <name>", "where to").choices(NETWORKS.map(({ name }) => name)).makeOptionMandatory(),
       )
       .option("--owner <address>", "names recorders and pauses (default: the deployer)")
-      // Not --env-file: Node takes that for itself, wherever it stands.
+      // Not --env-file: Node takes this option itself, wherever it is.
       .option("--dotenv <file>", "read and updated", ".env")
       .option("--dry-run", "check everything, deploy nothing")
-      .option("--again", "deploy although the file names a live contract on that network")
+      .option("--again", "deploy even if the file names a live contract on that network")
       .addHelpText(
         "after",
         `
@@ -89,7 +89,9 @@ async function deploy(options: Options): Promise<void> {
   }
 }
 
-/** Deploys, with the address in the file before anything is sent: whatever is lost then, the next run finds the contract. */
+/**
+ * Writes the address to the file, then deploys, so that the next run finds the contract even if this one is interrupted.
+ */
 async function send(deployment: Deployment, envFile: string, environment: Environment): Promise<Deployed> {
   const before = environment.PROOF_OF_COMPUTE_ADDRESS;
   let named = false;
@@ -107,7 +109,7 @@ async function send(deployment: Deployment, envFile: string, environment: Enviro
   } catch (cause) {
     if (!named) throw cause;
     throw new Error(
-      `${reasonOf(cause)}. The contract may come all the same. Run this again, without --again: it deploys only if none is there or on its way`,
+      `${reasonOf(cause)}. The contract may still be included. Run this again, without --again: it deploys only if no contract is there or pending`,
       { cause },
     );
   }
@@ -130,7 +132,7 @@ async function deployerOf(environment: Environment, provider: JsonRpcProvider, n
   const key = await readKey(environment, "DEPLOYER");
   if (key !== undefined) return new Wallet(key, provider);
   if (network.name === "local") return provider.getSigner(0);
-  throw new Error("set DEPLOYER_KEYSTORE or DEPLOYER_PRIVATE_KEY, in the environment or in .env: it pays");
+  throw new Error("set DEPLOYER_KEYSTORE or DEPLOYER_PRIVATE_KEY, in the environment or in .env, to the key that pays");
 }
 
 async function recorderOf(environment: Environment): Promise<Address | undefined> {
@@ -148,7 +150,7 @@ async function readKey(environment: Environment, role: "DEPLOYER" | "RECORDER"):
   return key;
 }
 
-/** Units count in one contract: a second one on the same chain would silently begin at zero. */
+/** Throws if there is a contract already: units stay in it, and a second one would silently start at zero. */
 async function checkNotThere(
   provider: JsonRpcProvider,
   deployer: Address,
@@ -159,13 +161,13 @@ async function checkNotThere(
   if (!named) return;
   const address = parseAddress(named);
   const where = `PROOF_OF_COMPUTE_ADDRESS (environment or ${envFile}) is ${named}`;
-  // In this order: what is included between the two questions is seen by the second.
+  // In this order, the second question sees a contract that was included after the first.
   if (await isOnItsWay(provider, deployer, address)) {
-    throw new Error(`${where}, whose deployment is on its way: run this again later; --again deploys another one`);
+    throw new Error(`${where}, whose deployment is pending: run this again later; --again deploys another one`);
   }
   if ((await provider.getCode(address)) === "0x") return;
   throw new Error(
-    `${where}, a live contract on this chain. Its units do not move to a new one; --again deploys all the same`,
+    `${where}, a live contract on this chain. Its units do not move to a new one; --again deploys one anyway`,
   );
 }
 

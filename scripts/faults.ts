@@ -1,13 +1,13 @@
 /**
- * `npm run test:faults`: networks of real programs under faults, one after the other, each with its seed, until the time is
- * over or a promise is broken. Exit code 1 then; the seed and the folder with all logs are printed.
+ * `npm run test:faults`: runs networks of real programs under faults, one after another, each with its seed, until the
+ * time is over or a check fails. Then the exit code is 1, and the output has the seed and the folder with all logs.
  */
 import { createHash } from "node:crypto";
 import { reportOutcome, summarize } from "@proof-of-compute/tests/faults/network/report";
 import { type Outcome, runFaults } from "@proof-of-compute/tests/faults/network/run";
 import { Command, InvalidArgumentError, Option } from "commander";
 
-/** Minutes of faults of one network; then it has to come to rest and is judged. */
+/** Minutes of faults for each network; then it has to come to rest, and is checked. */
 const RUN_MINUTES = 2;
 
 interface Options {
@@ -33,7 +33,7 @@ function minutes(text: string): number {
   return number;
 }
 
-/** The seed of the run after this one. */
+/** The seed of the next run. */
 function nextSeed(seed: number): number {
   return createHash("sha256").update(String(seed)).digest().readUInt32BE() >>> 1;
 }
@@ -52,7 +52,7 @@ const program = new Command("test:faults")
   .option("--coordinators <number>", "with more than one they share a MongoDB", count(1), 3)
   .option("--daemons <number>", "with one or two slots each", count(1), 10)
   .addOption(new Option("--store <name>").choices(["mongodb", "sqlite"]).default("mongodb"))
-  .option("--keep", "keep logs and data although nothing was found")
+  .option("--keep", "keep logs and data even if no check fails")
   .parse();
 const { seed: first, minutes: total, coordinators, daemons, store, keep } = program.opts<Options>();
 if (store === "sqlite" && coordinators > 1)

@@ -1,5 +1,6 @@
 // `npm run proto`: lints the proto files and makes everything under proto/gen: the stubs, the descriptors for server
-// reflection and the WebAssembly kernels. Does nothing when its inputs have not changed; `--force` makes everything again.
+// reflection and the WebAssembly kernels. Does nothing when its inputs have not changed; `--force` makes everything
+// again.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { glob, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -34,14 +35,14 @@ async function digestOfInputs(): Promise<string> {
 }
 
 async function buf(...args: string[]): Promise<void> {
-  // Its plugin is a script whose first line asks for `node`: the one that runs this file, whatever the PATH says.
+  // The plugin's first line asks for `node`. Put the Node that runs this file first on the PATH.
   const env = { ...process.env, PATH: [path.dirname(process.execPath), process.env.PATH].join(path.delimiter) };
   await run(process.execPath, [require.resolve("@bufbuild/buf/bin/buf"), ...args], { cwd: ROOT, env });
 }
 
 /**
- * Compiles a kernel and embeds it in a module, so that it loads alike in Node, in its worker threads and in browsers. A line
- * `// asc: --enable simd` in the source adds options of the compiler.
+ * Compiles a kernel and embeds it in a module, so that it loads alike in Node, in its worker threads and in browsers. A
+ * line `// asc: --enable simd` in the source adds options of the compiler.
  */
 async function compileKernel(file: string): Promise<void> {
   const asc = await import("assemblyscript/asc");

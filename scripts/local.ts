@@ -24,7 +24,7 @@ async function bringUp(network: LocalNetwork, task: boolean, signal: AbortSignal
   if (task) await showTask({ chain, network, say }, signal);
 }
 
-/** npm runs this under a shell, which a SIGTERM to npm ends without a word to us: whose parent is gone is to end. */
+/** npm runs this under a shell. A SIGTERM to npm ends the shell without a signal to this process, so watch the parent. */
 function whenOrphaned(callback: () => void): NodeJS.Timeout {
   const parent = process.ppid;
   return setInterval(() => process.ppid !== parent && callback(), 500).unref();
@@ -59,7 +59,7 @@ async function main(): Promise<void> {
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
   } catch (error) {
-    // A request that failed because a program died: that program's end explains it, and is known in a moment.
+    // A request may have failed because a program died. Wait a moment for that program's end, which explains it.
     if (!signal.aborted && !(error instanceof LocalError)) await sleep(500);
     const reason: unknown = signal.aborted ? signal.reason : error;
     if (reason !== INTERRUPTED) throw reason;

@@ -1,5 +1,5 @@
-// `node scripts/openapi.ts`: generates the files that follow from REST schemas, errors and settings, so that documents and the
-// hub's client always agree with the server. A test keeps the files current.
+// `node scripts/openapi.ts`: generates the files that follow from REST schemas, errors and settings, so that documents
+// and the hub's client always agree with the server. A test keeps the files current.
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemClock } from "@proof-of-compute/coordinator/clock";
@@ -13,7 +13,9 @@ import { renderConfiguration } from "./lib/configuration-page.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 
-/** The OpenAPI document of the REST API. Its routes are only declared, never called, so most components can be missing. */
+/**
+ * The OpenAPI document of the REST API. Its routes are only declared, never called, so most components can be missing.
+ */
 async function describe(): Promise<OpenAPI3> {
   const manifest = await readFile(path.join(ROOT, "coordinator/package.json"), "utf8");
   const logger = pino({ level: "silent" });

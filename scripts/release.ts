@@ -1,6 +1,6 @@
 /**
- * `npm run release`: prepares a release in the working tree. The changesets become entries of CHANGELOG.md, and all packages
- * get the next version. Look at the diff, commit it, and tag the commit `v<version>`.
+ * `npm run release`: prepares a release in the working tree. The changesets become entries of CHANGELOG.md, and all
+ * packages get the next version. Look at the diff, commit it, and tag the commit `v<version>`.
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,9 +1,9 @@
 /**
  * Makes a fresh clone ready to run: `node scripts/setup.mjs [contracts] [hub] [browser] [mongo]`.
  *
- * Every npm script calls it first, so it runs on whatever Node the machine has (hence plain JavaScript of 2020 and no
- * dependencies) and is quick when nothing is to be done. The packages always come, with a Node 24 among them that npm
- * scripts then find first; the generated code too; the arguments name what else is needed.
+ * Every npm script calls it first, so it runs on any Node (hence plain JavaScript of 2020 without dependencies), and is quick
+ * if there is nothing to do. It always installs the packages, with a Node 24 that npm scripts then find first, and the
+ * generated code; the arguments name further steps.
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -18,7 +18,7 @@ const LOCK = join(MODULES, ".setup.lock");
 const WINDOWS = process.platform === "win32";
 const NODE_24 = join(MODULES, "node", "bin", WINDOWS ? "node.exe" : "node");
 
-/** What there is to do, in order. A step is done when its output exists and its inputs are those of the last time. */
+/** The steps, in order. A step is skipped if its output exists and its inputs have not changed. */
 const STEPS = [
   {
     name: "packages",
@@ -62,12 +62,12 @@ const STEPS = [
     title: "Looking for a MongoDB for the tests, or building a stand-in",
     inputs: ["tests/support/mongo-stand-in"],
     output: "node_modules/.cache/mongo-stand-in",
-    // That there is none is no failure here: the tests that need it say so.
+    // Not a failure if there is none: the tests that need it say so.
     run: async () => process.stderr.write(await node("tests/support/mongo-stand-in/build.ts")),
   },
 ];
 
-/** Whether a folder holds what the steps themselves write. */
+/** Whether the steps themselves write to a folder. */
 function isMade(name) {
   return name.startsWith(".") || ["node_modules", "gen", "build"].includes(name);
 }
@@ -78,7 +78,7 @@ function workspaces() {
   return JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).workspaces;
 }
 
-/** Digest of files and folders, names included. */
+/** Digest of files and folders, with their names. */
 function digest(inputs) {
   const hash = createHash("sha256").update(`${process.platform} ${process.arch}\n`);
   const add = (path) => {
@@ -114,7 +114,7 @@ function markDone(step) {
   renameSync(`${MARKER}.${process.pid}`, MARKER);
 }
 
-/** Runs a program quietly. What it wrote is shown only when it fails. */
+/** Runs a program; prints its output only if it fails. */
 function run(command, args) {
   const env = Object.assign({}, process.env, { npm_config_loglevel: "error" });
   const path = Object.keys(env).find((name) => name.toUpperCase() === "PATH") || "PATH";
@@ -139,7 +139,7 @@ function node(...args) {
   return run(NODE_24, args);
 }
 
-/** Arguments that start npm under a given node: npm's own script where it is known, whatever the path has otherwise. */
+/** Arguments that start npm under a given Node: npm's own script if it is known, else the npm on the path. */
 function npmCommand() {
   const script = process.env.npm_execpath;
   return script?.endsWith("npm-cli.js") ? ["node", script] : ["npm"];
@@ -151,8 +151,8 @@ function npm(args) {
 }
 
 async function installPackages() {
-  // Under an old Node npm leaves out, in silence, platform packages that ask for a newer one, so npm itself runs under
-  // Node 24 there. Not `npm ci`: it refuses a lockfile that does not name the packages of every platform.
+  // Under an old Node, npm silently omits platform packages that need a newer one, so run npm itself under Node 24. Not
+  // `npm ci`: it refuses a lockfile without the packages of every platform.
   const args = [...npmCommand(), "install", "--no-save", "--no-fund", "--no-audit"];
   try {
     if (Number(process.versions.node.split(".")[0]) >= 22 && process.execPath !== NODE_24)
@@ -171,12 +171,12 @@ async function installPackages() {
   if (!existsSync(NODE_24)) {
     throw new SetupError(`${NODE_24} is missing after the install; delete node_modules and run the same command again`);
   }
-  // Long-running npm scripts begin with the shell's `exec`: with no shell between npm and the program, a signal to npm reaches
-  // the program, and its exit code reaches whoever started npm. cmd.exe lacks the command.
+  // Long-running npm scripts start with the shell's `exec`. Without a shell in between, a signal to npm reaches the program,
+  // and npm returns the program's exit code. cmd.exe has no such command.
   if (WINDOWS) writeFileSync(join(MODULES, ".bin", "exec.cmd"), "@%*\r\n");
 }
 
-/** Says what happens, and every ten seconds that it still does. */
+/** Prints the step, and every ten seconds that it is still running. */
 async function report(title, work) {
   const started = Date.now();
   const seconds = () => `${((Date.now() - started) / 1000).toFixed(0)} s`;
@@ -199,7 +199,7 @@ function isAlive(pid) {
   }
 }
 
-/** One set-up at a time; the lock of a process that is gone is taken over. */
+/** Allows one set-up at a time; takes over the lock of a dead process. */
 async function withLock(work) {
   const owner = join(LOCK, "pid");
   const mine = `${LOCK}.${process.pid}`;
@@ -207,7 +207,7 @@ async function withLock(work) {
   writeFileSync(join(mine, "pid"), String(process.pid));
   for (let told = false; ; ) {
     try {
-      // A folder is never renamed onto one that holds something, so the lock appears with its owner in it, or not at all.
+      // Renaming a folder onto a folder with content fails, so the lock appears together with its owner's file.
       renameSync(mine, LOCK);
       break;
     } catch (error) {
@@ -217,7 +217,7 @@ async function withLock(work) {
     try {
       pid = Number(readFileSync(owner, "utf8"));
     } catch {
-      // It was given back just now.
+      // It has just been released.
       continue;
     }
     if (!isAlive(pid)) {

@@ -1,7 +1,7 @@
 /**
- * `npm test`, and with `--fast` `npm run check`: every check of the repository, one after the other, up to the first
- * that fails. The last line of the output is "N passed, N failed", summed over all tests. With `--coverage` the unit
- * tests also measure which lines they run; vitest.config.ts has the thresholds.
+ * `npm test`, and with `--fast` `npm run check`: runs every check of the repository, one after another, and stops at the
+ * first that fails. The last line of the output is "N passed, N failed", summed over all tests. With `--coverage` the
+ * unit tests also measure which lines they run; vitest.config.ts has the thresholds.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -19,9 +19,9 @@ interface Step {
   readonly title: string;
   /** Runs in a shell in the repository with node_modules/.bin on the path. */
   readonly command: string;
-  /** Left out of `npm run check`. */
+  /** Not part of `npm run check`. */
   readonly slow?: boolean;
-  /** Vitest, whose tests are counted. */
+  /** A vitest run; its tests are counted. */
   readonly tests?: boolean;
 }
 
@@ -49,7 +49,7 @@ const STEPS: readonly Step[] = [
   vitest("faults", "networks under faults"),
 ];
 
-/** What vitest's JSON report says that matters here. */
+/** The part of vitest's JSON report that we read. */
 interface Report {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
@@ -61,7 +61,7 @@ interface Report {
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
-  /** Why the step failed; absent when it did not. */
+  /** Why the step failed; absent if it passed. */
   readonly fault?: string;
 }
 
@@ -83,7 +83,7 @@ function run(command: string, quiet: boolean, extra: NodeJS.ProcessEnv = {}): Pr
   });
 }
 
-/** Where tests/support/mongo.ts writes down which MongoDB it gave to tests, a line each time. */
+/** File in which tests/support/mongo.ts notes the MongoDB that it gave to tests, one line for each. */
 function mongoNotes(folder: string): string {
   return join(folder, "mongodb.txt");
 }
@@ -117,7 +117,7 @@ async function runTests(step: Step, folder: string): Promise<Outcome> {
   const passed = report.numPassedTests;
   const skipped = report.numPendingTests + report.numTodoTests;
   const failed = report.numFailedTests;
-  // Only a test whose reason is named skips itself (no Python here, say); where the project is judged, all must run.
+  // A test skips itself only for a stated reason, such as a missing Python. In CI all tests must run.
   if (skipped > 0 && process.env.CI) {
     return { passed, failed: failed + skipped, fault: `${skipped} tests were skipped, which counts as failed in CI` };
   }
@@ -134,8 +134,8 @@ async function runStep(step: Step, folder: string): Promise<Outcome> {
 }
 
 /**
- * Why this machine has no MongoDB, not even the stand-in; undefined where it has one. The adapter's tests are left out then,
- * but for CI, where one of them has to run.
+ * Why this machine has no MongoDB, not even the stand-in; undefined if it has one. Without one the adapter's tests are
+ * left out, except in CI, where they have to run.
  */
 async function whyNoMongo(): Promise<string | undefined> {
   if (process.env.MONGODB_URI || process.env.CI || findMongod()) return undefined;
@@ -148,7 +148,7 @@ async function whyNoMongo(): Promise<string | undefined> {
   }
 }
 
-/** Prints the help or what is wrong with them, and exits, when the arguments are not to be taken. */
+/** Reads the arguments. Prints the help or an error and exits if they are wrong. */
 function readOptions(): { fast: boolean; coverage: boolean; store: string } {
   const stores = ["sqlite", "mongodb"];
   return new Command("npm test --")

@@ -3,7 +3,7 @@ import type { InterfaceAbi } from "ethers";
 
 const ARTIFACT = new URL("../../artifacts/contracts/ProofOfCompute.sol/ProofOfCompute.json", import.meta.url);
 
-/** What the compiler made of `contracts/ProofOfCompute.sol`. Throws, saying what to do, when it was not compiled. */
+/** The compiled `contracts/ProofOfCompute.sol`. Throws if it was not compiled; the message says what to do. */
 export function proofOfComputeArtifact(): { readonly abi: InterfaceAbi; readonly bytecode: string } {
   try {
     return JSON.parse(readFileSync(ARTIFACT, "utf8"));

@@ -5,10 +5,10 @@ function cell(text: string): string {
   return text.replaceAll("|", "\\|");
 }
 
-/** docs/reference/configuration.md, made from the tables that the programs read their settings by. */
+/** docs/reference/configuration.md, made from the tables of settings. */
 export function renderConfiguration(): string {
   const coordinator = Object.entries(COORDINATOR).map(([name, setting]) => {
-    // The number of cores of the machine that made the page is nobody's default.
+    // The number depends on the machine, so show the formula.
     const fallback = name === "VERIFIER_THREADS" ? "cores - 1" : setting.default;
     const flag = "secret" in setting ? "environment only" : `\`${flagOf(name)}\``;
     return `| \`${name}\` | ${flag} | ${fallback === undefined ? "unset" : `\`${fallback}\``} | ${cell(setting.description)} |`;

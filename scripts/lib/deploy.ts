@@ -4,31 +4,31 @@ import type { Address, Hex } from "@proof-of-compute/proto";
 import { ContractFactory, getCreateAddress, JsonRpcProvider, type Signer, Wallet } from "ethers";
 import { proofOfComputeArtifact } from "./artifact.ts";
 
-/** Where the contract goes and whom it obeys. */
+/** The chain of a deployment, and the contract's roles. */
 export interface Deployment {
   readonly rpcUrl: string;
-  /** Private key that pays; or `signer`. */
+  /** Private key of the deployer, who pays; or give `signer`. */
   readonly deployerKey?: string;
-  /** Pays instead of `deployerKey`; used with its own provider if it has one. */
+  /** Pays instead of `deployerKey`, by its own provider if it has one. */
   readonly signer?: Signer;
   /** May record batches. */
   readonly recorder: Address;
   /** Names recorders, pauses, and credits by hand; the deployer when absent. */
   readonly owner?: Address;
-  /** Told before anything is sent: where the contract will be, and the newest block, which does not hold it yet. */
+  /** Called before the transaction is sent, with the contract's future address and the newest block. */
   readonly onSending?: (address: Address, block: number) => void;
-  /** Told once the RPC took the transaction. */
+  /** Called once the RPC has accepted the transaction. */
   readonly onSent?: (transaction: Hex) => void;
 }
 
-/** A contract on its chain. */
+/** A deployed contract. */
 export interface Deployed {
   readonly address: Address;
   readonly block: number;
   readonly transaction: Hex;
 }
 
-/** How long a deployment may take to be included, in milliseconds. */
+/** How long the chain may take to include a deployment, in milliseconds. */
 const INCLUSION_TIMEOUT_MS = 180_000;
 /** Pause after the first question whether it is included; doubled each time, up to the longest. */
 const FIRST_PAUSE_MS = 50;
@@ -54,7 +54,7 @@ export async function deployProofOfCompute(deployment: Deployment): Promise<Depl
       deployment.recorder,
       { ...fee, nonce },
     );
-    // What can be refused is refused here, before anybody is told of it.
+    // Fails here, before `onSending`, if the chain would refuse it.
     const transaction = await signer.populateTransaction(creation);
     deployment.onSending?.(address, head);
     const sent = await signer.sendTransaction(transaction);
@@ -67,8 +67,8 @@ export async function deployProofOfCompute(deployment: Deployment): Promise<Depl
 }
 
 /**
- * The block that includes a transaction. Not ethers' `wait`: what that asks in the background outlives it, and rejects without
- * a handler when an answer fails or the provider is destroyed, which ends the process.
+ * The block that includes a transaction. Not ethers' `wait`: what that asks in the background outlives it, and rejects
+ * without a handler when an answer fails or the provider is destroyed, which ends the process.
  */
 async function untilIncluded(
   provider: JsonRpcProvider,
@@ -106,14 +106,14 @@ export async function deploymentCost(
 ): Promise<bigint> {
   const { abi, bytecode } = proofOfComputeArtifact();
   const transaction = await new ContractFactory(abi, bytecode).getDeployTransaction(owner, recorder);
-  // No price in the call: some nodes then refuse it for want of coins instead of telling the gas.
+  // Without a price, because some nodes would then refuse a poor account instead of returning the gas.
   const [gas, fee] = await Promise.all([provider.estimateGas({ ...transaction, from }), readFee(provider)]);
   return gas * feePerGas(fee);
 }
 
 /**
- * Whether the contract at `address` comes from a transaction of `deployer` that waits to be included. One that no RPC has
- * heard of needs no care: the next deployment has its nonce, so only one of the two can ever be included.
+ * Whether a pending transaction of `deployer` creates the contract at `address`. A transaction that no RPC knows does not
+ * matter: the next deployment has the same nonce, so only one of the two can be included.
  */
 export async function isOnItsWay(provider: JsonRpcProvider, deployer: Address, address: Address): Promise<boolean> {
   const [included, sent] = await Promise.all([
@@ -127,8 +127,8 @@ export async function isOnItsWay(provider: JsonRpcProvider, deployer: Address, a
 }
 
 /**
- * A provider that remembers nothing, sends one request a body, as public RPCs want it, and asks for the chain id once
- * unless it is given. The caller destroys it.
+ * A provider without a cache, with one request in each body, because public RPCs refuse batches. It asks for the chain id
+ * once, unless it is given. The caller destroys it.
  */
 export function openRpc(rpcUrl: string, chainId?: number): JsonRpcProvider {
   return new JsonRpcProvider(rpcUrl, chainId, { staticNetwork: true, cacheTimeout: -1, batchMaxCount: 1 });

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
 /**
- * Sets variables in a `.env` file, made when absent, and leaves every other line as it is. The file is for its owner only
- * afterwards, because keys stand in it.
+ * Sets variables in a `.env` file, and keeps every other line. Creates a missing file. Only the owner may read it
+ * afterwards, because it contains keys.
  */
 export function updateEnvFile(file: string, values: Readonly<Record<string, string>>): void {
   const lines = existsSync(file) ? readFileSync(file, "utf8").replace(/\n$/, "").split("\n") : [];

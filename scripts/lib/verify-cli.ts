@@ -33,8 +33,8 @@ export function worse(a: number, b: number): number {
 }
 
 /**
- * The body of a web address, as a stream. Throws for every status but success, with the answer's reason, and when nothing arrives
- * for a minute. The reader's own time does not count.
+ * The body of a web address, as a stream. Throws for every status but success, with the answer's reason, and when nothing
+ * arrives for a minute. The reader's own time does not count.
  */
 export async function get(url: string): Promise<AsyncGenerator<Uint8Array>> {
   const silence = new AbortController();
@@ -68,7 +68,9 @@ async function* partsOf(url: string, response: Response, patience: () => NodeJS.
   }
 }
 
-/** Downloads the result of a task. Throws for bytes that cannot be a result of it: an incomplete download proves nothing. */
+/**
+ * Downloads the result of a task. Throws for bytes that cannot be a result of it: an incomplete download proves nothing.
+ */
 export async function downloadResult<Spec>(url: string, kind: Kind<Spec>, spec: Spec): Promise<Uint8Array> {
   const { maxOutputBytes } = kind.bounds(spec);
   const parts: Uint8Array[] = [];

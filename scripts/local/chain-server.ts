@@ -1,6 +1,6 @@
 /**
- * The local chain as a program of its own: Hardhat's EVM behind JSON-RPC, its state in memory.
- * `node scripts/local/chain-server.ts <host> <port>`; sends "ready" to its parent once it answers.
+ * The local chain as a separate program: Hardhat's EVM behind JSON-RPC, with its state in memory.
+ * `node scripts/local/chain-server.ts <host> <port>` sends "ready" to its parent once it answers.
  */
 import hre from "hardhat";
 

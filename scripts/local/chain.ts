@@ -4,28 +4,28 @@ import { deployProofOfCompute } from "../lib/deploy.ts";
 import { keptWallet } from "./keys.ts";
 import { LocalError, type Say } from "./terminal.ts";
 
-/** What the wallets of a local chain are given, in wei. */
+/** The balance of the wallets on a local chain, in wei. */
 const PLENTY = 10n ** 22n;
 
-/** The chain that units are recorded on, and the contract there. */
+/** The chain that records units, and the contract on it. */
 export interface ChainFacts {
   readonly rpcUrl: string;
   readonly chainId: number;
-  /** Whether it was started here, with an empty state. */
+  /** Whether this program started it, with an empty state. */
   readonly isLocal: boolean;
   readonly address: Address;
   readonly contract: Contract;
-  /** Environment from which the coordinator learns who signs batches. */
+  /** Environment that gives coordinators the recorder's key. */
   readonly recorderEnv: Readonly<Record<string, string>>;
-  /** Ends the connection of {@link contract}. */
+  /** Closes the connection of {@link contract}. */
   close(): void;
 }
 
-/** Deploys the contract on an empty local chain, with the keys in a folder. */
+/** Deploys the contract on an empty local chain, with keys from a folder. */
 export async function deployLocally(rpcUrl: string, keys: string, say: Say): Promise<ChainFacts> {
   const recorderFile = `${keys}/recorder.key`;
   const recorder = keptWallet(recorderFile);
-  // A kept key at nonce 0 gives the same contract address on every fresh chain, so the store stays bound to it.
+  // The same key at nonce 0 gives the same contract address on every new chain, so the store stays bound to it.
   const deployer = keptWallet(`${keys}/deployer.key`);
   using opening = new DisposableStack();
   const rpc = opening.adopt(connect(rpcUrl), close);
@@ -46,13 +46,13 @@ export async function deployLocally(rpcUrl: string, keys: string, say: Say): Pro
     isLocal: true,
     address: deployed.address,
     contract: new Contract(deployed.address, PROOF_OF_COMPUTE_ABI, rpc),
-    // An empty RECORDER_PRIVATE_KEY keeps that of a `.env` for another chain out.
+    // Empty, so that a RECORDER_PRIVATE_KEY in `.env` for another chain is not used.
     recorderEnv: { RECORDER_KEYSTORE: recorderFile, RECORDER_PRIVATE_KEY: "" },
     close: () => opened.dispose(),
   };
 }
 
-/** The chain and the contract that the settings name. Throws a {@link LocalError}, saying what they lack. */
+/** Uses the chain and the contract of the settings. Throws a {@link LocalError} that names what is missing. */
 export async function useChain(rpcUrl: string, address: string | undefined, say: Say): Promise<ChainFacts> {
   const { RECORDER_KEYSTORE, RECORDER_PRIVATE_KEY } = process.env;
   if (address === undefined || !(RECORDER_KEYSTORE || RECORDER_PRIVATE_KEY)) {

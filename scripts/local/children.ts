@@ -6,7 +6,7 @@ import { LocalError, shortPath } from "./terminal.ts";
 
 /** A program ended without having been asked to. */
 export class ProgramEnded extends LocalError {
-  /** "signal SIGKILL", "exit code 3: ..." with what it said last. */
+  /** Such as "signal SIGKILL", or "exit code 3: ..." with its last error. */
   readonly how: string;
 
   constructor(message: string, how: string) {
@@ -15,24 +15,24 @@ export class ProgramEnded extends LocalError {
   }
 }
 
-/** A program to run beside this one. */
+/** A program to run as a child process. */
 export interface Program {
-  /** Names it in messages, and the log file. */
+  /** Used in messages, and for the name of the log file. */
   readonly name: string;
-  /** Arguments of node. */
+  /** Arguments for node. */
   readonly args: readonly string[];
-  /** Beside this process's environment; undefined takes a variable out of that. */
+  /** Added to this process's environment; undefined removes a variable. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** How long it may take to end well, in milliseconds. */
+  /** How long the program may take to end on request, in milliseconds. */
   readonly stopMs: number;
 }
 
 const GUARD = new URL("guard.ts", import.meta.url).href;
 const LAST_LINES = 15;
-/** pino's, from which on a line may say why a program ended. */
+/** A line of this level of pino or above may say why a program ended. */
 const ERROR_LEVEL = 50;
 
-/** A line of a program's log for people: of pino's JSON what it says, anything else as it is. */
+/** A line of a program's log, for people: the message of pino's JSON; any other line unchanged. */
 function readLine(line: string): { readonly text: string; readonly isError: boolean } {
   try {
     const { level, msg, err } = JSON.parse(line) as { level: number; msg: string; err?: { message?: string } };
@@ -45,7 +45,9 @@ function readLine(line: string): { readonly text: string; readonly isError: bool
 /** A running program. Its output goes to a log file; it ends when this process ends. */
 export class Child {
   readonly name: string;
-  /** Rejects with a {@link ProgramEnded} and the last lines of the log when the program ends without having been asked to. */
+  /**
+   * Rejects with a {@link ProgramEnded} and the last lines of the log when the program ends without having been asked to.
+   */
   readonly failed: Promise<never>;
   readonly #process: ChildProcess;
   readonly #log: string;
@@ -64,7 +66,8 @@ export class Child {
       cwd: folders.root,
       env: { ...process.env, ...program.env },
       stdio: ["ignore", log, log, "ipc"],
-      // Out of the terminal's process group: Ctrl-C reaches this process only, which stops the others in order.
+      // In another process group than the terminal's, so that Ctrl-C reaches only this process, which stops the others in
+      // order.
       detached: process.platform !== "win32",
     });
     closeSync(log);
@@ -73,16 +76,16 @@ export class Child {
       this.#process.once("exit", (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`));
     });
     this.failed = this.#exited.then((how) => (this.#stopping ? new Promise<never>(() => {}) : this.#fail(how)));
-    // Whoever waits for the child learns of it; nobody has to.
+    // Nobody has to wait for it.
     this.failed.catch(() => {});
   }
 
-  /** The next thing that the program sends by `process.send`. */
+  /** The next message of the program by `process.send`. */
   async message(signal: AbortSignal): Promise<unknown> {
     return (await once(this.#process, "message", { signal }))[0];
   }
 
-  /** Asks the program to end and waits until it has; kills it when that takes too long. Safe to repeat. */
+  /** Asks the program to end and waits for that; kills it if it takes too long. Safe to repeat. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#process.kill("SIGTERM");
@@ -91,7 +94,7 @@ export class Child {
     clearTimeout(timer);
   }
 
-  /** Ends the program at once. */
+  /** Kills the program. */
   kill(): void {
     this.#stopping = true;
     this.#process.kill("SIGKILL");

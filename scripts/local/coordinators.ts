@@ -6,13 +6,13 @@ import { foldersOf, type LocalSettings } from "./settings.ts";
 import type { Say } from "./terminal.ts";
 import { until } from "./until.ts";
 
-/** Drains for 10 s at most, then closes. */
+/** The longest drain; then a coordinator closes. */
 const DRAIN_TIMEOUT = "10s";
 const STOP_MS = 15_000;
 
 /**
- * What `.env` may say of a coordinator that others reach, through a proxy and under another name: it would keep this
- * machine's hub and daemon out. Empty, because a coordinator takes what is missing from `.env` itself.
+ * Settings that `.env` may have for a coordinator behind a proxy, under another name. They would lock out this machine's
+ * hub and daemon. They are empty instead of absent, because a coordinator reads absent ones from `.env` itself.
  */
 const NOT_FOR_OTHERS = {
   GRPC_AUDIENCES: "",
@@ -24,15 +24,15 @@ const NOT_FOR_OTHERS = {
   TRUST_PROXY: "",
 };
 
-/** One coordinator, before and after it runs. */
+/** A coordinator's name and addresses. */
 interface Place {
-  /** COORDINATOR_ID; the same in every run, so that a new run is known to replace the earlier one. */
+  /** COORDINATOR_ID; the same in every run, so that a new run replaces the earlier one. */
   readonly id: string;
   readonly grpc: Listener;
   readonly http: Listener;
 }
 
-/** The coordinators of one network: ports side by side, one store, each started again when it dies. */
+/** The coordinators of a network: on consecutive ports and one store; each is restarted when it dies. */
 export class Coordinators {
   readonly #say: Say;
   readonly #onFailure: (error: Error) => void;
@@ -41,7 +41,7 @@ export class Coordinators {
   readonly #places: readonly Place[];
   readonly #running: KeptChild[] = [];
 
-  /** `onFailure` is called when one ends before it was up. */
+  /** Calls `onFailure` when a coordinator ends before it is ready. */
   constructor(
     { say, onFailure }: { say: Say; onFailure: (error: Error) => void },
     init: { settings: LocalSettings; root: string },
@@ -64,22 +64,22 @@ export class Coordinators {
     return this.#places.map(grpcAddressOf);
   }
 
-  /** Where the first one's hub and REST facade are. */
+  /** Address of the first coordinator's hub and REST facade. */
   get origin(): string {
     return originOf(this.#places[0]!);
   }
 
-  /** Throws when another program listens where one of them is to. */
+  /** Throws when another program uses one of their ports. */
   async requirePorts(): Promise<void> {
     for (const { http } of this.#places) await requireFree(http);
     for (const { grpc } of this.#places) await requireFree(grpc);
   }
 
-  /** Starts all and resolves once all answer; `env` is what they share. */
+  /** Starts all, and resolves once all answer; `env` is their common environment. */
   async start(env: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
     const { store } = this.#settings;
     this.#say("store", store.title);
-    // The first alone: what is wrong with store or chain is then said once.
+    // The first one alone, so that a problem with the store or the chain is reported once.
     const [first, ...others] = this.#places;
     await this.#startOne(first!, env, signal);
     await Promise.all(others.map((place) => this.#startOne(place, env, signal)));
@@ -91,12 +91,12 @@ export class Coordinators {
     this.#say(several ? "coordinators" : "coordinator", ...lines);
   }
 
-  /** Ends all. Safe to repeat. */
+  /** Stops all. Safe to repeat. */
   async stop(): Promise<void> {
     await Promise.all(this.#running.map((child) => child.stop()));
   }
 
-  /** Ends all at once. */
+  /** Kills all. */
   kill(): void {
     for (const child of this.#running) child.kill();
   }

@@ -19,8 +19,8 @@ function seconds(since: number): string {
 }
 
 /**
- * After a restart of the local chain: waits until the batches of earlier runs are on the new chain again, and says how
- * many units came back. Does nothing when there were none.
+ * After a restart of the local chain, waits until the new chain has the batches of earlier runs, and prints the restored
+ * units. Does nothing if there are no batches.
  */
 export async function showRestored(
   { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
@@ -42,7 +42,7 @@ export async function showRestored(
   );
 }
 
-/** Asks for one task as a user would, over REST, and shows the evidence of each step as it happens. */
+/** Requests a task over REST, as a user does, and shows the evidence of each step as it happens. */
 export async function showTask(
   { chain, network, say }: { chain: ChainFacts; network: LocalNetwork; say: Say },
   signal: AbortSignal,
@@ -89,7 +89,7 @@ export async function showTask(
   }
 }
 
-/** The first kind's default preset: a task that is large enough to be felt. */
+/** The default preset of the first kind: a task that takes a noticeable time. */
 function showcase({ kinds: [first] }: ConfigView): {
   kind: CoordinatorKind;
   parameters: unknown;
@@ -119,7 +119,7 @@ async function showRecorded(
   const { root, recorded } = readReceipt(text).batch!;
   say("recorded", `after ${time}: root ${root}`, `in block ${recorded?.block}, tx ${recorded?.transaction}`);
 
-  // What anybody can do who believes nobody: every link of the receipt, from its bytes to the chain and the product.
+  // An independent check, which trusts nobody: every link of the receipt, from its bytes to the chain and the result.
   const rpc = new JsonRpcProvider(chain.rpcUrl, undefined, { staticNetwork: true, cacheTimeout: -1 });
   const links = await Array.fromAsync(
     verifyReceipt(text, {

@@ -1,10 +1,13 @@
-/** Loaded into every child of `npm start` (`node --import`): when the parent dies, however it dies, so does the child. */
+/**
+ * Loaded into every child of `npm start` (`node --import`): ends the child when the parent has ended, for whatever
+ * reason.
+ */
 const GRACE_MS = 15_000;
 
 process.on("disconnect", () => {
-  // A program that watches for it itself ends by itself; any other is asked to as Ctrl-C would. And there is a limit.
+  // A program with its own listener ends on its own; any other gets a SIGTERM. After a grace period both exit.
   if (process.listenerCount("disconnect") === 1) process.kill(process.pid, "SIGTERM");
   setTimeout(() => process.exit(1), GRACE_MS).unref();
 });
-// Listening must not keep a child alive that has nothing else to do.
+// The listener must not keep an idle child alive.
 process.channel?.unref();

@@ -1,23 +1,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Child, ProgramEnded } from "./children.ts";
 
-/** Pause before a dead program starts again; doubled each time, up to the longest. */
+/** Pause before a restart; doubled each time, up to the longest. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
-/** A program that lived so long died of something new: the pause is the first again. */
+/** After this time a death counts as unrelated to earlier ones, and the pause is the first one again. */
 const STABLE_MS = 60_000;
 
-/** Who hears of a program's deaths. */
+/** Callbacks for a program's deaths. */
 export interface Keeper {
-  /** It died before {@link KeptChild.keep}. */
+  /** The program died before {@link KeptChild.keep}. */
   onFailure(error: Error): void;
-  /** It died and starts again after the pause. */
+  /** The program died, and restarts after the pause. */
   onDeath(death: ProgramEnded, pauseMs: number): void;
-  /** It was started again. */
+  /** The program was restarted. */
   onRestart(): void;
 }
 
-/** A program that is started again whenever it dies, once it was up. */
+/** A program that is restarted whenever it dies, once it was ready. */
 export class KeptChild {
   readonly #start: () => Child;
   readonly #keeper: Keeper;
@@ -33,18 +33,18 @@ export class KeptChild {
     this.#child = this.#run();
   }
 
-  /** It is up: from now on its death is no failure of the whole. */
+  /** Declares the program ready: from now on it is restarted when it dies. */
   keep(): void {
     this.#kept = true;
   }
 
-  /** Ends it for good; see {@link Child.stop}. */
+  /** Stops the program for good; see {@link Child.stop}. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#child.stop();
   }
 
-  /** Ends it for good, at once. */
+  /** Kills the program for good. */
   kill(): void {
     this.#stopping.abort();
     this.#child.kill();

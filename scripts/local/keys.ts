@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { Wallet } from "ethers";
 import { LocalError } from "./terminal.ts";
 
-/** The wallet whose private key a file holds; makes both at first use. The file is for its owner only. */
+/** The wallet of the private key in a file, which only its owner may read. The first call creates both. */
 export function keptWallet(file: string): Wallet {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });

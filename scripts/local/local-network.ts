@@ -14,13 +14,13 @@ import { until } from "./until.ts";
 
 const STOP_MS = { chain: 3_000, daemon: 15_000 };
 
-/** The programs of one network on this machine. */
+/** A network of programs on this machine. */
 export class LocalNetwork {
-  /** Where the hub and the REST facade are. */
+  /** Address of the hub and the REST facade. */
   readonly origin: string;
-  /** The wallet that the daemon earns for. */
+  /** The wallet that is credited for the daemon's work. */
   readonly provider: Wallet;
-  /** The wallet that asks for the showcase task. */
+  /** The wallet that requests the showcase task. */
   readonly requester: Wallet;
   readonly #settings: LocalSettings;
   readonly #root: string;
@@ -30,7 +30,7 @@ export class LocalNetwork {
   readonly #onFailure: (error: Error) => void;
   #chain: ChainFacts | undefined;
 
-  /** `onFailure` is called when one of the programs ends by itself; a coordinator that was up starts again instead. */
+  /** Calls `onFailure` when one of the programs ends unasked; a coordinator that was ready restarts instead. */
   constructor(
     { say, onFailure }: { say: Say; onFailure: (error: Error) => void },
     init: { settings: LocalSettings; root: string },
@@ -46,14 +46,14 @@ export class LocalNetwork {
     this.requester = keptWallet(`${keys}/requester.key`);
   }
 
-  /** The local chain with a contract on it, or the chain that the settings name. */
+  /** Starts the local chain and deploys the contract, or uses the chain of the settings. */
   async startChain(signal: AbortSignal): Promise<ChainFacts> {
     await this.#coordinators.requirePorts();
     this.#chain = await this.#openChain(signal);
     return this.#chain;
   }
 
-  /** The coordinators, each with REST facade and hub. */
+  /** Starts the coordinators, each with REST facade and hub. */
   async startCoordinators(chain: ChainFacts, signal: AbortSignal): Promise<void> {
     this.#running.push(this.#coordinators);
     const env = {
@@ -65,7 +65,7 @@ export class LocalNetwork {
     await this.#coordinators.start(env, signal);
   }
 
-  /** One daemon that earns for {@link provider}. Resolves once the coordinator sees it online. */
+  /** Starts a daemon for the wallet {@link provider}. Resolves once the coordinator shows it online. */
   async startDaemon(chain: ChainFacts, signal: AbortSignal): Promise<NodeView> {
     const { address } = this.provider;
     this.#start(
@@ -77,10 +77,10 @@ export class LocalNetwork {
         ...["--data-dir", foldersOf(this.#settings.dataDir).daemon],
         ...["--drain-timeout", "10s"],
         ...["--log", "json"],
-        // The coordinators here have no certificate, whatever address they were given.
+        // These coordinators have no certificate, whatever their address.
         "--insecure",
       ],
-      // What a daemon of a coordinator elsewhere may have been told is taken out; an RPC's URL is a secret.
+      // By environment, because an RPC's URL is a secret. Settings for a coordinator elsewhere are removed.
       { RPC_URL: chain.rpcUrl, AUDIENCE: undefined, NODE_AUTHORIZATION: undefined, TLS_CA: undefined },
     );
     const requester = new Requester(this.origin);
@@ -95,13 +95,13 @@ export class LocalNetwork {
     return node;
   }
 
-  /** Ends everything, the last started first. Safe to repeat. */
+  /** Stops everything, in the reverse order of starting. Safe to repeat. */
   async stop(): Promise<void> {
     this.#chain?.close();
     for (const program of this.#running.toReversed()) await program.stop();
   }
 
-  /** Ends everything at once. */
+  /** Kills everything. */
   kill(): void {
     for (const program of this.#running) program.kill();
   }

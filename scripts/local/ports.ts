@@ -3,7 +3,7 @@ import type { HostPort } from "@proof-of-compute/coordinator/host-port";
 import { quoted } from "@proof-of-compute/proto/secrets";
 import { LocalError } from "./terminal.ts";
 
-/** A place to listen, and how to choose another. */
+/** An address to listen on, and the flag that changes it. */
 export interface Listener extends HostPort {
   readonly what: string;
   readonly flag: string;
@@ -19,13 +19,13 @@ export function readAddress(text: string, what: string, flag: string): Listener 
   return { what, flag, host: match[1]!.replace(/^\[|\]$/g, ""), port };
 }
 
-/** Where this machine reaches it. */
+/** The address by which this machine dials a listener. */
 export function dialled({ host, port }: HostPort): HostPort {
   if (host === "0.0.0.0") return { host: "127.0.0.1", port };
   return { host: host === "::" ? "::1" : host, port };
 }
 
-/** Throws, naming the flag that helps, when another program listens there already. */
+/** Throws when another program uses the port; the message names the flag that helps. */
 export async function requireFree({ what, flag, host, port }: Listener): Promise<void> {
   const server = createServer();
   try {

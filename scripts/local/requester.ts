@@ -5,18 +5,18 @@ import type { Wallet } from "ethers";
 import { RestClient } from "./rest-client.ts";
 import { LocalError } from "./terminal.ts";
 
-/** States after which a task changes no more. */
+/** States in which a task no longer changes. */
 const FINAL: ReadonlySet<TaskView["state"]> = new Set(["recorded", "failed", "cancelled"]);
 
-/** Wait before a lost stream of events is opened again. */
+/** Pause before a lost event stream is reopened, in milliseconds. */
 const RETRY_MS = 500;
 
-/** A user of the REST facade, as a program: signs in with a wallet, asks for tasks and follows them. */
+/** A requester that uses the REST facade: signs in with a wallet, requests tasks, and follows them. */
 export class Requester {
   readonly #origin: string;
   readonly #client = new RestClient();
 
-  /** `origin` is where the facade listens, for example `http://127.0.0.1:3000`. */
+  /** `origin` is the facade's address, for example `http://127.0.0.1:3000`. */
   constructor(origin: string) {
     this.#origin = origin;
   }
@@ -30,17 +30,17 @@ export class Requester {
     return (await this.#json<{ nodes: NodeView[] }>(`/api/node/status?wallet=${wallet}`, signal)).nodes;
   }
 
-  /** The batch that was closed last, if one was. */
+  /** The newest batch, if there is one. */
   async lastBatch(signal: AbortSignal): Promise<BatchSummary | undefined> {
     return (await this.#json<{ items: BatchSummary[] }>("/api/batches?limit=1", signal)).items[0];
   }
 
-  /** Units that the store takes for recorded; the sum may be two seconds old. */
+  /** The sum of recorded units in the store; it may be two seconds old. */
   async recordedUnits(signal: AbortSignal): Promise<string> {
     return (await this.#json<{ units: { recorded: string } }>("/api/network", signal)).units.recorded;
   }
 
-  /** The receipt's file, as anybody gets it. */
+  /** The receipt's file, which is public. */
   async receipt(id: Hex, signal: AbortSignal): Promise<string> {
     return (await this.#fetch(`/api/receipts/${id}`, signal)).text();
   }
@@ -61,13 +61,13 @@ export class Requester {
     return this.#client.signIn(this.#origin, wallet, signal);
   }
 
-  /** Asks for a task; repeating the call with the same key gives the same task. */
+  /** Requests a task. Repeating the call with the same key returns the same task. */
   dispatch(body: DispatchRequest, idempotencyKey: string, signal: AbortSignal): Promise<TaskView> {
     const headers = { "idempotency-key": idempotencyKey };
     return this.#client.json(this.#origin, "POST", "/api/node/dispatch-task", { signal, body, headers });
   }
 
-  /** Every state of the task from now to its final one, by server-sent events; a lost stream is opened again. */
+  /** Every state of the task up to the final one, by server-sent events; reopens a lost stream. */
   async *follow(taskId: Hex, signal: AbortSignal): AsyncGenerator<TaskView, void> {
     const position = { lastEventId: "" };
     for (;;) {

@@ -3,12 +3,12 @@ import type { Wallet } from "ethers";
 import { SiweMessage } from "siwe";
 import { LocalError } from "./terminal.ts";
 
-/** How long a signed message may open a session. */
+/** How long a signed message is valid, in milliseconds. */
 const SIGN_IN_MS = 300_000;
 
 /** A coordinator's facade refused a request. */
 export class Refused extends LocalError {
-  /** Status of the response, and the code of its problem document (RFC 9457); "" when it had none. */
+  /** Status of the response, and the code of its problem document (RFC 9457); "" without one. */
   readonly status: number;
   readonly code: string;
 
@@ -26,11 +26,11 @@ export interface RestRequest {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Speaks to the facade as a browser does: keeps cookies, and shows them to every coordinator alike. */
+/** A client that keeps cookies as a browser does, and sends them to every coordinator. */
 export class RestClient {
   readonly #cookies = new Map<string, string>();
 
-  /** `origin` is where a coordinator listens, for example `http://127.0.0.1:3000`. Rejects with {@link Refused}. */
+  /** `origin` is a coordinator's address, for example `http://127.0.0.1:3000`. Rejects with {@link Refused}. */
   async fetch(origin: string, method: string, path: string, request: RestRequest): Promise<Response> {
     const { signal, body, headers } = request;
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ");

@@ -5,7 +5,7 @@ import { LocalError } from "./terminal.ts";
 
 const SECOND = 1_000;
 
-/** Waits for `total` batches on a clock that the test moves; `lines` is what people are told meanwhile. */
+/** Waits for `total` batches on a clock that the test moves; `lines` is the output. */
 function wait(total: number, look: () => Promise<{ back: number; recordedUnits: string }>) {
   const clock = new ManualClock();
   const lines: string[] = [];
@@ -23,8 +23,8 @@ function wait(total: number, look: () => Promise<{ back: number; recordedUnits: 
   return { clock, lines, outcome: () => outcome };
 }
 
-test("as long as something moves it may take as long as it takes, and people see how far it is", async () => {
-  // First the store takes back what the new chain lacks, then the chain gets it again: 500 s in all.
+test("waits while there is progress, and prints it", async () => {
+  // First the store sets batches back that the new chain lacks, then sends them again: 500 s in total.
   const now = { back: 0, recordedUnits: 10 };
   const waiting = wait(3_000, async () => ({ back: now.back, recordedUnits: String(now.recordedUnits) }));
   for (; now.recordedUnits > 0; now.recordedUnits--) await waiting.clock.run(20 * SECOND, SECOND);
@@ -36,7 +36,7 @@ test("as long as something moves it may take as long as it takes, and people see
   expect(waiting.lines.at(-1)).toBe("restoring: 2,500 of 3,000 batches of earlier runs are on the chain");
 });
 
-test("when nothing moves for a minute it fails, with the reason that it knows", async () => {
+test("fails, with the last error as the cause, after a minute without progress", async () => {
   const why = new Error("connection refused");
   const answers = [{ back: 4, recordedUnits: "0" }];
   const waiting = wait(10, async () => {

@@ -3,20 +3,20 @@ import { LocalError, type Say } from "./terminal.ts";
 import { START_MS } from "./until.ts";
 
 const POLL_MS = 100;
-/** How often people hear how far it is. */
+/** Time between two lines of progress, in milliseconds. */
 const TELL_MS = 10_000;
 
 const number = new Intl.NumberFormat("en");
 
-/** What shows that batches come back: the store first takes each of them back, then the chain gets it again. */
+/** Progress of the restoration: the store sets each batch back, then sends it again. */
 export interface Restoring {
   /** Batches on the new chain. */
   readonly back: number;
-  /** Units that the store takes for recorded. */
+  /** The sum of recorded units in the store. */
   readonly recordedUnits: string;
 }
 
-/** Waits until the new chain holds `total` batches. Rejects when nothing has moved for as long as a start may take. */
+/** Waits until the new chain holds `total` batches. Rejects after {@link START_MS} without progress. */
 export async function untilRestored(
   { look, clock, say }: { look: () => Promise<Restoring>; clock: Clock; say: Say },
   total: number,

@@ -28,7 +28,7 @@ test("several coordinators need MONGODB_URI, one does not", () => {
   expect(readLocalSettings(["--coordinators", "2"], { MONGODB_URI: uri }).coordinators).toBe(2);
 });
 
-test("addresses of the environment say a port, those of flags where to listen too", () => {
+test("takes the port of addresses in the environment, and the host and port of flags", () => {
   const env = { HTTP_ADDRESS: "0.0.0.0:8080", GRPC_ADDRESS: "[::1]:9090" };
   expect(readLocalSettings([], env)).toMatchObject({
     http: { host: "127.0.0.1", port: 8080 },

@@ -6,34 +6,34 @@ import { Command, InvalidArgumentError } from "commander";
 import { type Listener, readAddress } from "./ports.ts";
 import { LocalError, shortPath } from "./terminal.ts";
 
-/** Ports side by side, and memory of one machine. */
+/** Limited by consecutive ports, and by the memory of one machine. */
 const MAX_COORDINATORS = 9;
 
-/** Used when MONGODB_URI names none, as the coordinator does. */
+/** The database if MONGODB_URI names none, as for the coordinator. */
 const DATABASE = "proof_of_compute";
 
-/** Where tasks, receipts and batches are kept, and how that is told to people: without the password of a URI. */
+/** The store, with a title for people that contains no password. */
 export type LocalStore =
   | { readonly kind: "sqlite"; readonly title: string }
   | { readonly kind: "mongodb"; readonly title: string; readonly uri: string };
 
-/** What `npm start` was told. */
+/** The settings of `npm start`. */
 export interface LocalSettings {
   readonly dataDir: string;
   readonly store: LocalStore;
-  /** How many coordinators; `grpc` and `http` are the first one's, the others have the ports after them. */
+  /** Number of coordinators. The first one has `grpc` and `http`, the others the ports after them. */
   readonly coordinators: number;
   readonly grpc: Listener;
   readonly http: Listener;
-  /** Where the local chain is to listen, or the chain that was named instead of it. */
+  /** The address of the local chain, or another chain to use instead. */
   readonly chain: Listener | { readonly rpcUrl: string; readonly contract: string | undefined };
-  /** Whether to ask for the showcase task. */
+  /** Whether to request the showcase task. */
   readonly task: boolean;
 }
 
 const LOCAL_CHAIN = new URL(NETWORKS.find(({ name }) => name === "local")!.rpcUrl).host;
 
-/** Reads flags over the environment. Exits, as commander does, on --help and on a flag that it does not know. */
+/** Reads flags over the environment. Exits, as commander does, for --help and unknown flags. */
 export function readLocalSettings(argv: readonly string[], env: NodeJS.ProcessEnv): LocalSettings {
   refuseSecrets(argv, env);
   const command = new Command("npm start --")
@@ -121,7 +121,7 @@ function readCount(text: string): number {
 
 function readStore(uri: string | undefined, dataDir: string): LocalStore {
   if (!uri) return { kind: "sqlite", title: `SQLite in ${shortPath(dataDir)}` };
-  // Greedy up to the last @ before the hosts, so that no password shows, however it is written.
+  // Greedy up to the last @ before the hosts, so that no part of a password is shown.
   const match = /^mongodb(?:\+srv)?:\/\/(?:[^/?]*@)?([^/?@]+)(?:\/([^?]*))?/.exec(uri);
   const hosts = match?.[1]?.split(",") ?? [];
   if (hosts.length === 0 || !hosts.every((host) => /^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?$/i.test(host))) {
@@ -134,7 +134,7 @@ function readStore(uri: string | undefined, dataDir: string): LocalStore {
   return { kind: "mongodb", title: `MongoDB at ${hosts.join(", ")}, database ${database}`, uri };
 }
 
-/** Where things are kept below the data folder. */
+/** Folders below the data folder. */
 export function foldersOf(dataDir: string) {
   return {
     logs: join(dataDir, "logs"),

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { LocalError } from "./terminal.ts";
 
-/** How long something may take to come up. */
+/** How long a program may take to start, in milliseconds. */
 export const START_MS = 60_000;
 const POLL_MS = 100;
 
-/** Calls `ask` until it gives something. Rejects with `problem` when that takes longer than {@link START_MS}. */
+/** Calls `ask` until it returns a value. Rejects with `problem` after {@link START_MS}. */
 export async function until<T>(ask: () => Promise<T | undefined>, problem: string, signal: AbortSignal): Promise<T> {
   const limit = AbortSignal.timeout(START_MS);
   for (let last: unknown; ; ) {

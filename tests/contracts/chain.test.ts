@@ -28,7 +28,7 @@ describe("the contract over JSON-RPC", () => {
     const call = async (name: string, ...values: unknown[]) =>
       void (await (await owned.getFunction(name)(...values)).wait());
     const mine = async (blocks: number) => void (await provider.send("hardhat_mine", [toQuantity(blocks)]));
-    // Finality knows the contract.
+    // The finalized block has the contract.
     await mine(LAG);
     return {
       chain,

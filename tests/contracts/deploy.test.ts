@@ -34,7 +34,7 @@ interface Outcome {
   readonly error: string;
 }
 
-/** Runs the script as people do, with `variables` and the chain in its environment; Ctrl-C once its output is `enough`. */
+/** Runs the script with `variables` and the chain in its environment; sends Ctrl-C once its output matches `enough`. */
 function run(
   flags: readonly string[],
   variables: Record<string, string> = {},
@@ -78,7 +78,7 @@ test("deploys, names the recorder, and keeps every other line of .env", async ()
   expect(outcome.out).not.toContain(chain.key(3).slice(2));
 });
 
-test("takes the recorder from its key and the owner from a flag; else both are the deployer", async () => {
+test("takes the recorder from its key and the owner from a flag; by default both are the deployer", async () => {
   const owner = someWallet();
   const keystore = join(directory, "recorder.key");
   await writeFile(keystore, chain.key(5), { mode: 0o600 });
@@ -104,7 +104,7 @@ test("does not deploy twice by accident", async () => {
   expect((await written()).PROOF_OF_COMPUTE_ADDRESS).not.toBe(before.PROOF_OF_COMPUTE_ADDRESS);
 });
 
-test("what is on its way when it is stopped is found by the next run", async () => {
+test("the next run finds the pending deployment of an interrupted one", async () => {
   const deployer = new Wallet(chain.key(6)).address;
   const variables = { DEPLOYER_PRIVATE_KEY: chain.key(6) };
   await chain.provider.send("evm_setAutomine", [false]);
@@ -118,7 +118,7 @@ test("what is on its way when it is stopped is found by the next run", async () 
   expect(stopped.out).toContain(hash);
 
   const refused = await run([], variables);
-  expect([refused.code, refused.error]).toEqual([1, expect.stringContaining("on its way")]);
+  expect([refused.code, refused.error]).toEqual([1, expect.stringContaining("is pending")]);
   expect(await written()).toEqual(before);
   await chain.provider.send("evm_mine", []);
   const late = await run([], variables);
@@ -130,7 +130,7 @@ test("what is on its way when it is stopped is found by the next run", async () 
 test.each([
   { lost: "the answer", fault: "drop-response", key: 7, code: 1 },
   { lost: "the transaction", fault: "drop", key: 8, code: 0 },
-] as const)("makes one contract in all when $lost is lost", async ({ fault, key, code }) => {
+] as const)("deploys one contract in total when $lost is lost", async ({ fault, key, code }) => {
   const proxy = await startRpcProxy(chain.url);
   onTestFinished(() => proxy.stop());
   proxy.fault = ({ method }) => (method === "eth_sendRawTransaction" ? fault : undefined);
@@ -149,7 +149,7 @@ test.each([
 });
 
 test.each(["eth_chainId", "eth_getCode", "eth_gasPrice", "eth_getTransactionReceipt"])(
-  "shows the RPC's host and never its key, when %s fails too",
+  "shows the RPC's host and never its key, also when %s fails",
   async (method) => {
     const proxy = await startRpcProxy(chain.url);
     onTestFinished(() => proxy.stop());
@@ -162,7 +162,7 @@ test.each(["eth_chainId", "eth_getCode", "eth_gasPrice", "eth_getTransactionRece
   },
 );
 
-test("an RPC that fails for a moment while it waits costs nothing", async () => {
+test("survives an RPC that fails for a moment while it waits", async () => {
   const proxy = await startRpcProxy(chain.url);
   onTestFinished(() => proxy.stop());
   let asked = 0;
@@ -171,7 +171,7 @@ test("an RPC that fails for a moment while it waits costs nothing", async () => 
   expect(asked).toBe(4);
 });
 
-test("a contract of another chain in .env is no obstacle", async () => {
+test("ignores a contract of another chain in .env", async () => {
   await writeFile(envFile, `PROOF_OF_COMPUTE_ADDRESS=${someWallet()}\n`);
   expect((await run([])).code).toBe(0);
 });

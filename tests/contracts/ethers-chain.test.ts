@@ -52,7 +52,7 @@ test("knows chain, contract and recorder", async () => {
   other.stop();
 });
 
-test("sends a batch and finds it again, at latest before at finalized", async () => {
+test("sends a batch and finds it, first at latest and later at finalized", async () => {
   expect([await chain.nextBatchId("latest"), await chain.rootOf(1, "latest")]).toEqual([1, null]);
   const sent = await chain.send(batch(1));
   const receipt = (await local.provider.getTransactionReceipt(sent.hash))!;
@@ -82,7 +82,7 @@ test("asks for logs in chunks that public RPCs serve", async () => {
 test.each([
   { id: 2, error: "BatchOutOfOrder", values: [1n, 2n] },
   { id: 0, error: "BatchOutOfOrder", values: [1n, 0n] },
-])("tells what the contract refuses: batch $id", async ({ id, error, values }) => {
+])("reports the contract's refusal without sending: batch $id", async ({ id, error, values }) => {
   for (const call of [chain.estimate(batch(id)), chain.send(batch(id))]) {
     const refusal = await call.catch((cause: unknown) => cause);
     expect(refusal).toBeInstanceOf(ContractRefusal);
@@ -91,7 +91,7 @@ test.each([
   expect(proxy.calls.some(({ method }) => method === "eth_sendRawTransaction")).toBe(false);
 });
 
-test("takes a fee of the old kind where blocks have no base fee, and never less than the chain asks", async () => {
+test("offers a legacy fee on a chain without base fees, and never less than the chain's price", async () => {
   const answers: Record<string, unknown> = { eth_gasPrice: "0x4a817c800" };
   proxy.rewrite = ({ method }, result) => {
     if (method === "eth_getBlockByNumber") return { ...(result as object), baseFeePerGas: undefined };
@@ -106,7 +106,7 @@ test("takes a fee of the old kind where blocks have no base fee, and never less 
   expect(dearer.maxFeePerGas).toBeGreaterThanOrEqual(20_000_000_000n);
 });
 
-test("replaces under the same nonce for more, but not for any price", async () => {
+test("raises the fee to replace a transaction, up to a limit", async () => {
   await local.provider.send("evm_setAutomine", [false]);
   const first = await chain.send(batch(1));
   let last = first;
@@ -122,7 +122,7 @@ test("replaces under the same nonce for more, but not for any price", async () =
   expect(fresh.feePerGas).toBeLessThan(last.feePerGas);
 });
 
-test("says what is in the way", async () => {
+test("names the obstacle", async () => {
   const nowhere = await open({ contract: someWallet() });
   await expect(nowhere.nextBatchId("latest")).rejects.toEqual(
     unavailable(/there is no contract at 0x\w+ on chain 31337/),
@@ -140,8 +140,8 @@ test("says what is in the way", async () => {
   await expect(chain.identify()).rejects.toEqual(unavailable(/chain 51 now, no more 31337/));
 });
 
-test("never tells the RPC's address, which may hold a key", async () => {
-  /** Whatever a log may show of it, causes included. */
+test("never shows the RPC's address, which may contain a key", async () => {
+  /** Everything that a log could show of an error, with its causes. */
   const shown = (error: unknown) => inspect(error, { depth: 10, showHidden: true });
   const secret = "s3cr3t-key";
   const keyed = new EthersChain(

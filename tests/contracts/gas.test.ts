@@ -4,7 +4,7 @@ import { gasPage, measureGas, readGasPage } from "../support/gas.ts";
 
 const TOLERANCE = 0.02;
 
-test("docs/reference/gas.md tells what calls cost now", async () => {
+test("docs/reference/gas.md has the present cost of calls", async () => {
   const told = readGasPage(readFileSync(new URL("../../docs/reference/gas.md", import.meta.url), "utf8"));
   const now = readGasPage(gasPage(await measureGas()));
   expect(now.size).toBeGreaterThan(10);

@@ -26,7 +26,7 @@ async function apiKey(variables: Record<string, string>): Promise<unknown> {
   return JSON.parse(stdout);
 }
 
-test("the explorer's key comes from the environment, else from .env", async () => {
+test("takes the explorer's key from the environment, or else from .env", async () => {
   const fromEnvironment = { _type: "ConfigurationVariable", name: "ETHERSCAN_API_KEY" };
   expect(await apiKey({})).toMatchObject(fromEnvironment);
   await writeFile(join(folder, ".env"), "ETHERSCAN_API_KEY=of-the-file\n");

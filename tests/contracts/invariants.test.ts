@@ -33,13 +33,13 @@ afterAll(async () => {
   await it.end();
 });
 
-/** One thing that somebody does to the contract. */
+/** A call to the contract. */
 type Deed =
   | { readonly does: "recordCompute"; readonly provider: Address }
   | { readonly does: "recordBatch"; readonly step: number; readonly credits: readonly [Address, bigint][] };
 
-test("units are never made or lost, and batch ids grow by one, whatever is called", async () => {
-  // Few providers, so that they meet again; steps other than 0 and units of 0 are to be refused.
+test("no call creates or loses units, and batch ids increase by one", async () => {
+  // Few providers, so that they repeat. The contract must refuse steps other than 0, and units of 0.
   const providers = ["0x01", "0x02", "0x03", "0x00"].map((byte) => getAddress(byte.padEnd(42, "0")) as Address);
   const provider = fc.constantFrom(...providers);
   const units = fc.oneof(fc.bigInt({ min: 1n, max: MAX_UNITS }), fc.constantFrom(0n, 1n, MAX_UNITS));
@@ -111,7 +111,7 @@ test("every receipt of a recorded batch verifies, and nothing else does", async 
           expect(await verify(one, proof)).toBe(true);
           expect(await verify(stranger, proof)).toBe(false);
           expect(await verify({ ...one, units: one.units ^ 1n }, proof)).toBe(false);
-          // From any height of the tree: neither is a receipt an inner node, nor does an inner node pass for a receipt.
+          // From any height of the tree: an inner node must not pass for a receipt, nor a receipt for an inner node.
           for (let height = 1; height <= proof.length; height++) {
             expect(await verify(one, proof.slice(height))).toBe(false);
             const [left, right] = [proof[height - 1]!, proof[height] ?? tree.root];
@@ -126,7 +126,7 @@ test("every receipt of a recorded batch verifies, and nothing else does", async 
   );
 });
 
-/** A receipt whose first words are two nodes of the tree. */
+/** A receipt that starts with two nodes of the tree. */
 function disguise(left: string, right: string): ReceiptLeaf {
   const hex = `${left.slice(2)}${right.slice(2)}`;
   const word = (index: number, length: number): Hex =>

@@ -37,13 +37,13 @@ afterEach(async () => {
   await restore();
 });
 
-test("the interface that programs carry is the compiler's", () => {
+test("the ABI in the protocol package is the compiler's", () => {
   const format = (abi: Interface) => abi.format().toSorted();
   expect(format(new Interface(PROOF_OF_COMPUTE_ABI))).toEqual(format(it.interface));
 });
 
 describe("deployment", () => {
-  test("names owner and recorder, and begins at batch 1", async () => {
+  test("sets owner and recorder, and expects batch 1", async () => {
     expect(it.events(it.deployment)).toEqual([
       ["OwnershipTransferred", ZeroAddress, it.owner.address],
       ["RecorderChanged", ZeroAddress, it.recorder.address],
@@ -67,7 +67,7 @@ describe("recordCompute", () => {
     expect(await it.read("nextBatchId")).toBe(1n);
   });
 
-  test("is the owner's alone, the recorder included", async () => {
+  test("refuses everybody but the owner, also the recorder", async () => {
     for (const signer of [it.recorder, it.other]) {
       const call = it.send(signer, "recordCompute", alice);
       await it.expectRefusal(call, "OwnableUnauthorizedAccount", signer.address);
@@ -83,7 +83,7 @@ describe("recordBatch", () => {
   const record = (id: number, root: string, credits: [string, bigint][]) =>
     it.send(it.recorder, "recordBatch", id, root, credits);
 
-  test("credits every provider, tells of each, and of the batch at last", async () => {
+  test("credits every provider, and emits an event for each, then one for the batch", async () => {
     const receipt = await record(1, ROOT, [
       [alice, 5n],
       [bob, 7n],
@@ -101,7 +101,7 @@ describe("recordBatch", () => {
     expect(await it.read("nextBatchId")).toBe(2n);
   });
 
-  test("adds to what was credited before, up to the largest credit", async () => {
+  test("adds to earlier credits, up to the largest credit", async () => {
     const most = 2n ** 96n - 1n;
     await it.send(it.owner, "recordCompute", alice);
     await record(1, ROOT, [[alice, most]]);
@@ -132,7 +132,7 @@ describe("recordBatch", () => {
     expect(await it.read("rootOf", 1)).toBe(ZERO_ROOT);
   });
 
-  test("is the recorder's alone, the owner included", async () => {
+  test("refuses everybody but the recorder, also the owner", async () => {
     for (const signer of [it.owner, it.other]) {
       const call = it.send(signer, "recordBatch", 1, ROOT, [[alice, 1n]]);
       await it.expectRefusal(call, "NotRecorder", signer.address);
@@ -141,7 +141,7 @@ describe("recordBatch", () => {
 });
 
 describe("the recorder's role", () => {
-  test("is given and taken by the owner", async () => {
+  test("the owner gives it to another wallet", async () => {
     const receipt = await it.send(it.owner, "setRecorder", it.other.address);
     expect(it.events(receipt)).toEqual([["RecorderChanged", it.recorder.address, it.other.address]]);
     expect(await it.read("recorder")).toBe(it.other.address);
@@ -154,7 +154,7 @@ describe("the recorder's role", () => {
     expect(await it.read("computeUnits", alice)).toBe(1n);
   });
 
-  test("can be nobody's", async () => {
+  test("the owner may give it to nobody", async () => {
     await it.send(it.owner, "setRecorder", ZeroAddress);
     await it.expectRefusal(
       it.send(it.recorder, "recordBatch", 1, ROOT, [[alice, 1n]]),
@@ -163,7 +163,7 @@ describe("the recorder's role", () => {
     );
   });
 
-  test("is not given by anybody else", async () => {
+  test("nobody else may give it", async () => {
     for (const signer of [it.recorder, it.other]) {
       const call = it.send(signer, "setRecorder", signer.address);
       await it.expectRefusal(call, "OwnableUnauthorizedAccount", signer.address);
@@ -172,7 +172,7 @@ describe("the recorder's role", () => {
 });
 
 describe("pausing", () => {
-  test("stops batches, not the owner's hand, until it is undone", async () => {
+  test("stops batches, but not credits by hand, until the owner unpauses", async () => {
     const paused = await it.send(it.owner, "pause");
     expect(it.events(paused)).toEqual([["Paused", it.owner.address]]);
     expect(await it.read("paused")).toBe(true);
@@ -186,7 +186,7 @@ describe("pausing", () => {
     expect(await it.read("computeUnits", alice)).toBe(2n);
   });
 
-  test("is the owner's alone", async () => {
+  test("refuses everybody but the owner", async () => {
     for (const name of ["pause", "unpause"]) {
       const call = it.send(it.recorder, name);
       await it.expectRefusal(call, "OwnableUnauthorizedAccount", it.recorder.address);
@@ -195,7 +195,7 @@ describe("pausing", () => {
 });
 
 describe("ownership", () => {
-  test("passes in two steps", async () => {
+  test("is transferred in two steps", async () => {
     const started = await it.send(it.owner, "transferOwnership", it.other.address);
     expect(it.events(started)).toEqual([["OwnershipTransferStarted", it.owner.address, it.other.address]]);
     expect(await it.read("owner")).toBe(it.owner.address);
@@ -211,7 +211,7 @@ describe("ownership", () => {
     await it.send(it.other, "setRecorder", it.other.address);
   });
 
-  test("can be given up", async () => {
+  test("can be renounced", async () => {
     const receipt = await it.send(it.owner, "renounceOwnership");
     expect(it.events(receipt)).toEqual([["OwnershipTransferred", it.owner.address, ZeroAddress]]);
     await it.send(it.recorder, "recordBatch", 1, ROOT, [[alice, 1n]]);
@@ -225,7 +225,7 @@ describe("verifyReceipt", () => {
     units: BigInt(receipt.units),
   }));
 
-  test("accepts every receipt of the independent vectors, alone and among others", async () => {
+  test("accepts every receipt of the independent vectors, alone and in a batch", async () => {
     let id = 0;
     for (const [count, root] of Object.entries(vectors.roots)) {
       const batch = receipts.slice(0, Number(count));
@@ -239,7 +239,7 @@ describe("verifyReceipt", () => {
     expect(id).toBeGreaterThan(3);
   });
 
-  test("refuses a receipt with any field changed, of another batch, or with another proof", async () => {
+  test("refuses a receipt with a changed field, another batch, or another proof", async () => {
     const tree = receiptTree(receipts);
     await it.send(it.recorder, "recordBatch", 1, tree.root, [[alice, 1n]]);
     await it.send(it.recorder, "recordBatch", 2, ROOT, [[alice, 1n]]);
