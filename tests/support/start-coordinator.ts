@@ -13,8 +13,14 @@ export interface StartedCoordinator extends Coordinator {
   readonly origin: string;
 }
 
-/** Starts the real thing; `settings` in text form, as in the environment. The log goes nowhere unless LOG_LEVEL says so. */
-export async function startTestCoordinator(settings: Record<string, string> = {}): Promise<StartedCoordinator> {
+/**
+ * Starts a coordinator as programs do, with settings in text form, and with other kinds if `options` names them. It logs only
+ * if LOG_LEVEL is set.
+ */
+export async function startTestCoordinator(
+  settings: Record<string, string> = {},
+  options: Parameters<typeof startCoordinator>[2] = {},
+): Promise<StartedCoordinator> {
   const temporary = settings.DATA_DIR === undefined;
   const dataDir = settings.DATA_DIR ?? (await mkdtemp(join(tmpdir(), "proof-of-compute-")));
   const coordinator = await startCoordinator(
@@ -28,6 +34,7 @@ export async function startTestCoordinator(settings: Record<string, string> = {}
       DATA_DIR: dataDir,
     }),
     pino({ level: settings.LOG_LEVEL ?? "silent" }),
+    options,
   );
   return {
     ...coordinator,

@@ -4,11 +4,16 @@ import { ComputeError } from "../../../domain/errors.ts";
 import type { Receipt } from "../../../domain/receipt.ts";
 import { type CoordinatorKinds, specOf } from "../../../kinds/index.ts";
 import type { RestComponents } from "../components.ts";
-import type { RestContext } from "../context.ts";
+import type { DownloadBudget } from "../limits/download-budget.ts";
 import { UNKNOWN_RESULT_BYTES } from "../limits/limits.ts";
 
 type Result = Pick<Receipt, "taskId" | "resultDigest">;
 type Kept = Pick<RestComponents, "store" | "blobs">;
+
+interface Sending {
+  readonly components: Pick<RestComponents, "kinds" | "store" | "blobs">;
+  readonly resultBudget: Pick<DownloadBudget, "open">;
+}
 
 /** Whether a receipt's result is public. Results of unknown kinds are not: only their requester may read them. */
 export function isPublic({ kind }: Pick<Receipt, "kind">, kinds: CoordinatorKinds): boolean {
@@ -25,7 +30,7 @@ export async function isResultKept({ store, blobs }: Kept, { taskId, resultDiges
  * when too many bytes are being sent.
  */
 export async function sendResult(
-  { components: { kinds, store, blobs }, resultBudget }: Pick<RestContext, "components" | "resultBudget">,
+  { components: { kinds, store, blobs }, resultBudget }: Sending,
   { taskId, resultDigest, kind, spec }: Result & Pick<Receipt, "kind" | "spec">,
   request: FastifyRequest,
   reply: FastifyReply,
