@@ -30,6 +30,8 @@ export interface ProgramInit {
   readonly log?: string;
   /** Modules that are loaded before it (`node --import`). */
   readonly imports?: readonly string[];
+  /** Root of another version of the project, which the program is of. */
+  readonly root?: string;
 }
 
 /** One of the project's programs as a process of its own, that a test may start, stop and kill as often as it likes. */
@@ -60,7 +62,7 @@ export class Program {
     const log = this.#init.log === undefined ? undefined : openSync(this.#init.log, "a", 0o600);
     const imports = (this.#init.imports ?? []).flatMap((module) => ["--import", module]);
     const process_ = spawn(process.execPath, [...imports, this.#script, ...this.#args], {
-      cwd: ROOT,
+      cwd: this.#init.root ?? ROOT,
       env: { ...process.env, NO_COLOR: "1", ...this.#env, ...env },
       stdio: ["ignore", log ?? "pipe", log ?? "pipe"],
     });
