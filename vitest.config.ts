@@ -35,6 +35,10 @@ export default defineConfig({
       ),
       project("contracts", ["tests/contracts/**/*.test.ts"], 120_000),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
+      // Data and messages of the version before.
+      project("compat", ["tests/compat/*.test.ts"], 180_000),
+      // Real programs of that version beside those of this one; not in `npm test`.
+      project("compat-processes", ["tests/compat/processes/*.test.ts"], 300_000, false),
       // Whole networks: several processes and a browser each, hence one after the other.
       project("e2e", ["tests/e2e/**/*.test.ts"], 180_000, false),
       project("faults", ["tests/faults/!(settlement)*.test.ts"], 300_000, false),

@@ -43,6 +43,7 @@ const STEPS: readonly Step[] = [
   UNIT,
   vitest("contracts", "contract tests"),
   CONFORMANCE,
+  vitest("compat", "data and messages of the version before"),
   vitest("hub", "hub in a browser"),
   vitest("e2e", "end to end"),
   vitest("settlement", "settlement under faults"),
