@@ -1,14 +1,20 @@
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** Not below node_modules, where Node runs no TypeScript. */
-const FOLDER = join(ROOT, "tests", ".tmp", "versions");
+/** Of this clone, whose packages are linked; outside it, where tools would take it for a part of this version. */
+const FOLDER = join(
+  tmpdir(),
+  "proof-of-compute-versions",
+  createHash("sha256").update(ROOT).digest("hex").slice(0, 16),
+);
 /** Of the workspace itself: never those of another version. */
 const SCOPE = "@proof-of-compute";
 
