@@ -158,7 +158,7 @@ describe("npm run reconcile, beside a coordinator", () => {
   test("says what it cannot do", async () => {
     const wrong = [
       [["--fix", "--release-quarantine", "all"], /--fix first/],
-      [["--release-quarantine", "0x00"], /no receipt in quarantine/],
+      [["--release-quarantine", "0x00"], /not a receipt in quarantine/],
     ] as const;
     for (const [flags, message] of wrong) {
       expect(await reconcile(...flags)).toEqual({ code: 2, output: expect.stringMatching(message) });
