@@ -11,7 +11,7 @@ import {
 } from "@proof-of-compute/tests/support/daemon/daemon";
 import { DaemonProcess, writtenResults } from "@proof-of-compute/tests/support/daemon/daemon-process";
 import type { ScriptedCoordinator, ScriptedSession } from "@proof-of-compute/tests/support/daemon/scripted-coordinator";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { openDataDir } from "./data-dir.ts";
 
 const daemonOf = (coordinator: ScriptedCoordinator, dataDir: string) => DaemonProcess.of("echo", coordinator, dataDir);
@@ -79,6 +79,16 @@ describe("the program", () => {
     first.process.kill("SIGKILL");
     await first.exited;
     daemonOf(coordinator, dir);
+    await coordinator.nextSession();
+  });
+
+  test("reaches a coordinator on this machine whatever proxy the environment names", async () => {
+    vi.stubEnv("http_proxy", "http://127.0.0.1:1");
+    vi.stubEnv("https_proxy", "http://127.0.0.1:1");
+    vi.stubEnv("no_proxy", "");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const coordinator = await scriptedCoordinator();
+    daemonOf(coordinator, await temporaryFolder());
     await coordinator.nextSession();
   });
 

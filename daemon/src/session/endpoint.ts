@@ -1,6 +1,7 @@
 import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 
 import { quoted } from "@proof-of-compute/proto/secrets";
+import { isLoopback, proxyFor } from "./proxy.ts";
 
 const DEFAULT_PORT = 50051;
 
@@ -11,6 +12,8 @@ export interface Endpoint {
   /** The coordinator's name in Hello: the address, unless a proxy renames the coordinator. */
   readonly audience: string;
   readonly credentials: ChannelCredentials;
+  /** host:port of the proxy on the way, if any. */
+  readonly proxy?: string;
 }
 
 /** How to dial coordinators. */
@@ -36,13 +39,11 @@ export function parseEndpoint(text: string, options: DialOptions): Endpoint {
     throw new RangeError(`${quoted(text)}: a port is a number from 1 to 65535`);
   const address = `${host}:${port}`;
   const plain = options.insecure || (options.tlsCa === undefined && isLoopback(host!));
+  const proxy = proxyFor(host!);
   return {
+    ...(proxy !== undefined && { proxy }),
     address,
     audience: options.audience ?? address,
     credentials: plain ? credentials.createInsecure() : credentials.createSsl(options.tlsCa ?? null),
   };
-}
-
-function isLoopback(host: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host);
 }

@@ -67,6 +67,15 @@ describe("the end of a session", () => {
     });
   });
 
+  test("names the proxy on the way, and says how to do without", () => {
+    const details = "No connection established. Last error: undefined. Resolution note: ";
+    const end = { ...base, status: { code: status.UNAVAILABLE, details }, error: undefined };
+    expect(judge({ ...endpoint, proxy: "proxy:3128" }, end).advice).toMatch(
+      /^cannot reach the coordinator host:1 through the proxy proxy:3128 \(no answer\): .*no_proxy$/,
+    );
+    expect(judge(endpoint, end).advice).not.toMatch(/proxy|undefined/);
+  });
+
   test("has the same key whatever the wording", () => {
     const at = (details: string) =>
       judge(endpoint, { ...base, status: { code: status.UNAVAILABLE, details }, error: undefined }).key;

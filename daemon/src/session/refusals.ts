@@ -30,12 +30,15 @@ const REFUSING_STATUSES: readonly number[] = [
   status.UNIMPLEMENTED,
 ];
 
+const NO_PROXY = " To dial it without the proxy of the environment (http_proxy and the like), add its host to no_proxy";
+
 /** What the end of a session with `endpoint` means. */
 export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   const { code, details } = end.status;
   const key = `${end.welcomed ? "LOST" : "REFUSED"} ${end.error ?? status[code]}`;
   const say = (advice: string, final: Judgement["final"] = "no") => ({ key, advice, final });
-  const where = endpoint.address;
+  const { proxy } = endpoint;
+  const where = proxy === undefined ? endpoint.address : `${endpoint.address} through the proxy ${proxy}`;
   if (end.error === "SESSION_REPLACED") {
     return say(
       `another daemon uses this node's key: stop it, or give this daemon its own --data-dir (coordinator ${where})`,
@@ -69,7 +72,7 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
   }
   if (code === status.UNAVAILABLE && end.error === undefined) {
     return say(
-      `cannot reach the coordinator ${where} (${reason(details)}): is it running, is host:port right, is a firewall in between?`,
+      `cannot reach the coordinator ${where} (${reason(details)}): is it running, is host:port right, is a firewall in between?${proxy === undefined ? "" : NO_PROXY}`,
     );
   }
   return say(`the coordinator ${where} is not ready (${end.error ?? status[code]}: ${details})`);
@@ -78,5 +81,5 @@ export function judge(endpoint: Endpoint, end: SessionEnd): Judgement {
 /** The cause within grpc-js's wording. */
 function reason(details: string): string {
   const cause = /Last error: (?:Error: )?(.*?)(?:\s*\(\d{4}-|\. Resolution note|$)/s.exec(details)?.[1];
-  return (cause ?? details).replace(/\s+/g, " ").slice(0, 160) || "no answer";
+  return (cause === "undefined" ? "" : (cause ?? details)).replace(/\s+/g, " ").slice(0, 160) || "no answer";
 }

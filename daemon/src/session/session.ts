@@ -83,6 +83,7 @@ export class Session implements OpenSession {
       // A connection of its own, without the wait after failures that a shared one brings along: the connector waits.
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_retries": 0,
+      "grpc.enable_http_proxy": init.endpoint.proxy === undefined ? 0 : 1,
     });
     this.#stream = this.#client.connect();
     this.#stream.on("data", (frame) => this.#receive(frame));
