@@ -135,9 +135,9 @@ export class TestCoordinator {
   }
 }
 
-/** Turns of the event loop for what hangs on immediate promises. */
+/** Turns of the event loop, several times what anything needs that waits for no timer. */
 export async function settle(): Promise<void> {
-  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */

@@ -56,6 +56,11 @@ export interface Kind<Spec = unknown> {
   /** Validates the member's value. Throws a RangeError that names the field. */
   parse(member: unknown): Spec;
   bounds(spec: Spec): Bounds;
+  /**
+   * Whether a task takes milliseconds, so that carrying it alone would cost more than computing it: such tasks of one moment
+   * travel to one node together, and so do their results. Absent: never.
+   */
+  isTiny?(spec: Spec): boolean;
   /** Units of a correct result, by the declared formula. Throws a RangeError when the output cannot be one of this task. */
   units(spec: Spec, output: Uint8Array): bigint;
   /** Why its receipts can be believed. */

@@ -11,6 +11,7 @@ import { Sessions, type SessionsInit } from "../fleet/sessions.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
 import { Leases, type LeasesInit } from "./leases.ts";
+import { Matcher, type MatcherInit } from "./matcher.ts";
 import { Scheduler, type SchedulerInit } from "./scheduler.ts";
 
 export interface DispatchServicesComponents {
@@ -26,14 +27,15 @@ export interface DispatchServicesComponents {
   readonly random: () => number;
 }
 
-export type DispatchServicesInit = Omit<FleetInit & LeasesInit & SchedulerInit & SessionsInit, "self">;
+export type DispatchServicesInit = Omit<FleetInit & LeasesInit & MatcherInit & SchedulerInit & SessionsInit, "self">;
 
-/** The services that bring tasks to nodes, and how they hear of one another; edges bring them the nodes and the tasks. */
+/** The services that bring tasks to nodes, wired to one another; edges bring them the nodes and the tasks. */
 export class DispatchServices {
   readonly fleet: Fleet;
   readonly leases: Leases;
   readonly takeover: Takeover;
   readonly sessions: Sessions;
+  readonly matcher: Matcher;
   readonly scheduler: Scheduler;
   readonly #peers: Peers;
   readonly #logger: Logger;
@@ -48,18 +50,17 @@ export class DispatchServices {
     this.leases = leases;
     this.takeover = takeover;
     this.sessions = new Sessions({ ...components, fleet, leases, takeover }, init);
-    this.scheduler = new Scheduler({ ...components, fleet, leases, takeover }, init);
+    this.matcher = new Matcher({ ...components, fleet, leases }, init);
+    this.scheduler = new Scheduler({ ...components, fleet, leases, takeover, matcher: this.matcher }, init);
     this.#peers = peers;
     this.#logger = logger;
   }
 
   /** Takes up what earlier runs left, and hands out tasks from now on. */
   async start(): Promise<void> {
-    const { fleet, leases, scheduler } = this;
-    fleet.start({
-      onCapacity: () => scheduler.onCapacity(),
-      onOffline: (node) => leases.onOffline(node),
-    });
+    const { fleet, leases, matcher, scheduler } = this;
+    fleet.start({ onCapacity: () => matcher.onCapacity(), onOffline: (node) => leases.onOffline(node) });
+    leases.start((before, after) => matcher.onTaskChanged(before, after));
     await fleet.recover();
     await scheduler.start();
     this.#peers.listen({ changed: () => void scheduler.takeOver(), missed: () => void this.#adoptAll() });
@@ -71,14 +72,14 @@ export class DispatchServices {
     await this.fleet.stop();
   }
 
-  /** After a time without a sign of life from here: what nodes that stayed still run is taken back from who took it. */
+  /** The others may have taken this coordinator for dead: it takes back what its nodes still run. */
   async #adoptAll(): Promise<void> {
     this.fleet.restate();
     for (const node of this.fleet.online()) {
       await this.takeover
         .adopt(node)
         .catch((error: unknown) =>
-          logFailure(this.#logger, error, "a node's work was not adopted", { nodeId: node.id }),
+          logFailure(this.#logger, error, "a node's assignments not adopted", { nodeId: node.id }),
         );
     }
   }

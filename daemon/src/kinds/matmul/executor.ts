@@ -1,11 +1,9 @@
 import { availableParallelism } from "node:os";
-import { kernelDigest, type MatmulSpec, matmul, matmulUnits, productOf } from "@proof-of-compute/proto/kinds/matmul";
+import { kernelDigest, type MatmulSpec, matmul, productOf } from "@proof-of-compute/proto/kinds/matmul";
 import type { Execution, ExecutionIo, Executor, ExecutorFactory, Plan, Work } from "../kind.ts";
 import { threadRate } from "./rate.ts";
 import { ProductThreads, partsOf } from "./threads.ts";
 
-/** Tasks of at most this size run for milliseconds and travel in groups. */
-const TINY_UNITS = 64n;
 /** Bytes of main memory that an element of a matrix takes: 16-bit for the left factor, for each thread 16-bit for the right one. */
 const LEFT_BYTES = 2;
 const RIGHT_BYTES = 2;
@@ -66,8 +64,9 @@ export function matmulRateKey(share: number): string {
   return `${kernelDigest()} ${share}`;
 }
 
-function isTiny({ n, k }: MatmulSpec): boolean {
-  return matmulUnits(n, k) <= TINY_UNITS;
+/** Tiny products travel to a thread in groups. */
+function isTiny(spec: MatmulSpec): boolean {
+  return matmul.isTiny!(spec);
 }
 
 /** One thread for each CPU slot, but no more than the machine has cores. */

@@ -11,6 +11,9 @@ export function productOf(work: Work<MatmulSpec>): MatmulTask {
   return { seed: matmulSeed(work), n, k };
 }
 
+/** Products of at most this size take milliseconds. */
+const TINY_UNITS = 64n;
+
 /** Products of derived matrices over F_251, proven by Freivalds' check. */
 export const matmul: Kind<MatmulSpec> = {
   name: "matmul",
@@ -21,6 +24,7 @@ export const matmul: Kind<MatmulSpec> = {
     return { n, k };
   },
   bounds: ({ n, k }) => ({ maxOutputBytes: n * n, maxUnits: matmulUnits(n, k), unitsAreExact: true }),
+  isTiny: ({ n, k }) => matmulUnits(n, k) <= TINY_UNITS,
   units({ n, k }, output) {
     if (output.length !== n * n) throw new RangeError(`the output has ${n * n} bytes, not ${output.length}`);
     return matmulUnits(n, k);
