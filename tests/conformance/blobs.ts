@@ -10,17 +10,17 @@ export interface MadeBlobs {
   readonly blobs: Blobs;
   /** Another adapter on the same data. */
   reopen(): Promise<Blobs>;
-  /** Moves the last put of every blob back by so many milliseconds. */
+  /** Makes every blob older by this many milliseconds. */
   makeOlder(ms: number): Promise<void>;
 }
 
-/** On either side of the size from which MongoDB keeps a blob as a file. */
+/** Below and above the size from which MongoDB stores a blob as a file. */
 const SIZES = [65_537, 2_000_000] as const;
 
 /** What every adapter of the {@link Blobs} port must do. */
 export function describeBlobs(name: string, make: () => Promise<MadeBlobs>): void {
   describe(`${name} as Blobs`, () => {
-    test.each([0, 1, 65_536, 5_000_000])("keeps %i bytes, over a restart too", async (length) => {
+    test.each([0, 1, 65_536, 5_000_000])("keeps %i bytes, also across a restart", async (length) => {
       const { blobs, reopen } = await make();
       const bytes = randomBytes(length);
       await blobs.put(digestOf(bytes), bytes);
@@ -29,7 +29,7 @@ export function describeBlobs(name: string, make: () => Promise<MadeBlobs>): voi
       }
     });
 
-    test("answers null for a blob that was never put", async () => {
+    test("returns null for a blob that was never put", async () => {
       const { blobs } = await make();
       const digest = digestOf(Buffer.of(1));
       expect([await blobs.get(digest), await blobs.has(digest), await blobs.find([digest])]).toEqual([null, false, []]);
@@ -54,7 +54,7 @@ export function describeBlobs(name: string, make: () => Promise<MadeBlobs>): voi
       expect(await blobs.has(digestOf(dropped))).toBe(true);
     });
 
-    test.each(SIZES)("a blob of %i bytes that was put again is young and stays", async (length) => {
+    test.each(SIZES)("a blob of %i bytes that is put again is young and stays", async (length) => {
       const { blobs, makeOlder } = await make();
       const bytes = randomBytes(length);
       await blobs.put(digestOf(bytes), bytes);
@@ -116,7 +116,7 @@ export function describeBlobs(name: string, make: () => Promise<MadeBlobs>): voi
       },
     );
 
-    test("refuses bytes that do not fit the digest and keeps nothing", async () => {
+    test("refuses bytes that do not match the digest, and stores nothing", async () => {
       const { blobs } = await make();
       const digest = digestOf(Buffer.of(1));
       await expect(blobs.put(digest, Buffer.of(2))).rejects.toMatchObject({ code: "INVALID_REQUEST" });
@@ -138,7 +138,7 @@ export function describeBlobs(name: string, make: () => Promise<MadeBlobs>): voi
       },
     );
 
-    test("keeps the same bytes when they are put many times at once", async () => {
+    test("stores the same bytes when they are put many times at once", async () => {
       const { blobs } = await make();
       const bytes = randomBytes(10_000);
       await Promise.all(Array.from({ length: 20 }, () => blobs.put(digestOf(bytes), bytes)));

@@ -7,19 +7,19 @@ import {
 import { type Address, addressFromBytes, toHex } from "@proof-of-compute/proto";
 import { expect, test } from "vitest";
 
-/** A contract on a chain of its own, and what the world does to it. Finality lies {@link LAG} blocks behind the head. */
+/** A contract on its own chain, and the means to change both. Finality lags {@link LAG} blocks behind the head. */
 export interface ChainWorld {
   readonly chain: Chain;
   /** Makes blocks. */
   mine(blocks: number): Promise<void>;
-  /** Whether each transaction gets a block at once; it does unless this says otherwise. */
+  /** Whether each transaction gets a block at once; on at first. */
   setAutoMine(on: boolean): Promise<void>;
   setPaused(on: boolean): Promise<void>;
-  /** Gives the recorder's role away, or back. */
+  /** Gives the recorder's role to another wallet, or back. */
   setRecorder(isOurs: boolean): Promise<void>;
-  /** In wei, of the recorder. */
+  /** Sets the recorder's balance, in wei. */
   setBalance(wei: bigint): Promise<void>;
-  /** The chain as it is now; the returned function takes back every block since. */
+  /** Remembers the present state; the returned function drops every later block. */
   mark(): Promise<() => Promise<void>>;
 }
 
@@ -37,9 +37,9 @@ function aBatch(id: number, change: Partial<BatchContent> = {}): BatchContent {
 
 const refusalOf = (call: Promise<unknown>) => call.catch((error: unknown) => error);
 
-/** What settlement relies on, of any chain. */
+/** What settlement relies on. */
 export function describeChain(make: () => Promise<ChainWorld>): void {
-  test("knows itself, the recorder and whether that may record", async () => {
+  test("identifies itself and the recorder, and whether the contract accepts its batches", async () => {
     const world = await make();
     const { chain } = world;
     const { recorder, balance, ...rest } = await chain.identify();
@@ -50,7 +50,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     expect(await chain.identify()).toEqual({ ...rest, recorder, balance: 77n, isRecorder: false });
   });
 
-  test("records batches in order, at latest before at finalized", async () => {
+  test("records batches in order, first at latest and later at finalized", async () => {
     const { chain, mine } = await make();
     const seen = async (at: "latest" | "finalized") => [await chain.nextBatchId(at), await chain.rootOf(1, at)];
     expect([await seen("latest"), await seen("finalized")]).toEqual([
@@ -80,7 +80,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     ["BatchOutOfOrder", 0, [1n, 0n]],
     ["EnforcedPause", 1, []],
     ["NotRecorder", 1, [expect.stringMatching(/^0x[0-9a-fA-F]{40}$/)]],
-  ] as const)("tells by its name and arguments what the contract refuses: %s, batch %i", async (error, id, values) => {
+  ] as const)("reports the contract's refusal with name and arguments: %s, batch %i", async (error, id, values) => {
     const world = await make();
     if (error === "EnforcedPause") await world.setPaused(true);
     if (error === "NotRecorder") await world.setRecorder(false);
@@ -96,7 +96,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     expect(await world.chain.nextBatchId("latest")).toBe(2);
   });
 
-  test("estimates more for more wallets, and refuses what no transaction has room for", async () => {
+  test("estimates more gas for more wallets, and refuses a batch that fits no transaction", async () => {
     const { chain } = await make();
     const of = (count: number) =>
       aBatch(1, { credits: Array.from({ length: count }, (_, n) => ({ provider: wallet(n), units: 1n })) });
@@ -104,7 +104,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     await expect(chain.estimate(of(2_000))).rejects.toBeInstanceOf(BatchTooLarge);
   });
 
-  test("a transaction that waits is not seen, and is replaced under its nonce for at least a tenth more", async () => {
+  test("a pending transaction has no effect, and is replaced under its nonce for at least a tenth more", async () => {
     const { chain, mine, setAutoMine } = await make();
     await setAutoMine(false);
     const first = await chain.send(aBatch(1));
@@ -120,7 +120,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     expect(fresh.feePerGas).toBeLessThan(second.feePerGas);
   });
 
-  test("a restart that has forgotten its pending transaction replaces it all the same", async () => {
+  test("replaces a pending transaction of an earlier run", async () => {
     const { chain, mine, setAutoMine } = await make();
     await setAutoMine(false);
     const first = await chain.send(aBatch(1));
@@ -130,7 +130,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     expect(await chain.rootOf(1, "latest")).toBe(rootOf(1, 1));
   });
 
-  test("a recorder that cannot pay is told how much it needs", async () => {
+  test("says how much a recorder lacks that cannot pay", async () => {
     const { chain, setBalance } = await make();
     await setBalance(1_000n);
     await expect(chain.send(aBatch(1))).rejects.toMatchObject({
@@ -142,7 +142,7 @@ export function describeChain(make: () => Promise<ChainWorld>): void {
     expect(maxCost).toBeLessThan(10n ** 18n);
   });
 
-  test("a reorg takes batches back, and they can be sent again", async () => {
+  test("a reorg drops batches, and they can be sent again", async () => {
     const { chain, mark, mine } = await make();
     await chain.send(aBatch(1));
     const reorganise = await mark();

@@ -6,7 +6,7 @@ import type { Clock } from "@proof-of-compute/coordinator/ports/clock";
 import { describe, expect, test, vi } from "vitest";
 import { ManualClock } from "../support/manual-clock.ts";
 
-/** What every {@link Clock} must do; `pass` lets about `ms` pass on it. */
+/** What every {@link Clock} must do; `pass` lets about `ms` pass. */
 function describeClock(name: string, make: () => { clock: Clock; pass(ms: number): Promise<void> }): void {
   describe(`${name} as Clock`, () => {
     test("goes forward, in milliseconds", async () => {
@@ -18,7 +18,7 @@ function describeClock(name: string, make: () => { clock: Clock; pass(ms: number
       expect(new Date(wall).getUTCFullYear()).toBeGreaterThanOrEqual(2026);
     });
 
-    test("calls back once, not before its time, and not when it was called off", async () => {
+    test("calls back once, not early, and not after a cancel", async () => {
       const { clock, pass } = make();
       const calledOff = vi.fn();
       clock.after(5, calledOff)();
@@ -33,7 +33,7 @@ function describeClock(name: string, make: () => { clock: Clock; pass(ms: number
       expect(calledOff).not.toHaveBeenCalled();
     });
 
-    test("calls back again and again until it is called off", async () => {
+    test("calls back repeatedly until it is cancelled", async () => {
       const { clock, pass } = make();
       let calls = 0;
       const stop = clock.every(5, () => calls++);
@@ -96,7 +96,7 @@ describe("ManualClock", () => {
     expect(callback).toHaveBeenCalledOnce();
   });
 
-  test("gives a turn of the event loop to what its timers start", async () => {
+  test("gives the event loop a turn after its timers", async () => {
     const clock = new ManualClock();
     let finished = 0;
     clock.every(10, () => void Promise.resolve().then(() => finished++));

@@ -25,7 +25,7 @@ export const HERE: Owner = { coordinatorId: "here", incarnation: hexOf(1) };
 export const AGAIN: Owner = { coordinatorId: "here", incarnation: hexOf(2) };
 export const THERE: Owner = { coordinatorId: "there", incarnation: hexOf(3) };
 
-/** A coordinator as it makes itself known. */
+/** A coordinator's record. */
 export function aCoordinator(owner: Owner, change: Partial<CoordinatorRecord> = {}): CoordinatorRecord {
   return { ...owner, beat: 1, address: "http://127.0.0.1:3000", version: "0.1.0", startedAt: 7, ...change };
 }
@@ -68,7 +68,7 @@ export function aReceipt(task: Task, assignmentId: Hex, change: Partial<Receipt>
   };
 }
 
-/** A task given to a node, as the next version. */
+/** The next version of a task, assigned to a node. */
 export function assigned(task: Task, assignmentId: Hex, node = 1, owner = HERE): Task {
   const attempt = { id: assignmentId, nodeId: hexOf(node, 32), wallet: BOB, assignedAt: task.createdAt + 10 };
   return assign(task, attempt, owner);
@@ -82,7 +82,7 @@ export function aVerifiedTask(n: number, change: Partial<Receipt> = {}) {
   return { queued, running, receipt, verified: accept(running, receipt) };
 }
 
-/** A batch of receipts; its root is made up, since no store looks at it. */
+/** A batch of receipts; its root is made up, because no store checks it. */
 export function aBatch(id: number, receipts: readonly Receipt[], change: Partial<Batch> = {}): Batch {
   const units = receipts.reduce((sum, receipt) => sum + receipt.units, 0n);
   return {

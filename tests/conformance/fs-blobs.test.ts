@@ -17,7 +17,7 @@ const newDirectory = async () => join(await mkdtemp(join(root, "test-")), "blobs
 describeBlobs("FsBlobs", async () => {
   const directory = await newDirectory();
   const blobs = new FsBlobs({}, { directory });
-  // A folder belongs to one coordinator, so what runs at once runs in one adapter.
+  // A folder belongs to one coordinator, so concurrent calls go to one adapter.
   return {
     blobs,
     reopen: async () => new FsBlobs({}, { directory }),
@@ -28,7 +28,7 @@ describeBlobs("FsBlobs", async () => {
 const bytes = Buffer.from("a result of some length");
 const digest = digestOf(bytes);
 
-test("lets only its owner read, and leaves nothing half-written about", async () => {
+test("lets only its owner read, and leaves no drafts", async () => {
   const directory = await newDirectory();
   const blobs = new FsBlobs({}, { directory });
   await blobs.put(digest, bytes);
@@ -38,7 +38,7 @@ test("lets only its owner read, and leaves nothing half-written about", async ()
   expect(await readdir(join(directory, "incoming"))).toEqual([]);
 });
 
-test("tells damage on the disk, and mends it when the blob comes again", async () => {
+test("reports damage on the disk, and repairs it when the blob is put again", async () => {
   const directory = await newDirectory();
   const blobs = new FsBlobs({}, { directory });
   await blobs.put(digest, bytes);
@@ -48,7 +48,7 @@ test("tells damage on the disk, and mends it when the blob comes again", async (
   expect(await blobs.get(digest)).toEqual(bytes);
 });
 
-test("drops at its next use what a killed process left", async () => {
+test("deletes drafts of a killed process at its next use", async () => {
   const directory = await newDirectory();
   await new FsBlobs({}, { directory }).put(digest, bytes);
   await writeFile(join(directory, "incoming", "left-over"), "half");

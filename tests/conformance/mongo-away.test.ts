@@ -38,7 +38,7 @@ async function unusedPort(): Promise<number> {
 }
 
 describe("a MongoDB that cannot be used", () => {
-  test("is named, without the password, when nobody answers", async () => {
+  test("is named without its password when it does not answer", async () => {
     const port = await unusedPort();
     const store = storeOn(`mongodb://user:geheim@127.0.0.1:${port}/poc?replicaSet=rs0`);
     const error = await store.start().catch((reason: unknown) => reason);
@@ -58,7 +58,7 @@ describe("a MongoDB that cannot be used", () => {
     },
   );
 
-  test("can be tried again until it is there", async () => {
+  test("can be started again until MongoDB answers", async () => {
     const link = await Link.to(`127.0.0.1:${server.port}`);
     onTestFinished(() => link.stop());
     link.cut();
@@ -70,8 +70,8 @@ describe("a MongoDB that cannot be used", () => {
   });
 });
 
-describe(`${server.description} that goes away and comes back`, () => {
-  test("refuses what it cannot keep meanwhile, and keeps what it took", async ({ skip }) => {
+describe(`${server.description} that becomes unavailable and comes back`, () => {
+  test("refuses writes meanwhile, and keeps acknowledged ones", async ({ skip }) => {
     skip(!server.restartable, "the MongoDB of MONGODB_URI is not ours to kill");
     const store = storeOn(server.uri());
     await store.start();
@@ -90,7 +90,7 @@ describe(`${server.description} that goes away and comes back`, () => {
     expect(await store.unbatchedReceipts(9)).toEqual([receipt]);
   });
 
-  test("answers truly when connections break while it writes", async () => {
+  test("reports the right outcome when connections break during writes", async () => {
     const link = await Link.to(`127.0.0.1:${server.port}`);
     onTestFinished(() => link.stop());
     const store = storeOn(server.uri(undefined, Number(link.address.split(":")[1])));
@@ -104,21 +104,21 @@ describe(`${server.description} that goes away and comes back`, () => {
     await vi.waitFor(() => store.totals(), WAIT);
     for (const [n, outcome] of outcomes.entries()) {
       const { version } = (await store.task(tasks[n]!.id))!;
-      // Refused: nothing, or wholly. Nobody else writes here, so nobody may hear that he lost.
+      // A refused write happened as a whole or not at all. There are no other writers, so no write may lose a race.
       if (outcome.status === "fulfilled") expect([outcome.value, version]).toEqual([true, 2]);
       else expect(outcome.reason).toMatchObject(AWAY);
     }
   });
 });
 
-test("a call that the driver never ends is given up, and the client that hangs replaced", async () => {
+test("gives up a call that hangs in the driver, and replaces the client", async () => {
   const link = await Link.to(`127.0.0.1:${server.port}`);
   onTestFinished(() => link.stop());
   const lines: string[] = [];
   const sink = new Writable({ write: (line, _, done) => done(void lines.push(JSON.parse(`${line}`).msg)) });
   const connection = new MongoConnection(
     { logger: pino({ level: "info" }, sink) },
-    // Longer than the driver gives a socket, which does not help here.
+    // Longer than the driver's socket time-out, which has no effect here.
     { uri: server.uri(undefined, Number(link.address.split(":")[1])), deadlineMs: 12_000 },
   );
   onTestFinished(() => connection.stop());
@@ -133,7 +133,7 @@ test("a call that the driver never ends is given up, and the client that hangs r
 });
 
 describe("indexes", () => {
-  test("are built where they are missing or differ, and reported by name", async () => {
+  test("are built if they are missing or differ, and logged by name", async () => {
     const uri = server.uri();
     await Promise.all([1, 2, 3].map(() => connectionTo(uri).start()));
     const collections = connectionTo(uri);

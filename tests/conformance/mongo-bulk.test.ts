@@ -24,7 +24,7 @@ async function connect(uri = server.uri()): Promise<MongoConnection> {
   return connection;
 }
 
-test("a batch may carry 50,000 receipts, and whoever comes after a crash stamps the rest", async () => {
+test("a batch may carry 50,000 receipts, and after a crash the next coordinator stamps the rest", async () => {
   const connection = await connect();
   const store = new MongoStore({ connection, logger });
   await store.start();
@@ -47,7 +47,7 @@ test("a batch may carry 50,000 receipts, and whoever comes after a crash stamps 
   await store.stop();
 }, 300_000);
 
-test("half a blob is never seen, and goes after an hour", async () => {
+test("an incomplete blob is never visible, and is deleted after an hour", async () => {
   const connection = await connect();
   const clock = new ManualClock();
   const bytes = randomBytes(3 << 20);

@@ -13,7 +13,7 @@ import { type Connection, deathsIn, MortalConnection } from "../support/mortal-c
 import { accept, missingBlobs, RETENTION_MS, sweepAt } from "./results.ts";
 
 const logger = pino({ level: "silent" });
-/** No background work, so that the n-th round trip is the same one in each run. */
+/** No background work, so that the n-th round trip is the same in each run. */
 const idle = { every: () => () => undefined };
 const later = { now: () => Date.now() + 2 * YOUNG_BLOB_MS };
 const server = await sharedMongo();

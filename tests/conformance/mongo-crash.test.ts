@@ -10,7 +10,7 @@ import { aBatch, aVerifiedTask } from "./fixtures.ts";
 import { readAll } from "./snapshot.ts";
 
 const logger = pino({ level: "silent" });
-/** Nothing happens by itself, so that the n-th round trip is the same one in each run. */
+/** No background work, so that the n-th round trip is the same in each run. */
 const clock = { every: () => () => undefined };
 const LATE = 1_000_000;
 const tasks = [1, 2, 3].map((n) => aVerifiedTask(n));
@@ -19,7 +19,7 @@ const server = await sharedMongo();
 
 afterAll(() => server.stop());
 
-/** What a coordinator does to a receipt in its life. Every call of it may come again after a crash. */
+/** The life of a receipt at a coordinator. After a crash, every call may be repeated. */
 const WORK: Record<string, (store: Store) => Promise<unknown>> = {
   "accept results": (store) =>
     Promise.all(
@@ -55,7 +55,7 @@ async function connect(uri: string): Promise<MongoConnection> {
   return connection;
 }
 
-/** A coordinator that comes after the crash: it ends what was begun and settles what is left. */
+/** The coordinator after a crash: it finishes the work, and settles the remaining receipts. */
 async function recover(store: Store): Promise<void> {
   await store.start();
   await store.unbatched();
@@ -63,7 +63,7 @@ async function recover(store: Store): Promise<void> {
   const copied = new Set<Hex>(receipts.map(({ receiptId }) => receiptId));
   for (const { queued, running, receipt, verified } of tasks) {
     const stored = await store.task(queued.id);
-    // Pruned tasks aside, a receipt is there exactly when its task says so.
+    // Except for pruned tasks, a receipt is stored exactly if its task has it.
     if (stored) expect(copied.has(receipt.receiptId)).toBe(stored.state === "verified");
     if (copied.has(receipt.receiptId)) continue;
     await store.insertTask(queued);
@@ -95,7 +95,7 @@ async function checkLedger(store: Store): Promise<void> {
   });
 }
 
-/** Round trips of the whole work, by counting them in a run that nothing disturbs. */
+/** The round trips of the whole work, counted in an undisturbed run. */
 async function countTrips(): Promise<number> {
   const connection = new MortalConnection(await connect(server.uri()), Number.POSITIVE_INFINITY, false);
   const store = new MongoStore({ connection, logger, clock });
@@ -108,7 +108,7 @@ async function countTrips(): Promise<number> {
 describe(`a coordinator killed between round trips to ${server.description}`, async () => {
   const trips = await countTrips();
 
-  test("makes enough of them to be worth killing", () => {
+  test("makes enough round trips to be worth killing", () => {
     expect(trips).toBeGreaterThan(30);
   });
 

@@ -17,7 +17,7 @@ interface Counter {
 }
 
 let missing: string | undefined;
-/** What the test opened, to be closed in reverse order. */
+/** Closes what the test opened, in reverse order. */
 let open: (() => Promise<unknown>)[] = [];
 
 async function start(durable = false): Promise<MongoServer> {
@@ -36,7 +36,7 @@ async function counters(uri: string): Promise<mongo.Collection<Counter>> {
   return (await connected(uri)).db().collection<Counter>("counters");
 }
 
-/** An attempt at a write as the driver sends it: again with the same number when it got no answer. */
+/** A write as the driver sends it; a retry after a lost answer has the same number. */
 async function increment(db: mongo.Db, session: mongo.ClientSession, attempt: number): Promise<mongo.Document> {
   const updates = [{ q: { _id: "once" }, u: { $inc: { n: 1 } }, upsert: true }];
   const txnNumber = mongo.Long.fromNumber(attempt);
@@ -54,7 +54,7 @@ function accepts(port: number): Promise<boolean> {
 async function nodeRunning(code: string): Promise<[child: ChildProcess, output: string]> {
   const support = JSON.stringify(new URL("../support/", import.meta.url).href);
   const args = ["--input-type=module", "-e", `const support = ${support};\n${code}`];
-  // What it leaves behind when it is killed goes with its folder.
+  // Its folder is deleted with everything that it leaves when it is killed.
   const TMPDIR = await mkdtemp(join(tmpdir(), "proof-of-compute-parent-"));
   open.push(() => rm(TMPDIR, { recursive: true }));
   const env = { ...process.env, TMPDIR };
@@ -88,7 +88,7 @@ afterEach(async () => {
 });
 
 describe("the MongoDB of the tests", () => {
-  it("gives each caller a database of its own", async () => {
+  it("gives each caller its own database", async () => {
     const server = await start();
     const [one, other] = [await counters(server.uri()), await counters(server.uri())];
     await one.insertOne({ _id: "a", n: 1 });
@@ -96,7 +96,7 @@ describe("the MongoDB of the tests", () => {
     expect(await other.countDocuments()).toBe(0);
   });
 
-  it("loses no acknowledged write by kill -9, and does none twice", async () => {
+  it("loses no acknowledged write by kill -9, and applies none twice", async () => {
     const server = await start(true);
     if (!server.restartable) return expect(server.kill()).rejects.toThrow("not ours");
     const counter = await counters(server.uri());
@@ -112,7 +112,7 @@ describe("the MongoDB of the tests", () => {
           acknowledged.push(_id);
           await counter.updateOne({ _id: "all" }, { $inc: { n: 1 } });
         } catch (error) {
-          // The driver tries again once only.
+          // The driver retries only once.
           if (!(error instanceof mongo.MongoNetworkError)) throw error;
           inDoubt++;
         }
@@ -133,7 +133,7 @@ describe("the MongoDB of the tests", () => {
     expect(all).toBeGreaterThanOrEqual(acknowledged.length - inDoubt);
   });
 
-  it("answers a write that is sent again and does not repeat it, after kill -9 too", async () => {
+  it("answers a retried write without repeating it, also after kill -9", async () => {
     const server = await start(true);
     const client = await connected(server.uri());
     const db = client.db();
@@ -153,7 +153,7 @@ describe("the MongoDB of the tests", () => {
     expect((await counter.findOne({ _id: "once" }))?.n).toBe(2);
   });
 
-  it("stands still while it is paused", async () => {
+  it("answers nothing while it is paused", async () => {
     const server = await start();
     if (!server.restartable) return expect(() => server.pause()).toThrow("not ours");
     const counter = await counters(server.uri());
@@ -163,7 +163,7 @@ describe("the MongoDB of the tests", () => {
     const write = counter.updateOne({ _id: "a" }, { $inc: { n: 1 } }).then(() => {
       answered = true;
     });
-    // A round trip through another server shows that there was time enough for an answer.
+    // A round trip to another server shows that there was enough time for an answer.
     await start();
     expect(answered).toBe(false);
     server.resume();
@@ -187,7 +187,7 @@ describe("the MongoDB of the tests", () => {
 });
 
 describe("the stand-in", () => {
-  it("is built once by two that want it at the same time", async () => {
+  it("is built once for two concurrent callers", async () => {
     const cache = await mkdtemp(join(tmpdir(), "proof-of-compute-build-"));
     open.push(() => rm(cache, { recursive: true }));
     const code = `
@@ -197,7 +197,7 @@ describe("the stand-in", () => {
     `;
     const [[, one], [, other]] = await Promise.all([nodeRunning(code), nodeRunning(code)]);
     expect(one).toBe(other);
-    // Where there is a MongoDB, there need be no Java.
+    // A machine with a MongoDB may have no Java.
     if (one !== "none") expect(await readdir(cache)).toHaveLength(1);
   });
 });

@@ -7,7 +7,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { mongoOrSkip, sharedMongo } from "../support/mongo.ts";
 
 const logger = pino({ level: "silent" });
-/** Where no folder can be made, whoever asks. */
+/** A path where nobody can create a folder. */
 let DATA_DIR: string;
 
 beforeEach(async () => {
@@ -18,7 +18,7 @@ beforeEach(async () => {
   return () => rm(folder, { recursive: true });
 });
 
-test("SQLite without a folder to write says which setting names it", async () => {
+test("SQLite without a writable folder names its setting", async () => {
   await expect(openStore({ MONGODB_URI: undefined, DATA_DIR }, logger)).rejects.toMatchObject({
     code: "UNAVAILABLE",
     message: expect.stringMatching(/ENOTDIR.*DATA_DIR must name a folder that can be written/),

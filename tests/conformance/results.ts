@@ -14,9 +14,9 @@ import { aVerifiedTask } from "./fixtures.ts";
 export interface MadeResults {
   readonly store: Store;
   readonly blobs: Blobs;
-  /** Another coordinator's view of the same data; the same one where the data belongs to one coordinator. */
+  /** Another coordinator's view of the same data; the same object if the data belongs to one coordinator. */
   another(): Promise<{ readonly store: Store; readonly blobs: Blobs }>;
-  /** Moves the last put of every blob back by so many milliseconds. */
+  /** Makes every blob older by this many milliseconds. */
   makeOlder(ms: number): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export const RETENTION_MS = 1_000_000;
 /** Large enough for GridFS in one of them. */
 const SIZES = [100, 1_200_000] as const;
 
-/** Receipts, their results and Retention together: what every pair of a store and blobs must do. */
+/** What every pair of a store and blobs must do: receipts, their results, and retention. */
 export function describeResults(name: string, make: () => Promise<MadeResults>): void {
   describe(`${name}: results`, () => {
     test.each(SIZES)("keep a blob of %i bytes until the last receipt that refers to it is forgotten", async (size) => {
@@ -73,33 +73,36 @@ export function describeResults(name: string, make: () => Promise<MadeResults>):
       for (const each of bytes) expect(await made.blobs.has(digestOf(each))).toBe(false);
     });
 
-    test.each(SIZES)("of %i bytes survive two coordinators that sweep while equal ones are accepted", async (size) => {
-      const made = await make();
-      const another = await made.another();
-      const coordinators = [made, another];
-      let n = 0;
-      for (let round = 0; round < (size === SIZES[0] ? 30 : 10); round++) {
-        const bytes = outputOf(round % 3, size);
-        const due = await accept(made, n++, bytes, n);
-        await made.makeOlder(YOUNG_BLOB_MS);
-        const now = due.acceptedAt + RETENTION_MS + 1;
-        const [accepted] = await Promise.all([
-          after(round % 7, () => accept(another, n++, bytes, now)),
-          sweepAt(now, made),
-          after(round % 3, () => sweepAt(now, another)),
-        ]);
-        for (const { store, blobs } of coordinators) {
-          expect(Buffer.compare((await blobs.get(digestOf(bytes)))!, bytes)).toBe(0);
-          const kept = await store.receiptsWithResult(Number.MAX_SAFE_INTEGER, 99);
-          expect(kept).toEqual([accepted]);
+    test.each(SIZES)(
+      "of %i bytes survive sweeps of two coordinators while equal results are accepted",
+      async (size) => {
+        const made = await make();
+        const another = await made.another();
+        const coordinators = [made, another];
+        let n = 0;
+        for (let round = 0; round < (size === SIZES[0] ? 30 : 10); round++) {
+          const bytes = outputOf(round % 3, size);
+          const due = await accept(made, n++, bytes, n);
+          await made.makeOlder(YOUNG_BLOB_MS);
+          const now = due.acceptedAt + RETENTION_MS + 1;
+          const [accepted] = await Promise.all([
+            after(round % 7, () => accept(another, n++, bytes, now)),
+            sweepAt(now, made),
+            after(round % 3, () => sweepAt(now, another)),
+          ]);
+          for (const { store, blobs } of coordinators) {
+            expect(Buffer.compare((await blobs.get(digestOf(bytes)))!, bytes)).toBe(0);
+            const kept = await store.receiptsWithResult(Number.MAX_SAFE_INTEGER, 99);
+            expect(kept).toEqual([accepted]);
+          }
+          // Both sweep the rest concurrently.
+          await made.makeOlder(YOUNG_BLOB_MS);
+          await Promise.all(coordinators.map((each) => sweepAt(now + RETENTION_MS + 1, each)));
+          expect(await made.blobs.has(digestOf(bytes))).toBe(false);
         }
-        // Both sweep the rest at once.
-        await made.makeOlder(YOUNG_BLOB_MS);
-        await Promise.all(coordinators.map((each) => sweepAt(now + RETENTION_MS + 1, each)));
-        expect(await made.blobs.has(digestOf(bytes))).toBe(false);
-      }
-      expect(await made.blobs.list({ limit: 9 })).toEqual([]);
-    });
+        expect(await made.blobs.list({ limit: 9 })).toEqual([]);
+      },
+    );
   });
 }
 
@@ -124,7 +127,7 @@ export async function accept(
   return receipt;
 }
 
-/** One sweep of a coordinator at that time. */
+/** One sweep of a coordinator at a time. */
 export async function sweepAt(now: number, { store, blobs }: Coordinator): Promise<void> {
   let failure: unknown;
   const log = (line: string) => {
@@ -136,7 +139,7 @@ export async function sweepAt(now: number, { store, blobs }: Coordinator): Promi
     monotonic: () => now,
     every: () => () => undefined,
     after: (ms, callback) => {
-      // Pauses alone: one sweep is all.
+      // Only the pauses: there is one sweep.
       if (ms < 1_000) setImmediate(callback);
       return () => undefined;
     },
@@ -161,7 +164,7 @@ async function after<T>(turns: number, run: () => Promise<T>): Promise<T> {
   return run();
 }
 
-/** Digests of the blobs that a store's receipts have and that are not there. */
+/** Digests of blobs that receipts refer to and that are missing. */
 export async function missingBlobs({ store, blobs }: Coordinator): Promise<Hex[]> {
   const receipts = await store.receiptsWithResult(Number.MAX_SAFE_INTEGER, 1_000);
   const missing: Hex[] = [];

@@ -15,13 +15,13 @@ export async function readAll<T>(list: (query: PageQuery) => Promise<Page<T>>, l
   return items;
 }
 
-/** In some order, for lists that have none. */
+/** Sorts lists without an order. */
 function byText<T extends object>(items: readonly T[]): T[] {
   const textOf = (item: T) => Object.values(item).join();
   return items.toSorted((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
 }
 
-/** Everything that can be seen of a store whose times lie below 20: two stores that agree on it are the same. */
+/** Everything visible of a store with times below 20. Two stores with equal snapshots are the same. */
 export async function snapshot(store: Store) {
   const tasks = await readAll((query) => store.tasks(query));
   const receipts = await readAll((query) => store.receipts(query));
@@ -68,7 +68,7 @@ export async function snapshot(store: Store) {
     nodeCounts: await store.nodeCounts(),
     bobsOffline: await readAll((query) => store.nodes({ ...query, wallet: BOB, status: "offline" })),
     standings: await each(nodes, ({ id }) => each(wallets, (wallet) => store.standing(id, wallet))),
-    // How far a beat has grown means nothing.
+    // The value of a beat means nothing.
     coordinators: (await store.coordinators()).map(({ beat: _, ...coordinator }) => coordinator),
     locks: await each(["settlement", "retention"], (name) => store.lockHolder(name)),
     contract: await store.boundTo(),

@@ -1,6 +1,6 @@
 /**
  * A process for the tests to kill: `node sqlite-writer.ts <database file> <first number>` settles task after task, many
- * at a time, and writes the number of each on a line once the store said that its receipt is durable.
+ * at a time, and prints the number of each on a line once its receipt is durable.
  */
 
 import { SqliteStore } from "@proof-of-compute/coordinator/adapters/sqlite/store";

@@ -46,7 +46,7 @@ describeStore("SqliteStore", async () => {
   return { store, reopen };
 });
 
-/** Starts a process that writes to the store, kills it with SIGKILL after `lines` lines, and returns what it said. */
+/** Starts a process that writes to the store, kills it with SIGKILL after `lines` lines, and returns its output. */
 async function writeAndDie(path: string, first: number, lines: number): Promise<string[]> {
   const child = spawn(process.execPath, [writer, path, `${first}`], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
@@ -59,10 +59,10 @@ async function writeAndDie(path: string, first: number, lines: number): Promise<
   return said;
 }
 
-test("has every row that it acknowledged after its process was killed", async () => {
+test("keeps every acknowledged row when its process is killed", async () => {
   const path = await newPath();
   const acknowledged: number[] = [];
-  // 1 is "open", so kills fall from right after the start to well past several checkpoints of the log.
+  // Line 1 is "open", so kills happen from right after the start to long after several checkpoints of the log.
   const lengths = fc.sample(fc.integer({ min: 1, max: 1_500 }), 6);
   for (const [round, lines] of lengths.entries()) {
     const said = await writeAndDie(path, 100_000 * round, lines);
@@ -81,7 +81,7 @@ test("has every row that it acknowledged after its process was killed", async ()
   expect(receipts).toBeGreaterThanOrEqual(acknowledged.length);
 });
 
-test("belongs to one process at a time, and to the next once that is dead", async () => {
+test("belongs to one process at a time, and to the next once the first is dead", async () => {
   const path = await newPath();
   const holder = spawn(process.execPath, [writer, path, "0"], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(holder, "exit");
@@ -96,7 +96,7 @@ test("belongs to one process at a time, and to the next once that is dead", asyn
   await open(path);
 });
 
-test("refuses a second opening within one process, which does not loosen the first one's lock", async () => {
+test("refuses to be opened twice in one process, and keeps its lock", async () => {
   const path = await newPath();
   const store = await open(path);
   await expect(new SqliteStore({ logger }, { path }).start()).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -115,14 +115,14 @@ test("lets only its owner read", async () => {
   }
 });
 
-test("leaves the mode of a folder that was there to its owner", async () => {
+test("keeps the mode of an existing folder", async () => {
   const path = join(await mkdtemp(join(root, "mine-")), "store.db");
   await chmod(dirname(path), 0o750);
   await open(path);
   expect((await stat(dirname(path))).mode & 0o777).toBe(0o750);
 });
 
-/** Writes a database as the version before owners did. */
+/** Writes a database of the version before owners. */
 async function writeWithoutOwners(path: string, tasks: readonly Task[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const database = new DatabaseSync(path);
@@ -151,7 +151,7 @@ async function writeWithoutOwners(path: string, tasks: readonly Task[]): Promise
   database.close();
 }
 
-test("brings what was written before owners up to date", async () => {
+test("migrates a database from before owners", async () => {
   const path = await newPath();
   const [queued, running] = [aTask(1), assigned(aTask(2), hexOf(20), 7)];
   const cancelling = cancel(assigned(aTask(3), hexOf(30), 7), 5);
@@ -190,7 +190,7 @@ test("brings what was written before owners up to date", async () => {
   expect(await store.releaseNodes([HERE])).toBe(1);
 });
 
-test("refuses what a newer version wrote", async () => {
+test("refuses the database of a newer version", async () => {
   const path = await newPath();
   await (await open(path)).stop();
   const database = new DatabaseSync(path);
@@ -202,7 +202,7 @@ test("refuses what a newer version wrote", async () => {
   });
 });
 
-test("says which file cannot be opened, and why", async () => {
+test("names the file that cannot be opened, and the reason", async () => {
   const letter = join(root, "letter.txt");
   await writeFile(letter, "Dear aunt, this is a rather long letter, so that SQLite takes a look at it. ".repeat(20));
   const reasons: [path: string, reason: string][] = [

@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { AGAIN, aCoordinator, HERE, THERE } from "./fixtures.ts";
 import type { MakeStore } from "./store.ts";
 
-/** What coordinators know of each other: who lives, who holds what, and what they share. */
+/** Coordinators' records, locks and secrets. */
 export function describeCluster(make: MakeStore): void {
-  test("knows its coordinators, by id, as they last said", async () => {
+  test("lists coordinators by id, with their latest records", async () => {
     const { store } = await make();
     await store.register(aCoordinator(THERE));
     await store.register(aCoordinator(HERE));
@@ -19,7 +19,7 @@ export function describeCluster(make: MakeStore): void {
     expect(await store.coordinators()).toEqual([aCoordinator(THERE)]);
   });
 
-  test("shows by a growing beat that a coordinator lives, and none of an earlier run", async () => {
+  test("increments a coordinator's beat, but not for an earlier run", async () => {
     const { store } = await make();
     const beatOf = async (id: string) => (await store.coordinators()).find((c) => c.coordinatorId === id)!.beat;
     expect(await store.beat(HERE)).toBe(false);
@@ -40,7 +40,7 @@ export function describeCluster(make: MakeStore): void {
     expect(await store.beat(AGAIN)).toBe(false);
   });
 
-  test("gives a lock to one at a time", async () => {
+  test("gives a lock to one holder at a time", async () => {
     const { store } = await make();
     expect(await store.lockHolder("settlement")).toBeNull();
     expect(await store.takeLock("settlement", HERE, THERE)).toBe(false);

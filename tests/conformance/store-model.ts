@@ -37,14 +37,14 @@ type Call = (store: Store) => Promise<unknown>;
 
 interface World {
   readonly model: MemoryStore;
-  /** Every version that each task had, so that stale writes are tried as well. */
+  /** Every version of each task, so that stale writes are tried too. */
   readonly versions: Map<Hex, Task[]>;
-  /** Every receipt that was ever made. */
+  /** Every receipt so far. */
   readonly receipts: Receipt[];
   assignments: number;
 }
 
-/** Something that may happen; which call it is depends on what happened before. None where the domain refuses it. */
+/** A possible step. Its calls depend on earlier steps; it has none if the domain refuses it. */
 interface Step {
   callIn(world: World): Promise<Call | undefined>;
 }
@@ -60,7 +60,7 @@ function step<T>(
   }));
 }
 
-/** Few of each, so that they meet often. */
+/** Few of each, so that they collide often. */
 const n = fc.nat(7);
 const at = fc.nat(9);
 const by = fc.constantFrom<Address>(ALICE, BOB, CAROL);
@@ -169,7 +169,7 @@ const release = step("release", fc.array(n, { maxLength: 3 }), async (picks, { r
   return (store) => store.releaseReceipts(ids);
 });
 
-// Which of those that qualify go first is the store's choice, so all of them go.
+// The order of removal is up to the store, so remove all of them.
 const prune = step("prune", at, async (before, world) => {
   for (const [id, versions] of world.versions) {
     const endedAt = versions.at(-1)?.endedAt;
@@ -275,9 +275,9 @@ async function outcome(call: Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** Any history of calls, several in a turn, looks from outside as on the plain model, before and after a restart. */
+/** Any history of calls, several in a turn, has the same visible result as on the model, before and after a restart. */
 export function describeModel(make: MakeStore): void {
-  test("does whatever comes as the plain model does", async () => {
+  test("does the same as the model", async () => {
     await fc.assert(
       fc.asyncProperty(turns, async (history) => {
         const { store, reopen } = await make();

@@ -3,9 +3,9 @@ import { AGAIN, ALICE, aNode, BOB, CAROL, HERE, hexOf, THERE } from "./fixtures.
 import { readAll } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 
-/** Nodes, whose they are, and what they have earned. */
+/** Nodes, their owners, and standings. */
 export function describeNodes(make: MakeStore): void {
-  test("keeps the last word about a node", async () => {
+  test("keeps the latest state of a node", async () => {
     const { store } = await make();
     expect(await store.node(hexOf(1, 32))).toBeNull();
     await store.joinNode(aNode(1));
@@ -40,7 +40,7 @@ export function describeNodes(make: MakeStore): void {
     expect(await store.node(aNode(1).id)).toEqual(aNode(1, { owner: AGAIN }));
   });
 
-  test("notes when nodes were heard, says which are another's, and passes over unknown ones", async () => {
+  test("stores when nodes were heard, returns those of other owners, and skips unknown ones", async () => {
     const { store } = await make();
     await store.joinNode(aNode(1));
     await store.joinNode(aNode(2));
@@ -60,7 +60,7 @@ export function describeNodes(make: MakeStore): void {
     expect(await store.saveLastSeen(HERE, [])).toEqual([]);
   });
 
-  test("takes nodes off whose coordinator is gone", async () => {
+  test("sets nodes of dead coordinators to offline", async () => {
     const { store } = await make();
     const nodes = [HERE, AGAIN, THERE].flatMap((owner, i) => [
       aNode(10 * i, { owner }),
@@ -78,7 +78,7 @@ export function describeNodes(make: MakeStore): void {
     expect(await store.nodeCounts()).toEqual({ online: 0, suspect: 0, offline: 9 });
   });
 
-  test("lists nodes by id, of a wallet, in a state and of a coordinator", async () => {
+  test("lists nodes by id, of a wallet, of a status and of a coordinator", async () => {
     const { store } = await make();
     const nodes = Array.from({ length: 20 }, (_, n) =>
       aNode(n, {
@@ -99,7 +99,7 @@ export function describeNodes(make: MakeStore): void {
     expect(await store.nodes({ limit: 5, coordinatorId: "nowhere" })).toEqual({ items: [] });
   });
 
-  test("removes nodes that are long gone and never earned", async () => {
+  test("removes nodes that have been offline for long and never earned", async () => {
     const { store } = await make();
     const offline = { status: "offline", lastSeen: 100 } as const;
     const standing = { wallet: BOB, cap: 1, valid: 0, faults: 2 };

@@ -8,9 +8,9 @@ import type { MakeStore } from "./store.ts";
 
 const byId = (tasks: readonly Task[]) => tasks.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
-/** Which tasks wait, which run under whom, and which are to be ended or removed. */
+/** Queues, live tasks by owner, overdue tasks, and pruning. */
 export function describeQueues(make: MakeStore): void {
-  test("finds the queued tasks whose time has come, longest ready first", async () => {
+  test("finds queued tasks that are ready, the longest ready first", async () => {
     const { store } = await make();
     const at = (n: number, notBefore: number) => aTask(n, { notBefore, createdAt: 1_000 - n });
     const [first, second, third, later] = [at(1, 10), at(2, 20), at(3, 30), at(4, 31)];
@@ -29,7 +29,7 @@ export function describeQueues(make: MakeStore): void {
     expect((await ready(40, 10)).map(({ id }) => id)).toEqual([first, second, third, later, taken].map(({ id }) => id));
   });
 
-  test("gives each requester its part of the queue, and says how much each has", async () => {
+  test("reads each requester's part of the queue, and counts it", async () => {
     const { store } = await make();
     const of = (requester: Address, from: number, count: number) =>
       Array.from({ length: count }, (_, n) => aTask(from + n, { requester, notBefore: n }));
@@ -63,7 +63,7 @@ export function describeQueues(make: MakeStore): void {
     expect((await store.queueDepths()).map(({ requester }) => requester).toSorted()).toEqual([ALICE, CAROL].toSorted());
   });
 
-  test("finds what a node runs, by id", async () => {
+  test("finds the tasks of a node, by id", async () => {
     const { store } = await make();
     const tasks = Array.from({ length: 9 }, (_, n) => assigned(aTask(n), hexOf(100 + n), n % 3));
     for (const [n, task] of tasks.entries()) {
@@ -79,13 +79,13 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.liveTasksOf(hexOf(404, 32))).toEqual([]);
   });
 
-  test("finds the live tasks that are left without an owner", async () => {
+  test("finds live tasks without a living owner", async () => {
     const { store } = await make();
     const owners = [HERE, AGAIN, THERE];
     const tasks = Array.from({ length: 12 }, (_, n) => assigned(aTask(n), hexOf(100 + n), 1, owners[n % 3]));
     tasks[4] = cancel(tasks[4]!, 5);
     for (const [n, task] of tasks.entries()) await store.insertTask({ ...task, version: 1, id: hexOf(n) });
-    // Written before tasks had owners.
+    // Stored by a version without owners.
     const { owner: _, ...unowned } = assigned(aTask(50), hexOf(150));
     await store.insertTask({ ...unowned, version: 1 });
     await store.insertTask(aTask(51));
@@ -112,7 +112,7 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.liveTasksOf(hexOf(1, 32))).toEqual(byId(stored));
   });
 
-  test("lets a task change hands, once for each version", async () => {
+  test("lets a task change its owner, once for each version", async () => {
     const { store } = await make();
     const { queued, running, receipt, verified } = aVerifiedTask(1);
     await store.insertTask(queued);
@@ -136,7 +136,7 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.liveAssignments(winner.owner!)).toEqual([]);
   });
 
-  test("says the versions of the tasks that it has", async () => {
+  test("returns the versions of stored tasks", async () => {
     const { store } = await make();
     await store.insertTask(aTask(1));
     await store.insertTask(aTask(2));
@@ -152,7 +152,7 @@ export function describeQueues(make: MakeStore): void {
     expect(await store.taskVersions([])).toEqual([]);
   });
 
-  test("finds the tasks past their deadline that nobody else follows", async () => {
+  test("finds overdue tasks that no other coordinator owns", async () => {
     const { store } = await make();
     const due = (n: number, deadline: number) => aTask(n, { deadline });
     await Promise.all([1, 2, 3, 4, 6].map((n) => store.insertTask(due(n, 100 * n))));

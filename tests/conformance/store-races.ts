@@ -7,12 +7,12 @@ import type { MakeStore } from "./store.ts";
 import { accepted } from "./store-settling.ts";
 
 const ROUNDS = 200;
-/** Races at once: enough that each meets the others' load, and few enough that each is a race of its own. */
+/** Concurrent races: enough for load, and few enough that each stays a race. */
 const AT_ONCE = 10;
 
 /**
- * Two coordinators on one database: exactly one wins each race, and both see the same afterwards. An embedded store, which
- * has but one coordinator, has two callers race on it instead.
+ * Two coordinators on one database: exactly one wins each race, and both see the same afterwards. An embedded store has
+ * one coordinator, so two callers race on it instead.
  */
 export function describeRaces(make: MakeStore): void {
   async function rivals(): Promise<readonly [Store, Store]> {
@@ -20,14 +20,14 @@ export function describeRaces(make: MakeStore): void {
     return [store, (await another?.()) ?? store];
   }
 
-  /** Runs numbered races, some at once. */
+  /** Runs numbered races, several concurrently. */
   async function race(run: (round: number) => Promise<void>): Promise<void> {
     for (let first = 0; first < ROUNDS; first += AT_ONCE) {
       await Promise.all(Array.from({ length: AT_ONCE }, (_, n) => run(first + n)));
     }
   }
 
-  test("two coordinators insert the same task, and one of them made it", async () => {
+  test("two coordinators insert the same task, and one of them creates it", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {
       const tasks = [aTask(n), aTask(n, { requester: CAROL, deadline: 1 })] as const;
@@ -41,7 +41,7 @@ export function describeRaces(make: MakeStore): void {
     expect(await there.totals()).toEqual(await here.totals());
   });
 
-  test("two coordinators write the same version of a task, and one of them did", async () => {
+  test("two coordinators write the same version of a task, and one of them succeeds", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {
       const queued = aTask(n);
@@ -78,7 +78,7 @@ export function describeRaces(make: MakeStore): void {
     }
   });
 
-  test("two coordinators take a lock, and one has it", async () => {
+  test("two coordinators take a lock, and one gets it", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {
       const name = `lock ${n}`;
@@ -98,7 +98,7 @@ export function describeRaces(make: MakeStore): void {
     });
   });
 
-  test("two coordinators draw a secret, and both have the same", async () => {
+  test("two coordinators draw a secret, and both get the same", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {
       const [mine, theirs] = await Promise.all([here.secret(`secret ${n}`), there.secret(`secret ${n}`)]);
@@ -106,12 +106,12 @@ export function describeRaces(make: MakeStore): void {
     });
   });
 
-  test("two settlement leaders close the same batch with different contents, and one of them did", async () => {
+  test("two settlement leaders close the same batch with different contents, and one of them succeeds", async () => {
     const [here, there] = await rivals();
     const receipts = await accepted(here, 3 * ROUNDS);
     const carried: Batch[] = [];
     for (let id = 1; id <= ROUNDS; id++) {
-      // They share one receipt, and each has one of its own, which stays free when its batch lost.
+      // They share one receipt, and each has another one, which stays free if its batch loses.
       const [a, b, c] = receipts.slice(3 * (id - 1));
       const batches = [aBatch(id, [a!, b!]), aBatch(id, [b!, c!], { root: hexOf(10_000 + id, 32) })] as const;
       const inserted = await Promise.all([here.insertBatch(batches[0]), there.insertBatch(batches[1])]);
@@ -131,7 +131,7 @@ export function describeRaces(make: MakeStore): void {
     }
   });
 
-  test("the sums are those of one moment, while another closes and records batches", async () => {
+  test("sums are consistent while another coordinator closes and records batches", async () => {
     const [here, there] = await rivals();
     const count = ROUNDS / 4;
     const receipts = await accepted(here, count);
@@ -147,7 +147,7 @@ export function describeRaces(make: MakeStore): void {
     }
   });
 
-  test("a node is changed by the coordinator that it joined last", async () => {
+  test("only the coordinator that a node joined last can change it", async () => {
     const [here, there] = await rivals();
     await race(async (n) => {
       await here.joinNode(aNode(n));

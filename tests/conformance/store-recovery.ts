@@ -5,7 +5,7 @@ import { readAll, snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 import { accepted } from "./store-settling.ts";
 
-/** What mends a store that was restored from a backup: quarantine, batches read from the chain, batches withdrawn. */
+/** Repairs of a store after a restored backup: quarantine, imported batches, withdrawn batches. */
 export function describeRecovery(make: MakeStore): void {
   test("keeps receipts in quarantine out of every batch until they are released", async () => {
     const { store, reopen } = await make();
@@ -51,7 +51,7 @@ export function describeRecovery(make: MakeStore): void {
     expect(await store.unbatched()).toEqual({ count: 0 });
   });
 
-  test("takes in batches that only the chain knows", async () => {
+  test("imports batches that only the chain has", async () => {
     const { store, reopen } = await make();
     const [receipt] = (await accepted(store, 1)) as [Receipt];
     const imported = aBatch(1, [], {
@@ -99,7 +99,7 @@ export function describeRecovery(make: MakeStore): void {
     }
   });
 
-  test("takes another batch in the place of one that was withdrawn", async () => {
+  test("accepts another batch in place of a withdrawn one", async () => {
     const { store } = await make();
     const [a, b] = (await accepted(store, 2, (n) => ({ acceptedAt: 100 + n }))) as [Receipt, Receipt];
     await store.insertBatch(aBatch(1, [a, b]));

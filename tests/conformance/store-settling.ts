@@ -6,7 +6,7 @@ import { aBatch, aVerifiedTask, BOB, CAROL, hexOf } from "./fixtures.ts";
 import { readAll, snapshot } from "./snapshot.ts";
 import type { MakeStore } from "./store.ts";
 
-/** Stores verified tasks with a receipt each and returns the receipts, oldest first. */
+/** Stores verified tasks with a receipt each, and returns the receipts, oldest first. */
 export async function accepted(store: Store, count: number, change: (n: number) => Partial<Receipt> = () => ({})) {
   const tasks = Array.from({ length: count }, (_, n) => aVerifiedTask(n, change(n)));
   await Promise.all(
@@ -21,7 +21,7 @@ export async function accepted(store: Store, count: number, change: (n: number) 
 
 const byId = (receipts: readonly Receipt[]) => receipts.toSorted((a, b) => (a.receiptId < b.receiptId ? -1 : 1));
 
-/** Receipts, batches, and the sums over them. */
+/** Receipts, batches, and their sums. */
 export function describeSettling(make: MakeStore): void {
   test("lists receipts by id, of a provider and in a batch", async () => {
     const { store } = await make();
@@ -39,7 +39,7 @@ export function describeSettling(make: MakeStore): void {
     expect(await store.receipt(hexOf(404))).toBeNull();
   });
 
-  test("gives the receipts that no batch carries, oldest first", async () => {
+  test("returns receipts without a batch, oldest first", async () => {
     const { store } = await make();
     const receipts = await accepted(store, 10, (n) => ({ acceptedAt: 100 - n }));
     const oldestFirst = receipts.toReversed();
@@ -51,7 +51,7 @@ export function describeSettling(make: MakeStore): void {
     expect((await store.totals()).unbatched).toEqual({ count: 6, oldestAcceptedAt: 95 });
   });
 
-  test("gives those of some kinds alone, whatever kind the others name", async () => {
+  test("returns receipts of some kinds only, whatever the kinds of the others", async () => {
     const { store } = await make();
     const newer = "made-up" as TaskKindName;
     const kinds = [newer, "matmul", "echo", newer, "matmul"] as const;
@@ -104,7 +104,7 @@ export function describeSettling(make: MakeStore): void {
     expect(await snapshot(store)).toEqual(before);
   });
 
-  test("lets one of two closers of the same batch win", async () => {
+  test("lets one of two concurrent closers of a batch win", async () => {
     const { store } = await make();
     const receipts = await accepted(store, 4);
     const closers = [receipts.slice(0, 2), receipts.slice(2), receipts];
@@ -115,7 +115,7 @@ export function describeSettling(make: MakeStore): void {
     expect(await store.unbatched()).toMatchObject({ count: 4 - receiptIds.length });
   });
 
-  test("changes what may change of a batch and keeps the rest", async () => {
+  test("updates the state of a batch, and keeps its content", async () => {
     const { store } = await make();
     const [receipt] = (await accepted(store, 1)) as [Receipt];
     const batch = aBatch(1, [receipt]);
@@ -135,7 +135,7 @@ export function describeSettling(make: MakeStore): void {
     await expect(store.updateBatch(2, { state: "closed" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("changes a batch only while it is as its caller saw it", async () => {
+  test("updates a batch only in the expected state", async () => {
     const { store } = await make();
     const batch = aBatch(1, await accepted(store, 1));
     await store.insertBatch(batch);
@@ -165,7 +165,7 @@ export function describeSettling(make: MakeStore): void {
     expect(unrecorded.map(({ id }) => id)).toEqual([5, 4, 2]);
   });
 
-  test("adds up units beyond what a JavaScript number can count", async () => {
+  test("sums units beyond the precision of a JavaScript number", async () => {
     const { store } = await make();
     const units = 2n ** 54n + 1n;
     await accepted(store, 3, () => ({ units }));

@@ -10,9 +10,9 @@ import type { MakeStore } from "./store.ts";
 const newestFirst = (tasks: readonly Task[]) =>
   tasks.toSorted((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1));
 
-/** Tasks, their guards, their outputs and the queries that schedule them. */
+/** Tasks, their versions, outputs and lists. */
 export function describeTasks(make: MakeStore): void {
-  test("gives back a task as it was, with its whole history", async () => {
+  test("returns a task unchanged, with its whole history", async () => {
     const { store } = await make();
     const retry = { maxAttempts: 3, notBefore: 9_000 };
     const first = aTask(1, { requestDigest: hexOf(8, 32), spec: new Uint8Array(0) });
@@ -33,7 +33,7 @@ export function describeTasks(make: MakeStore): void {
     expect(await store.task(hexOf(404))).toBeNull();
   });
 
-  test("inserts a task once and answers with the stored one afterwards", async () => {
+  test("inserts a task once, and returns the stored one afterwards", async () => {
     const { store } = await make();
     const stored = aTask(1);
     const other = aTask(1, { requester: CAROL, deadline: 1 });
@@ -47,7 +47,7 @@ export function describeTasks(make: MakeStore): void {
     expect(await store.insertTask(stored)).toEqual({ task: assigned(stored, hexOf(11)), created: false });
   });
 
-  test("inserts a task that is leased already, in one write", async () => {
+  test("inserts a task with its lease, in one write", async () => {
     const { store } = await make();
     const leased = { ...assigned(aTask(1), hexOf(11)), version: 1 };
     await store.insertTask(leased);
@@ -72,7 +72,7 @@ export function describeTasks(make: MakeStore): void {
     expect((await store.totals()).receipts).toBe(0);
   });
 
-  test("does not double a receipt when a verdict is saved again", async () => {
+  test("stores no second receipt when a verdict is saved again", async () => {
     const { store } = await make();
     const { queued, running, receipt, verified } = aVerifiedTask(1);
     await store.insertTask(queued);
@@ -195,7 +195,7 @@ export function describeTasks(make: MakeStore): void {
     expect((await store.tasks({ limit: 40 })).cursor).toBeUndefined();
   });
 
-  test("pages through tasks without gaps or doubles while others come", async () => {
+  test("pages through tasks without gaps or duplicates while others are inserted", async () => {
     const { store } = await make();
     const tasks = Array.from({ length: 30 }, (_, n) => aTask(n, { createdAt: 100 + (n >> 1) }));
     await Promise.all(tasks.map((task) => store.insertTask(task)));
@@ -210,7 +210,7 @@ export function describeTasks(make: MakeStore): void {
     expect(seen.filter(({ id }) => ids.has(id))).toEqual(newestFirst(tasks));
   });
 
-  test("refuses to assign what another write took in the same turn", async () => {
+  test("refuses to assign a task that another write of the same turn took", async () => {
     const { store } = await make();
     const task = aTask(1);
     const take = (n: number) =>

@@ -12,7 +12,7 @@ import { describeSettling } from "./store-settling.ts";
 import { describeTasks } from "./store-tasks.ts";
 
 /**
- * Gives an empty, started store, a way to stop it and start another one on the same data, and, where several coordinators
+ * Makes an empty, started store, a way to stop it and start another one on the same data, and, where several coordinators
  * can share a database, a second instance beside it. Whoever makes them stops them.
  */
 export type MakeStore = () => Promise<{
@@ -37,7 +37,7 @@ export function describeStore(name: string, make: MakeStore): void {
 }
 
 function describeLifecycle(make: MakeStore): void {
-  test("starts and stops as often as one likes, and is away in between", async () => {
+  test("starts and stops repeatedly, and is unavailable in between", async () => {
     const { store } = await make();
     await store.start();
     await store.insertTask(aTask(1));
@@ -59,7 +59,7 @@ function describeLifecycle(make: MakeStore): void {
     for (const call of calls) await expect(call()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
-  test("commits what waits before it stops", async () => {
+  test("commits pending calls before it stops", async () => {
     const { store, reopen } = await make();
     const inserts = Promise.all(Array.from({ length: 1_000 }, (_, n) => store.insertTask(aTask(n))));
     await store.stop();
@@ -67,7 +67,7 @@ function describeLifecycle(make: MakeStore): void {
     expect((await (await reopen()).totals()).tasks.queued).toBe(1_000);
   });
 
-  test("keeps everything over a restart", async () => {
+  test("keeps everything across a restart", async () => {
     const { store, reopen } = await make();
     await store.bind({ chainId: 31_337, address: ALICE }, false);
     for (let n = 1; n <= 4; n++) {
@@ -92,7 +92,7 @@ function describeLifecycle(make: MakeStore): void {
     });
   });
 
-  test("belongs to the first contract that it is bound to, unless rebound", async () => {
+  test("stays bound to the first contract, unless it is rebound", async () => {
     const { store } = await make();
     const refused = { code: "STORE_BOUND_ELSEWHERE" };
     expect(await store.boundTo()).toBeNull();
@@ -107,7 +107,7 @@ function describeLifecycle(make: MakeStore): void {
     await expect(store.bind({ chainId: 50, address: ALICE }, false)).rejects.toMatchObject(refused);
   });
 
-  test("lets one failing call of a turn fail alone", async () => {
+  test("a failing call of a turn fails alone", async () => {
     const { store } = await make();
     const outcomes = await Promise.allSettled([
       store.insertTask(aTask(1)),

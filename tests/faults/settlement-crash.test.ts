@@ -6,9 +6,11 @@ import { seededRandom } from "../support/process.ts";
 import { Settling, someWallet } from "../support/settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 5 };
-/** Each is a walk over all steps, 1 to 4 make every stop at every step; SETTLEMENT_SEEDS=1,2,3,4 also prints how often. */
+/**
+ * Each seed walks over all steps; 1 to 4 make every stop at every step. SETTLEMENT_SEEDS=1,2,3,4 also prints how often.
+ */
 const SEEDS = (process.env.SETTLEMENT_SEEDS ?? "1").split(",").map(Number);
-/** How a leader stops at a step: for good or for a while, before or after the step had its effect. */
+/** How a leader stops at a step: for good or for a while, before or after the step takes effect. */
 const STOPS = [
   { how: "killed", after: false },
   { how: "paused", after: true },
@@ -34,14 +36,14 @@ describe.each(SEEDS)("a leader that is killed or paused at any of its steps, see
     await it.end();
   });
 
-  test("is replaced by another one, and every receipt is credited once", async () => {
+  test("is replaced by another leader, and every receipt is credited once", async () => {
     const random = seededRandom(seed);
     const wallets = Array.from({ length: 2 + Math.floor(random() * 3) }, someWallet);
     const init = { maxReceipts: 1 + Math.floor(random() * 2), pollMs: 5 };
     let died = true;
     let points = 0;
     for (; died; points++) {
-      // Two batches or more, so that it ends also between two.
+      // At least two batches, so that it also stops between two.
       await it.verify([...wallets.slice(0, init.maxReceipts), wallets[points % wallets.length]!]);
       const { how, after } = STOPS[(points + seed) % STOPS.length]!;
       const process = new Mortal(points, after);
@@ -64,7 +66,7 @@ describe.each(SEEDS)("a leader that is killed or paused at any of its steps, see
       it.bury(peers);
       await it.allRecorded();
       if (how === "paused") {
-        // It goes on with what it believed when it was stopped, while the other one leads.
+        // It resumes with its old state, while the other one leads.
         process.revive();
         await it.verify(wallets);
         standby.nudge();
@@ -75,7 +77,7 @@ describe.each(SEEDS)("a leader that is killed or paused at any of its steps, see
       expect([leader, standby].map((settlement) => settlement.status().state)).not.toContain("stopped");
     }
     await it.expectExactlyOnce();
-    // The whole way from receipts to two recorded batches was walked: it is far longer than thirty calls.
+    // The walk covers everything from receipts to two recorded batches, which takes far more than thirty calls.
     expect(points).toBeGreaterThan(30);
   });
 });

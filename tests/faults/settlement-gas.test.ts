@@ -8,21 +8,21 @@ import { xdcRules } from "../support/xdc-rules.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
 const GWEI = 10n ** 9n;
-/** What XDC asks for a unit of gas. */
+/** XDC's price of a unit of gas. */
 const USUAL = (25n * GWEI) / 2n;
 
 const alice = someWallet();
 const bob = someWallet();
 const reasons = () => it.warnings.map(({ reason }) => reason ?? "").join("\n");
 
-/** Makes the chain as strict as XDC; the price can be changed. */
+/** Makes the chain as strict as XDC, with a variable price. */
 function strict(minGasPrice = USUAL) {
   const rules = { minGasPrice };
   it.proxy.fault = xdcRules(() => it.chain.provider, rules);
   return rules;
 }
 
-/** Every transaction that was handed over, in order. */
+/** Every sent transaction, in order. */
 function transactions(): Transaction[] {
   const raws = it.proxy.calls
     .filter(({ method }) => method === "eth_sendRawTransaction")
@@ -32,7 +32,7 @@ function transactions(): Transaction[] {
 
 useSettling();
 
-test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction; one beyond is told before it is stored", async () => {
+test("a batch of 500 wallets fits XDC's limits of 64 KB and one coin; a larger one is refused before it is stored", async () => {
   strict();
   const batchOf = (wallets: number) => ({
     id: 1,
@@ -46,7 +46,7 @@ test("a batch of 500 wallets fits XDC's 64 KB and its one coin a transaction; on
   expect(await it.ethers.rootOf(1, "latest")).toBe(batch.root);
 });
 
-test("batches are smaller where gas is dear, and settlement says so", async () => {
+test("makes smaller batches while gas is expensive, and logs that", async () => {
   const rules = strict(1_500n * GWEI);
   await it.verify(Array.from({ length: 40 }, someWallet));
   const settlement = await it.settle();
@@ -56,7 +56,7 @@ test("batches are smaller where gas is dear, and settlement says so", async () =
   expect(Math.max(...sizes)).toBeLessThan(40);
   expect(it.warnings[0]).toMatchObject({ msg: "batch too large for the chain, trying a smaller one", wallets: 40 });
 
-  // A batch that was closed before does not change: it waits until its gas can be paid.
+  // A closed batch does not change: it waits until its gas is affordable.
   rules.minGasPrice = USUAL;
   const fault = it.proxy.fault;
   it.proxy.fault = (request) => (request.method === "eth_sendRawTransaction" ? "drop" : fault(request));
@@ -76,7 +76,7 @@ test("batches are smaller where gas is dear, and settlement says so", async () =
   await it.expectExactlyOnce();
 });
 
-test("a fee tier that is raised while a transaction waits: it is replaced for what the chain asks now", async () => {
+test("replaces a pending transaction at the new price when the fee tier rises", async () => {
   const rules = strict();
   await it.chain.provider.send("evm_setAutomine", [false]);
   const settlement = await it.settle({ resendMs: 100 });
@@ -90,7 +90,7 @@ test("a fee tier that is raised while a transaction waits: it is replaced for wh
   await it.expectExactlyOnce();
 });
 
-test("a fee tier that is raised between asking and sending is told, and paid at the next try", async () => {
+test("reports a fee tier that rises between estimate and sending, and pays it at the next attempt", async () => {
   const rules = strict();
   const fault = it.proxy.fault;
   let raised = false;
@@ -108,7 +108,7 @@ test("a fee tier that is raised between asking and sending is told, and paid at 
   expect(reasons()).toContain("under min gas price");
 });
 
-test("replacing never goes beyond what nodes take for one transaction", async () => {
+test("never replaces at a higher cost than nodes accept", async () => {
   strict(600n * GWEI);
   await it.chain.provider.send("evm_setAutomine", [false]);
   await it.verify(Array.from({ length: 15 }, someWallet));
@@ -123,7 +123,7 @@ test("replacing never goes beyond what nodes take for one transaction", async ()
   expect(reasons()).not.toContain("cap");
 });
 
-test("out of gas money between two batches: it says who needs how much, and goes on when that is there", async () => {
+test("says how much the recorder lacks between two batches, and continues once it has that", async () => {
   const { recorder } = await it.ethers.identify();
   const settlement = await it.settle();
   await it.verify([alice]);
@@ -140,7 +140,7 @@ test("out of gas money between two batches: it says who needs how much, and goes
   await it.expectExactlyOnce();
 });
 
-test("a nonce further ahead than XDC takes is refused, told, and asked for again", async () => {
+test("reports a nonce that is too far ahead for XDC, and asks for it again", async () => {
   strict();
   let lies = 2;
   it.proxy.rewrite = ({ method }, result) => (method === "eth_getTransactionCount" && lies-- > 0 ? "0x63" : result);

@@ -13,7 +13,7 @@ const bob = someWallet();
 
 useSettling();
 
-test("one leads, the other stands by, says who records and how far that is", async () => {
+test("one leads, and the other stands by with the leader's name and progress", async () => {
   const leader = await it.settle();
   await vi.waitFor(() => expect(leader.status().state).toBe("running"), WAIT);
   const standby = await it.settle();
@@ -36,7 +36,7 @@ test("one leads, the other stands by, says who records and how far that is", asy
   expect(it.warnings).toEqual([]);
 });
 
-test("who stops gives the lead away at once", async () => {
+test("a leader that stops releases the lead at once", async () => {
   const leader = await it.settle();
   await vi.waitFor(() => expect(leader.status().state).toBe("running"), WAIT);
   const standby = await it.settle();
@@ -64,7 +64,7 @@ test("a leader whose own RPC is away lets another try", async () => {
   await it.expectExactlyOnce();
 });
 
-test("the recorder is rotated while a batch is on its way: whoever has the new key sends it", async () => {
+test("when the recorder is rotated while a batch is pending, the coordinator with the new key sends it", async () => {
   await it.chain.provider.send("evm_setAutomine", [false]);
   await it.settle({ resendMs: 200 });
   await it.verify([alice]);
@@ -85,7 +85,7 @@ test("the recorder is rotated while a batch is on its way: whoever has the new k
   withNewKey.stop();
 });
 
-test("paused with a batch closed and not sent: it goes out when the owner lets it", async () => {
+test("sends a closed batch once the owner unpauses the contract", async () => {
   it.proxy.fault = ({ method }) => (method === "eth_sendRawTransaction" ? "drop" : undefined);
   const settlement = await it.settle();
   await it.verify([alice]);
@@ -101,7 +101,7 @@ test("paused with a batch closed and not sent: it goes out when the owner lets i
   expect(it.warnings).toContainEqual(expect.objectContaining({ reason: expect.stringContaining("EnforcedPause") }));
 });
 
-test("credits by hand in between change nothing", async () => {
+test("credits by hand in between do no harm", async () => {
   const settlement = await it.settle();
   for (const wallet of [alice, bob, alice]) {
     await (await it.owned().getFunction("recordCompute")(wallet)).wait();

@@ -23,7 +23,7 @@ const carol = someWallet();
 useSettling();
 
 describe("npm run reconcile, beside a coordinator", () => {
-  /** A coordinator on the store's folder, until `condition` holds of what it says of settlement. */
+  /** Runs a coordinator on the store's folder until `condition` holds for its settlement. */
   async function coordinate(
     condition: (settlement: Settlement) => void,
     meanwhile?: () => Promise<void>,
@@ -66,7 +66,7 @@ describe("npm run reconcile, beside a coordinator", () => {
   const recorded = (id: number) => (settlement: Settlement) =>
     expect(settlement).toMatchObject({ state: "running", lastRecorded: id });
 
-  /** `npm run reconcile` as a process. */
+  /** Runs `npm run reconcile` as a process. */
   async function run(...flags: readonly string[]): Promise<{ code: number; output: string }> {
     return runWith({}, flags);
   }
@@ -88,12 +88,12 @@ describe("npm run reconcile, beside a coordinator", () => {
     });
   }
 
-  /** The same, on the store that the test has open otherwise. */
+  /** Runs it on the store that the test has open. */
   function reconcile(...flags: readonly string[]): Promise<{ code: number; output: string }> {
     return it.lend(() => run(...flags));
   }
 
-  test("yesterday's backup: settlement stops, reconcile mends, and the coordinator goes on", async () => {
+  test("after yesterday's backup settlement stops, reconcile repairs the store, and the coordinator continues", async () => {
     await sides.verify([alice, bob]);
     await coordinate(recorded(1));
     await sides.verify([alice]);
@@ -125,7 +125,7 @@ describe("npm run reconcile, beside a coordinator", () => {
     expect(fixed.output).toContain("batch 3: imported from the chain");
     expect(fixed.output).toContain("receipts in quarantine: 2");
     expect(fixed.code).toBe(0);
-    // Both were accepted after the backup was restored, so no lost batch has them.
+    // Both were accepted after the restore, so no lost batch has them.
     const released = await reconcile("--release-quarantine", "all");
     expect(released).toEqual({ code: 0, output: expect.stringContaining("released 2 receipts") });
     await coordinate(recorded(4));
@@ -155,7 +155,7 @@ describe("npm run reconcile, beside a coordinator", () => {
     expect((await reconcile()).code).toBe(0);
   });
 
-  test("says what it cannot do", async () => {
+  test("refuses impossible requests", async () => {
     const wrong = [
       [["--fix", "--release-quarantine", "all"], /--fix first/],
       [["--release-quarantine", "0x00"], /not a receipt in quarantine/],
@@ -167,7 +167,7 @@ describe("npm run reconcile, beside a coordinator", () => {
     expect(await reconcile()).toEqual({ code: 2, output: expect.stringContaining("the store belongs to") });
   });
 
-  test("a folder without a database is a mistake, unless --fix makes one there", async () => {
+  test("refuses a folder without a database; --fix creates one", async () => {
     const elsewhere = join(it.directory, "elsewhere");
     await sides.verify([alice]);
     await sides.recordAll();
@@ -184,7 +184,7 @@ describe("npm run reconcile, beside a coordinator", () => {
     });
   });
 
-  test("a coordinator that starts while the chain is being read is seen before anything changes", async (context) => {
+  test("detects a coordinator that starts while the command reads the chain, before any change", async (context) => {
     const MONGODB_URI = (await mongoOrSkip(context)).uri();
     const opened = await openStore({ MONGODB_URI, DATA_DIR: it.directory }, pino({ level: "silent" }));
     try {

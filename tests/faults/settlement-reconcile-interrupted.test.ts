@@ -20,8 +20,8 @@ const carol = someWallet();
 useSettling();
 
 /**
- * A store that lacks one batch, which cannot be found again. It has one of the batch's two receipts; of the other it knows
- * the attempt, as live. `restore` brings that back.
+ * A store that lacks one batch, and cannot find it again. It has one of the batch's two receipts, and of the other only
+ * the live attempt. `restore` restores that state.
  */
 async function lackOneBatch() {
   await sides.verify([alice]);
@@ -35,7 +35,7 @@ async function lackOneBatch() {
   return { kept: kept!, forgotten, restore };
 }
 
-/** Its node has come to another coordinator, which follows the attempt from now on. */
+/** The node joins another coordinator, which takes over the attempt. */
 async function adopt({ taskId }: Receipt): Promise<void> {
   const task = (await it.store.task(taskId))!;
   const owner = { coordinatorId: "coordinator-2", incarnation: toHex(randomBytes(16)) };
@@ -50,7 +50,7 @@ async function stops(process: Mortal, work: Promise<void>): Promise<boolean> {
 }
 
 describe("reconcile, interrupted", () => {
-  test("ended at any of its calls, settlement sends nothing, and the next run ends the work", async () => {
+  test("after a stop at any call, settlement sends nothing, and the next run finishes the work", async () => {
     await sides.verify([alice]);
     await sides.recordAll();
     await sides.verify([bob]);
@@ -61,7 +61,7 @@ describe("reconcile, interrupted", () => {
     await sides.recordAll();
     await restore();
     await sides.verify([carol], { at: Date.now() + HOUR });
-    // The chain goes on in every round, so each begins with the same store and one batch more.
+    // Each round adds a batch to the chain, so it starts with the same store and one batch more.
     const again = await it.backup();
     let died = true;
     let points = 0;
@@ -74,7 +74,7 @@ describe("reconcile, interrupted", () => {
         const settlement = await it.settle();
         await vi.waitFor(() => expect(["stopped", "running"]).toContain(settlement.status().state), WAIT);
         await settlement.stop();
-        // Unless it was ended after its last change, that is.
+        // Except if it stopped after its last change.
         if (settlement.status().state === "stopped") expect(it.count("eth_sendRawTransaction")).toBe(sent);
         await sides.mend();
       }
@@ -85,7 +85,7 @@ describe("reconcile, interrupted", () => {
     await sides.expectPaidOnce();
   });
 
-  test("ended at any of its calls, settlement goes on only when nothing is left that was credited before", async () => {
+  test("after a stop at any call, settlement continues only when no credited receipt is left", async () => {
     const { kept, forgotten, restore } = await lackOneBatch();
     const sent = it.count("eth_sendRawTransaction");
     const states = new Set<string>();
@@ -118,7 +118,7 @@ describe("reconcile, interrupted", () => {
     ["goes to a coordinator that starts", (forgotten: Receipt) => adopt(forgotten)],
   ])("an attempt whose result was credited %s at any of its calls: it is credited once", async (_, meanwhile) => {
     const { forgotten, restore } = await lackOneBatch();
-    // Accepted anew, later than any batch that may carry it.
+    // Accepted again, later than any batch that may carry it.
     const again = { ...forgotten, acceptedAt: Date.now() + HOUR };
     let stopped = true;
     let points = 0;
@@ -140,7 +140,7 @@ describe("reconcile, interrupted", () => {
     await sides.expectPaidOnce();
   });
 
-  test("knows who lives by a beat that grows, whatever the clocks say", async () => {
+  test("recognizes living coordinators by their beat, whatever the clocks say", async () => {
     const store = new MemoryStore();
     await store.start();
     const record = (coordinatorId: string) => ({

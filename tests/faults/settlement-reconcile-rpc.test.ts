@@ -13,7 +13,7 @@ const bob = someWallet();
 useSettling();
 
 describe("reconcile, reading the chain", () => {
-  test("an RPC that keeps events back is found out", async () => {
+  test("detects an RPC that withholds events", async () => {
     await sides.verify([alice, bob]);
     await sides.recordAll();
     await (await it.owned().getFunction("recordCompute")(alice)).wait();
@@ -31,7 +31,7 @@ describe("reconcile, reading the chain", () => {
     }
   });
 
-  test("what no final block holds yet is waited for", async () => {
+  test("waits for batches that are not final", async () => {
     it.proxy.lag = 3;
     const rpc = connect(it.proxy.url);
     try {
@@ -50,9 +50,9 @@ describe("reconcile, reading the chain", () => {
     }
   });
 
-  describe("from a full node, which has the state of the last 128 blocks", () => {
+  describe("from a full node, which keeps the state of the last 128 blocks", () => {
     const STATES = 128;
-    /** Blocks that come, and whatever else happens, before a request is answered. */
+    /** Blocks, and other events, that come before a request is answered. */
     let meanwhile: (method: string) => Promise<unknown>;
 
     beforeEach(() => {
@@ -74,7 +74,7 @@ describe("reconcile, reading the chain", () => {
       }
     }
 
-    test("a long history is read up to blocks whose state it has", async () => {
+    test("reads a long history up to blocks that still have their state", async () => {
       meanwhile = async () => undefined;
       await sides.verify([alice]);
       await sides.recordAll();
@@ -87,7 +87,7 @@ describe("reconcile, reading the chain", () => {
       expect((await it.chain.provider.getBlockNumber()) - block).toBeLessThan(STATES);
     });
 
-    test("so are many wallets, and again those that were credited meanwhile", async () => {
+    test("reads many wallets, and again those that were credited meanwhile", async () => {
       const wallets = Array.from({ length: 300 }, someWallet);
       await (
         await it.recorded().getFunction("recordBatch")(

@@ -17,7 +17,7 @@ const carol = someWallet();
 useSettling();
 
 describe("reconcile", () => {
-  test("sets both sides beside each other, credits by hand apart", async () => {
+  test("compares both sides, with credits by hand apart", async () => {
     await sides.verify([alice, bob]);
     await sides.recordAll();
     for (const wallet of [alice, alice, carol]) {
@@ -41,7 +41,7 @@ describe("reconcile", () => {
     expect(rowOf(carol)).toMatchObject({ chain: 1n, store: 0n, byHand: 1n, difference: 0n });
   });
 
-  test("a backup whose lost batches are made of receipts that it has: they are found again by their root", async () => {
+  test("finds lost batches by their root if the backup has their receipts", async () => {
     await sides.verify([alice, bob, alice]);
     const restore = await it.backup();
     await sides.recordAll();
@@ -57,7 +57,7 @@ describe("reconcile", () => {
     await sides.expectPaidOnce();
   });
 
-  test("a lost batch with lost receipts is imported; what may be in it waits for an operator", async () => {
+  test("imports a lost batch with lost receipts; receipts that it may carry wait for an operator", async () => {
     await sides.verify([alice]);
     await sides.recordAll();
     const [credited] = await sides.verify([bob]);
@@ -68,7 +68,7 @@ describe("reconcile", () => {
     await sides.verify([alice]);
     await sides.recordAll();
     await restore();
-    // A result of before comes again: its acknowledgement was lost, and this store does not know that it was credited.
+    // An earlier result comes again: its acknowledgement was lost, and this store does not know that it was credited.
     const [again] = await it.verify([bob], { from: Date.now(), at: Date.now() + HOUR });
     await sides.verify([alice, carol], { at: Date.now() + 2 * HOUR });
     await sides.mend();
@@ -78,7 +78,7 @@ describe("reconcile", () => {
       credited!.receiptId,
       again!.receiptId,
     ]);
-    // Its result may have been accepted in the lost time; what comes of it now is late.
+    // Its result may have been accepted in the lost time, so it is late now.
     expect(await it.store.task(live.id)).toMatchObject({
       state: "queued",
       assignments: { [Object.keys(live.assignments)[0]!]: { state: "lost", reason: "STORE_RESTORED" } },
@@ -88,12 +88,12 @@ describe("reconcile", () => {
     expect((await sides.report()).agree).toBe(true);
   });
 
-  test("a closed batch that the chain contradicts is withdrawn, and its receipts are credited once they are released", async () => {
+  test("withdraws a closed batch that the chain contradicts, and credits its receipts once they are released", async () => {
     it.proxy.fault = ({ method }) => (method === "eth_sendRawTransaction" ? "drop" : undefined);
     const settlement = await it.settle();
     await sides.verify([alice]);
     await it.reached(1, "closed");
-    // Another store's leader, with the same key.
+    // The leader of another store, with the same key.
     await (await it.recorded().getFunction("recordBatch")(1, SOME_ROOT, [[bob, 5]])).wait();
     sides.owed.set(bob, 5n);
     it.proxy.fault = () => undefined;
@@ -110,7 +110,7 @@ describe("reconcile", () => {
     await it.expectExactlyOnce(new Map([[bob, 5n]]));
   });
 
-  test("two leaders at once with different contents, each on a store of its own", async () => {
+  test("two concurrent leaders with different contents, each on its own store", async () => {
     const other = new MemoryStore();
     await other.start();
     await it.chain.provider.send("evm_setAutomine", [false]);
@@ -132,7 +132,7 @@ describe("reconcile", () => {
     const [{ store, settlement }] = stopped() as [(typeof leaders)[number]];
     expect(settlement.status().reason).toContain("npm run reconcile");
     for (const leader of leaders) await leader.settlement.stop();
-    // One store a contract: the work of the one that lost goes on above, once somebody has looked.
+    // A contract has one store: the receipts of the losing store are credited above, after an operator's decision.
     await sides.mend(store);
     const { items } = await store.receipts({ limit: 10, quarantined: true });
     expect(items).toHaveLength(2);
@@ -142,7 +142,7 @@ describe("reconcile", () => {
     expect((await sides.report(store)).agree).toBe(true);
   });
 
-  test("a recorded batch that the chain contradicts is nobody's to mend", async () => {
+  test("refuses to repair a recorded batch that the chain contradicts", async () => {
     await sides.verify([alice]);
     await sides.recordAll();
     await it.wipe();
@@ -152,7 +152,7 @@ describe("reconcile", () => {
     expect((await sides.report()).agree).toBe(false);
   });
 
-  test("what a coordinator records while the chain is being read is no difference; what the chain has lost is", async () => {
+  test("ignores batches that a coordinator records meanwhile, and reports those that the chain has lost", async () => {
     await sides.verify([alice]);
     await sides.recordAll();
     const before = await newestRecorded(it.store);

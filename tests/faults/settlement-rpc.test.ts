@@ -4,7 +4,7 @@ import { someWallet } from "../support/settling.ts";
 import { it, useSettling } from "../support/use-settling.ts";
 
 const WAIT = { timeout: 60_000, interval: 10 };
-/** Methods that settlement cannot do without. */
+/** Methods that settlement needs. */
 const NEEDED = [
   "eth_chainId",
   "eth_getBalance",
@@ -24,7 +24,7 @@ describe("settlement through an RPC that", () => {
   useSettling({ lag: 3 });
   beforeEach(() => it.mine(5));
 
-  test("is slow, and answers each request after another while", async () => {
+  test("is slow, with another delay for each request", async () => {
     let request = 0;
     it.proxy.fault = () => ({ delayMs: (request++ * 37) % 80 });
     const settlement = await it.settle({ maxReceipts: 1 });
@@ -35,7 +35,7 @@ describe("settlement through an RPC that", () => {
     expect(settlement.status().state).toBe("running");
   });
 
-  test("never answers, and then is stopped all the same", async () => {
+  test("never answers; stopping still works", async () => {
     it.proxy.fault = () => "hang";
     const settlement = await it.settle();
     await vi.waitFor(() => expect(it.proxy.calls.length).toBeGreaterThan(0), WAIT);
@@ -47,7 +47,7 @@ describe("settlement through an RPC that", () => {
     await it.expectExactlyOnce();
   });
 
-  test("fails at one method after the other", async () => {
+  test("fails at one method after another", async () => {
     const settlement = await it.settle();
     for (const broken of NEEDED) {
       it.proxy.fault = ({ method }) =>
@@ -63,7 +63,7 @@ describe("settlement through an RPC that", () => {
     for (const method of NEEDED) expect(reasons()).toContain(`no ${method} today`);
   });
 
-  test("has no event log: nothing is kept waiting for it", async () => {
+  test("has no event log; settlement does not need it", async () => {
     it.proxy.fault = ({ method }) =>
       method === "eth_getLogs" ? { code: -32601, message: "no such method" } : undefined;
     await it.settle();
@@ -73,7 +73,7 @@ describe("settlement through an RPC that", () => {
     expect(await it.lastBatch()).toMatchObject({ transaction: expect.stringMatching(/^0x/) });
   });
 
-  test("tells a nonce that is too low", async () => {
+  test("returns a nonce that is too low", async () => {
     const settlement = await it.settle();
     await it.verify([alice]);
     await it.allRecordedMining();
@@ -87,14 +87,14 @@ describe("settlement through an RPC that", () => {
     await it.expectExactlyOnce();
   });
 
-  test("tells a nonce that is too high, with a transaction left behind for when that nonce is due", async () => {
+  test("returns a nonce that is too high, which leaves a transaction for later", async () => {
     let lies = 1;
     it.proxy.rewrite = ({ method }, result) => (method === "eth_getTransactionCount" && lies-- > 0 ? "0x3" : result);
     await it.chain.provider.send("evm_setAutomine", [false]);
     const settlement = await it.settle({ resendMs: 100 });
     await it.verify([alice]);
     settlement.nudge();
-    // Mined or not, that one cannot be included: two are missing before it.
+    // That transaction cannot be included: two nonces before it are missing.
     await vi.waitFor(() => expect(settlement.status().reason).toContain("no block takes it"), WAIT);
     await it.allRecordedMining();
     for (let round = 0; round < 4; round++) {
@@ -106,7 +106,7 @@ describe("settlement through an RPC that", () => {
     expect(await it.chain.provider.getTransactionCount((await it.ethers.identify()).recorder)).toBeGreaterThan(5);
   });
 
-  test("loses transactions that it has taken", async () => {
+  test("loses transactions that it has accepted", async () => {
     let lost = 0;
     it.proxy.fault = ({ method }) =>
       method === "eth_sendRawTransaction" && lost++ < 3 ? { result: `0x${"00".repeat(32)}` } : undefined;
@@ -120,10 +120,10 @@ describe("settlement through an RPC that", () => {
     await vi.waitFor(() => expect(settlement.status()).toMatchObject({ state: "running", reason: undefined }), WAIT);
   });
 
-  test("lags behind with what is final", async () => {
+  test("lags behind with finality", async () => {
     it.proxy.lag = 1_000;
     const settlement = await it.settle({ resendMs: 50 });
-    // A contract that no final block holds yet: nothing can be final, but everything can go out.
+    // The contract itself is not final yet: no batch can be final, but all can be sent.
     await it.verify([alice]);
     settlement.nudge();
     await it.reached(1, "included");
@@ -143,7 +143,7 @@ describe("settlement through an RPC that", () => {
     expect(it.count("eth_sendRawTransaction")).toBe(2);
   });
 
-  test("serves another chain from one moment to the next, with the same contract at the same address", async () => {
+  test("suddenly serves another chain, with the same contract at the same address", async () => {
     const other = await startLocalChain();
     try {
       expect((await other.deploy()).address).toBe(it.contract);
@@ -186,7 +186,7 @@ describe("settlement through an RPC that", () => {
       await it.chain.provider.send("hardhat_setCode", [it.contract, code]);
       await it.allRecordedMining();
     };
-    // It reverts whatever is asked; it answers with one byte.
+    // One contract reverts every call; the other answers with one byte.
     await replaceBy("0x60006000fd", /the contract refuses/);
     await replaceBy("0x60016000f3", /is no ProofOfCompute/);
     await it.expectExactlyOnce();

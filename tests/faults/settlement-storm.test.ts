@@ -7,12 +7,12 @@ import { Mortal } from "../support/mortal.ts";
 import type { RpcFault } from "../support/rpc-proxy.ts";
 import { Settling, someWallet } from "../support/settling.ts";
 
-/** Blocks that finality lies behind; no reorg goes deeper. */
+/** Blocks by which finality lags; no reorg is deeper. */
 const LAG = 3;
 const STEPS = 60;
 const FAULTS: readonly RpcFault[] = ["drop", "drop-response", { code: -32000, message: "header not found" }];
 
-/** What happens next, and how much of it. */
+/** The next event, and its size. */
 const step = fc.record({
   does: fc.constantFrom(
     "verify",
@@ -39,7 +39,7 @@ test.each([1, 2, 3])("units are exact after reorgs, wipes, kills and a lossy RPC
   let request = seed;
   let lossy = false;
   it.proxy.fault = () => (lossy && request++ % 7 === 0 ? FAULTS[request % FAULTS.length] : undefined);
-  /** States to go back to, each with its block. */
+  /** Snapshots to revert to, each with its block. */
   let snapshots: { readonly id: string; readonly block: number }[] = [];
   let running: { process: Mortal; settlement: Settlement; peers: SettlementPeers } | undefined;
   const done = { reorg: 0, kill: 0, wipe: 0 };
@@ -70,7 +70,7 @@ test.each([1, 2, 3])("units are exact after reorgs, wipes, kills and a lossy RPC
         running!.settlement.nudge();
       } else if (does === "mine") await it.mine(amount);
       else if (does === "reorg" && back !== undefined && back.block >= head - LAG + 1) {
-        // A block stays in reserve for a transaction that comes in at this moment.
+        // One block less, for a transaction that is included at this moment.
         await provider.send("evm_revert", [back.id]);
         snapshots = snapshots.slice(0, snapshots.indexOf(back));
         done.reorg++;
@@ -86,7 +86,7 @@ test.each([1, 2, 3])("units are exact after reorgs, wipes, kills and a lossy RPC
       } else lossy = does === "storm";
       const block = await it.chain.provider.getBlockNumber();
       snapshots.push({ id: await it.chain.provider.send("evm_snapshot", []), block });
-      // Time for settlement to get somewhere, told by what it asked.
+      // Gives settlement time for progress, measured by its requests.
       const asked = it.proxy.calls.length;
       await vi.waitFor(() => expect(running!.process.dead || it.proxy.calls.length >= asked + 3).toBe(true), 10_000);
     }

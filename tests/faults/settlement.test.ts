@@ -13,7 +13,7 @@ describe("settlement on the real contract", () => {
 
   useSettling();
 
-  test("credits every receipt once, and says where", async () => {
+  test("credits every receipt once, and stores the transaction", async () => {
     const settlement = await it.settle();
     await it.verify([alice, bob, alice]);
     settlement.nudge();
@@ -30,7 +30,7 @@ describe("settlement on the real contract", () => {
     expect(it.warnings).toEqual([]);
   });
 
-  test("closes at the number of receipts and never credits more wallets than allowed", async () => {
+  test("closes at the limit of receipts, and never credits more wallets than allowed", async () => {
     await it.verify(Array.from({ length: 12 }, someWallet));
     const five = await it.settle({ maxProviders: 5, maxWaitMs: 3_600_000 });
     await it.reached(2, "recorded");
@@ -45,7 +45,7 @@ describe("settlement on the real contract", () => {
     await it.expectExactlyOnce();
   });
 
-  test("sends again in order what a wiped chain has lost", async () => {
+  test("sends batches again, in order, that a wiped chain has lost", async () => {
     await it.settle({ maxProviders: 1 });
     await it.verify([alice, bob, someWallet()]);
     await it.allRecorded();
@@ -79,7 +79,7 @@ describe("settlement on the real contract", () => {
     expect(await it.lastBatch()).toBeUndefined();
   });
 
-  test("waits while the recorder has lost its role, loudly, and goes on when it has it back", async () => {
+  test("waits, with an error in the log, while the recorder has no role, and continues when it gets it back", async () => {
     const settlement = await it.settle();
     await vi.waitFor(() => expect(settlement.status().state).toBe("running"), WAIT);
     const { recorder } = await it.ethers.identify();
@@ -96,7 +96,7 @@ describe("settlement on the real contract", () => {
     await it.expectExactlyOnce();
   });
 
-  test("waits while the contract is paused, and goes on", async () => {
+  test("waits while the contract is paused, and continues afterwards", async () => {
     await (await it.owned().getFunction("pause")()).wait();
     const settlement = await it.settle();
     await it.verify([alice]);
@@ -108,9 +108,9 @@ describe("settlement on the real contract", () => {
     await it.expectExactlyOnce();
   });
 
-  test.each(["paused", "poor"])("marks what became final while the next batch cannot go out: %s", async (why) => {
+  test.each(["paused", "poor"])("marks final batches while the next one cannot be sent: %s", async (why) => {
     it.proxy.lag = 2;
-    // Finality knows the contract.
+    // The finalized block has the contract.
     await it.mine(2);
     const { recorder } = await it.ethers.identify();
     const settlement = await it.settle();
@@ -129,7 +129,7 @@ describe("settlement on the real contract", () => {
     expect(settlement.status()).toMatchObject({ ...waits, lastRecorded: 1 });
   });
 
-  test("waits while the recorder has no coins, and says who needs them", async () => {
+  test("waits while the recorder has no coins, and names it", async () => {
     const recorder = (await it.ethers.identify()).recorder;
     await it.chain.provider.send("hardhat_setBalance", [recorder, "0x0"]);
     const settlement = await it.settle();
@@ -155,7 +155,7 @@ describe("settlement on the real contract", () => {
     await vi.waitFor(() => expect(settlement.status()).toMatchObject({ state: "running", reason: undefined }), WAIT);
   });
 
-  test("waits while the RPC is away, says so once, and goes on", async () => {
+  test("waits while the RPC is unavailable, logs that once, and continues", async () => {
     it.proxy.fault = () => "drop";
     const settlement = await it.settle();
     await it.verify([alice]);
@@ -173,7 +173,7 @@ describe("settlement on the real contract", () => {
     await vi.waitFor(() => expect(settlement.status().reason).toContain(`no contract at ${it.contract}`), WAIT);
   });
 
-  test("takes a transaction for sent although its answer was lost", async () => {
+  test("treats a transaction as sent when the answer was lost", async () => {
     let lost = 0;
     it.proxy.fault = ({ method }) =>
       method === "eth_sendRawTransaction" && lost++ === 0 ? "drop-response" : undefined;
@@ -184,8 +184,8 @@ describe("settlement on the real contract", () => {
     expect(it.count("eth_sendRawTransaction")).toBe(1);
   });
 
-  test("two leaders at once, on one store with one key, still credit once", async () => {
-    // Each takes the other for dead, and so the lock, time and again; and each would close other batches.
+  test("two concurrent leaders on one store with one key credit once", async () => {
+    // Each takes the other for dead and takes the lock repeatedly, and each would close other batches.
     const lonely = () => ({ ...it.peer(), isAlive: () => false });
     const both = [await it.settle({ maxReceipts: 3 }, lonely()), await it.settle({ maxReceipts: 4 }, lonely())];
     for (let round = 0; round < 10; round++) {
@@ -205,7 +205,7 @@ describe("settlement before finality", () => {
   useSettling({ lag: 3 });
   beforeEach(() => it.mine(5));
 
-  test("calls a batch recorded only when the finalized block holds it", async () => {
+  test("marks a batch as recorded only when the finalized block holds it", async () => {
     await it.settle();
     await it.verify([alice]);
     await it.reached(1, "included");
@@ -225,7 +225,7 @@ describe("settlement before finality", () => {
     await it.expectExactlyOnce();
   });
 
-  test.each([1, 2, 3])("sends again, once, what a reorg of %i blocks took back", async (depth) => {
+  test.each([1, 2, 3])("sends batches again, once, that a reorg of %i blocks dropped", async (depth) => {
     const settlement = await it.settle();
     const snapshot = await it.chain.provider.send("evm_snapshot", []);
     for (let id = 1; id <= depth; id++) {
@@ -247,7 +247,7 @@ describe("settlement before finality", () => {
     expect(it.warnings.map(({ msg }) => msg)).toContain("batch dropped by a reorg; sending it again");
   });
 
-  test("an RPC that cannot tell what is final holds back no batch", async () => {
+  test("an RPC without a finalized block delays no batch", async () => {
     it.proxy.fault = ({ params }) =>
       params.includes("finalized") ? { code: -39001, message: "finalized block not found" } : undefined;
     const settlement = await it.settle();
@@ -278,7 +278,7 @@ describe("settlement before finality", () => {
     await it.expectExactlyOnce();
   });
 
-  test("a restart finds its own pending transaction in the pool, at whatever fee", async () => {
+  test("replaces the pending transaction of an earlier run, whatever its fee", async () => {
     await it.chain.provider.send("evm_setAutomine", [false]);
     const first = await it.settle({ resendMs: 50 });
     await it.verify([alice]);

@@ -3,10 +3,10 @@ import { sqlitePath } from "@proof-of-compute/coordinator/compose/open-store";
 import { mongo } from "mongoose";
 import { storeSettings } from "./store.ts";
 
-/** Types as they are stored, so that what is written back is the same. */
+/** Keeps the stored types, so that the restored data is the same. */
 const AS_STORED = { promoteValues: false, promoteLongs: false, promoteBuffers: false, bsonRegExp: true } as const;
 
-/** Copies what a stopped store of this data folder holds; the returned function puts the copy in its place. */
+/** Copies the data of a stopped store; the returned function restores it. */
 export async function backUp(dataDir: string): Promise<() => Promise<void>> {
   const { MONGODB_URI } = await storeSettings(dataDir);
   if (MONGODB_URI) return backUpMongo(MONGODB_URI);
@@ -15,7 +15,7 @@ export async function backUp(dataDir: string): Promise<() => Promise<void>> {
   return () => copyFile(`${file}.backup`, file!);
 }
 
-/** Deletes all that a stopped store of this data folder holds. */
+/** Deletes the data of a stopped store. */
 export async function wipeOut(dataDir: string): Promise<void> {
   const { MONGODB_URI } = await storeSettings(dataDir);
   if (MONGODB_URI) await withDatabase(MONGODB_URI, (database) => database.dropDatabase());

@@ -2,7 +2,7 @@ import { lutimes, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
 
-/** Moves the last put of every blob below a folder of FsBlobs back by so many milliseconds. */
+/** Makes every blob in a folder of FsBlobs older by this many milliseconds. */
 export async function makeFilesOlder(directory: string, ms: number): Promise<void> {
   const at = new Date(Date.now() - ms);
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
@@ -10,7 +10,7 @@ export async function makeFilesOlder(directory: string, ms: number): Promise<voi
   }
 }
 
-/** Moves the last put of every blob in a database back by so many milliseconds. */
+/** Makes every blob in a database older by this many milliseconds. */
 export async function makeDocumentsOlder(connection: MongoConnection, ms: number): Promise<void> {
   const put_at = new Date(Date.now() - ms);
   await connection.trip(async ({ blobs, file_entries }) => {

@@ -15,7 +15,7 @@ import type { Settling } from "./settling.ts";
 
 export const WAIT = { timeout: 60_000, interval: 50 };
 
-/** What `npm run reconcile` sets beside each other, and what every wallet must have whatever any store remembers. */
+/** Runs the parts of `npm run reconcile`, and knows what every wallet must have, whatever a store has lost. */
 export class BothSides {
   readonly owed = new Map<Address, bigint>();
   readonly #it: Settling;
@@ -41,7 +41,7 @@ export class BothSides {
     }
   }
 
-  /** A settlement that records all that waits, and ends. */
+  /** Runs a settlement until it has recorded everything. */
   async recordAll(store: Store = this.#it.store): Promise<void> {
     const settlement = this.#it.make(this.#it.ethers, store);
     await settlement.start();
@@ -53,7 +53,7 @@ export class BothSides {
     await settlement.stop();
   }
 
-  /** Why settlement stops. */
+  /** Starts settlement, and returns why it stops. */
   async refused(): Promise<string> {
     const settlement = await this.#it.settle();
     await vi.waitFor(() => expect(settlement.status().state).toBe("stopped"), WAIT);

@@ -4,7 +4,7 @@ import { type Browser, chromium, type LaunchOptions } from "playwright-core";
 
 const { env, platform } = process;
 
-/** Where systems put a Chromium or Chrome that was installed by other means than ours. */
+/** Usual paths of an installed Chromium or Chrome. */
 const INSTALLED: readonly string[] =
   platform === "darwin"
     ? [
@@ -48,7 +48,7 @@ export async function launchBrowser(options: LaunchOptions = {}): Promise<Browse
         : `CHROMIUM_PATH is ${executablePath}, and there is no such file`,
     );
   }
-  // No sandbox: containers and root, where the tests usually run, cannot have one; they only open our own pages.
+  // No sandbox: containers and root, where tests usually run, cannot have one, and tests open only our own pages.
   const args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"];
   return chromium.launch({ executablePath, ...options, args: [...args, ...(options.args ?? [])] });
 }

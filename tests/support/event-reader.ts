@@ -43,7 +43,7 @@ export class EventReader {
   }
 }
 
-/** Follows a task at a facade that listens, as a browser does. */
+/** Follows a task at a listening facade, as a browser does. */
 export async function followTask(app: RestApp, id: Hex, cookie: string, lastEventId?: string): Promise<EventReader> {
   const { port } = app.server.address() as AddressInfo;
   const headers = { cookie, ...(lastEventId && { "last-event-id": lastEventId }) };

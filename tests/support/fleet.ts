@@ -9,7 +9,7 @@ import { type Hex, type TaskKindName, toHex } from "@proof-of-compute/proto";
 import { aTask, HERE } from "../conformance/fixtures.ts";
 import { echo } from "./echo/coordinator.ts";
 
-/** What a node offers that has nothing special: all slots for each of `kinds`, at one rate. */
+/** The offers of an ordinary node: all slots for each of `kinds`, at one rate. */
 export function anOffer({
   kinds = ["echo"],
   unitsPerSecond,
@@ -30,7 +30,7 @@ export function anOffer({
   };
 }
 
-/** Gives a node an assignment of a task that no store has. */
+/** Gives a node an assignment of a task that is in no store. */
 export function begin(node: LiveNode, kind: TaskKindName = "echo"): ActiveAssignment {
   const id = toHex(randomBytes(16));
   const queued = aTask(1, { id: toHex(randomBytes(16)), kind });
@@ -39,7 +39,7 @@ export function begin(node: LiveNode, kind: TaskKindName = "echo"): ActiveAssign
   return node.begin({ task: assign(queued, attempt, HERE), work, phase: "running", now: 0 });
 }
 
-/** A way down to a node that only notes what was sent. */
+/** A link to a node that only records frames. */
 export interface NotedLink extends NodeLink {
   readonly assigned: Hex[];
   readonly cancelled: { readonly id: Hex; readonly reason: CancelReason }[];

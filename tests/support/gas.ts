@@ -6,7 +6,7 @@ import { ContractFixture } from "./contract.ts";
 export interface GasFigure {
   readonly call: string;
   readonly gas: number;
-  /** Credits in the call, where it has some. */
+  /** Credits in the call, if it has any. */
   readonly providers?: number;
 }
 
@@ -15,7 +15,9 @@ const BATCHES = [1, 10, 100, 500];
 /** Receipts in the batch that a receipt is verified against: a proof of 16 hashes. */
 const TREE_SIZE = 50_000;
 
-/** Measures what the page lists. The same every time: addresses, units and roots are derived, never drawn. */
+/**
+ * Measures the calls on the page. Addresses, units and roots are derived, never random, so the result is always the same.
+ */
 export async function measureGas(): Promise<GasFigure[]> {
   const it = await ContractFixture.deploy();
   try {

@@ -3,12 +3,12 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { Transform, type TransformCallback } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How bytes travel one way: at once, not at all, or each piece of at most `pieceBytes` after a wait of `delayMs`. */
+/** How bytes travel in one direction: at once, not at all, or in pieces of at most `pieceBytes`, each after `delayMs`. */
 export type Way = "open" | "shut" | { readonly delayMs: number; readonly pieceBytes?: number };
 
 /**
- * A TCP path to a server that a test can cut, shut one way or both, and slow down. While it is cut or shut, whoever dials
- * gets a connection on which nothing comes.
+ * A TCP path to a server that a test can cut, shut in one or both directions, and slow down. While it is cut or shut, a
+ * client that dials gets a silent connection.
  */
 export class Link {
   /** Address to dial instead of the server's. */
@@ -34,7 +34,7 @@ export class Link {
     });
   }
 
-  /** A whole link to `host:port`. */
+  /** An open link to `host:port`. */
   static async to(address: string): Promise<Link> {
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -42,7 +42,7 @@ export class Link {
     return new Link(server, { host, port: Number(port) });
   }
 
-  /** From now on: `up` is what whoever dialled says, `down` what the server says. Nothing is lost, what waits goes on later. */
+  /** Changes the flow: `up` from the client, `down` from the server. Nothing is lost; waiting bytes continue later. */
   pass(ways: { readonly up?: Way; readonly down?: Way }): void {
     this.#up = ways.up ?? "open";
     this.#down = ways.down ?? "open";
@@ -51,7 +51,7 @@ export class Link {
     if (!this.#isShut) for (const connection of this.#connections) if (connection.dead) this.#close(connection);
   }
 
-  /** From now on nothing of whoever dialled arrives; what the server says still does. */
+  /** Stops bytes from the client; bytes from the server still arrive. */
   mute(): void {
     this.pass({ up: "shut" });
   }
@@ -62,7 +62,7 @@ export class Link {
     for (const connection of this.#connections) this.#close(connection);
   }
 
-  /** Lets everything through again, and who waits and who dials. */
+  /** Opens the link again, for waiting and new clients. */
   mend(): void {
     this.#whole = true;
     this.pass({});
@@ -88,7 +88,7 @@ export class Link {
     const changed = () => this.#changed.promise;
     near.pipe(new Flow(() => this.#up, changed)).pipe(far);
     far.pipe(new Flow(() => this.#down, changed)).pipe(near);
-    // What cannot be reached, or broke off, says so to whoever dialled as it would without a link in between.
+    // The client sees an unreachable or lost server as it would without the link.
     far.on("error", () => {
       if (!this.#isShut) near.resetAndDestroy();
       far.destroy();
@@ -96,7 +96,7 @@ export class Link {
     far.on("close", () => this.#closed(connection));
   }
 
-  /** One end is gone. On a path that is shut the other does not learn of it, as when a cable is pulled. */
+  /** One end has closed. On a shut path the other end does not notice, as with a pulled cable. */
   #closed(connection: Connection): void {
     if (this.#isShut && this.#whole) connection.dead = true;
     else this.#close(connection);
@@ -110,15 +110,15 @@ export class Link {
 }
 
 interface Connection {
-  /** To whoever dialled. */
+  /** The client's socket. */
   readonly near: Socket;
-  /** To the server, once it was let through. */
+  /** The server's socket, once the link let the client through. */
   far?: Socket;
-  /** One of the two is gone, and the other still has to learn of it. */
+  /** One end has closed, and the other has not noticed yet. */
   dead?: true;
 }
 
-/** What one end says, on its way to the other. */
+/** Bytes from one end to the other. */
 class Flow extends Transform {
   readonly #way: () => Way;
   readonly #changed: () => Promise<void>;
@@ -135,7 +135,7 @@ class Flow extends Transform {
   }
 
   override _flush(done: TransformCallback): void {
-    // The end of what was said goes the same way as what was said.
+    // The end of the stream takes the same path as its bytes.
     this.#pass(Buffer.alloc(0)).then(() => done(), done);
   }
 

@@ -5,13 +5,13 @@ import { createHardhatRuntimeEnvironment } from "hardhat/hre";
 import config from "../../hardhat.config.ts";
 import { deployProofOfCompute } from "../../scripts/lib/deploy.ts";
 
-/** A chain in this process, served over JSON-RPC on the loopback interface. Its state is gone when it stops. */
+/** A chain in this process, served over JSON-RPC on loopback. Its state is lost when it stops. */
 export interface LocalChain {
   readonly url: string;
   readonly chainId: 31337;
-  /** Answers without any cache; `send("evm_…")` drives the chain. */
+  /** A provider without a cache; `send("evm_…")` drives the chain. */
   readonly provider: JsonRpcProvider;
-  /** Private key of the n-th rich account; 0 deploys and owns, 1 records. */
+  /** Private key of the n-th funded account; 0 deploys and owns, 1 records. */
   key(index: number): string;
   /** Deploys ProofOfCompute with account 0 as owner and account 1 as recorder. */
   deploy(): Promise<{ address: Address; block: number; recorderKey: string; ownerKey: string }>;

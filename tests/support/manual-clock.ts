@@ -18,7 +18,7 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    // Whole milliseconds, as the machine's; a timer may have been due in between.
+    // Whole milliseconds, like the machine's clock; a timer may have been due in between.
     return Math.round(this.#wall);
   }
 
@@ -47,7 +47,7 @@ export class ManualClock implements Clock {
     this.#move(end - this.#monotonic);
   }
 
-  /** Lets `ms` pass as in a process that stands still: what falls due meanwhile runs once, at the end. */
+  /** Lets `ms` pass as in a paused process: timers that are due meanwhile run once, at the end. */
   stall(ms: number): void {
     this.#move(ms);
     for (const timer of [...this.#timers].toSorted((a, b) => a.due - b.due)) {
@@ -58,7 +58,7 @@ export class ManualClock implements Clock {
     }
   }
 
-  /** Like {@link advance} in steps of `step` ms, with a turn of the event loop after each for what the timers started. */
+  /** Like {@link advance} in steps of `step` ms, with a turn of the event loop after each step. */
   async run(ms: number, step: number = ms): Promise<void> {
     for (let left = ms; left > 0; left -= step) {
       this.advance(Math.min(step, left));
@@ -66,12 +66,12 @@ export class ManualClock implements Clock {
     }
   }
 
-  /** Sets the wall clock off by `ms`, as an operator or NTP does; the monotonic clock and the timers do not notice. */
+  /** Shifts the wall clock by `ms`, as an operator or NTP does; the monotonic clock and timers are not affected. */
   jump(ms: number): void {
     this.#wall += ms;
   }
 
-  /** How many timers wait, for tests of clean stops. */
+  /** Number of waiting timers, for tests of clean stops. */
   get pending(): number {
     return this.#timers.size;
   }

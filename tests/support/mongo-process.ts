@@ -3,30 +3,30 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 
 /**
- * Becomes the program, with a watcher at its side that kills it when standard input ends: when whoever started it is
- * gone, however it went, even if the program is stopped (SIGSTOP) at that time.
+ * Becomes the program, with a watcher that kills it when standard input ends, that is when its parent has ended, for
+ * whatever reason, even if the program is stopped (SIGSTOP) at that time.
  */
 const GUARD = 'exec 3<&0; { cat <&3; kill -9 $$; } >/dev/null 2>&1 & exec 3<&- "$@"';
-/** What mongod (in a log entry) and the stand-in (as its only line) print once they accept connections. */
+/** The line that mongod (in a log entry) and the stand-in print once they accept connections. */
 const READY = /^ready |"Waiting for connections"/m;
 /** Characters of output kept for the message of a failure. */
 const KEPT = 4_000;
 
-/** A database server as a process of ours, that a test may kill, pause and start again on the same data and port. */
+/** A database server as a child process, which a test may kill, pause and restart on the same data and port. */
 export class MongoProcess {
   readonly #command: readonly string[];
   readonly #folder: string;
   #child: ChildProcess | undefined;
   #output = "";
 
-  /** `folder` holds its data and goes when it is stopped. */
+  /** `folder` has its data, and is deleted when it is stopped. */
   constructor(command: readonly string[], folder: string) {
     this.#command = command;
     this.#folder = folder;
     process.once("exit", this.#endAtOnce);
   }
 
-  /** Resolves when it accepts connections; rejects with its output when it ends before. */
+  /** Resolves once it accepts connections; rejects with its output if it ends before. */
   async start(): Promise<void> {
     if (this.#child) return;
     this.#output = "";
@@ -45,7 +45,7 @@ export class MongoProcess {
       ready.reject(new Error(`${this.#command[0]} ended (${code ?? signal}):\n${this.#output}`));
     });
     await ready.promise;
-    // A server that nobody stopped must not keep a test process alive: it ends with it.
+    // A server must not keep a test process alive; it ends with that process.
     for (const handle of [child, child.stdin, child.stdout, child.stderr]) (handle as { unref?(): void }).unref?.();
   }
 

@@ -18,49 +18,49 @@ export { MongoMissing };
  */
 export type MongoKind = "uri" | "mongod" | "memory-server" | "stand-in";
 
-/** A MongoDB for tests. Several files may use one of `MONGODB_URI` at once: each has databases of its own. */
+/** A MongoDB for tests. Several files may use the one of `MONGODB_URI` at once: each has its own databases. */
 export interface MongoServer {
   readonly kind: MongoKind;
-  /** What it is, with its version; a stand-in is called one. */
+  /** Name and version; says if it is a stand-in. */
   readonly description: string;
-  /** Whether it can be killed, paused and started again: not the one of `MONGODB_URI`, which is not ours. */
+  /** Whether tests may kill, pause and restart it; not the one of `MONGODB_URI`. */
   readonly restartable: boolean;
   /**
-   * Where to reach a database; one that nobody else has without a name. `viaPort` is that of a loopback proxy in front of
-   * it, past which the driver does not look for the server itself.
+   * The URI of a database; without a name, of a new one. With `viaPort`, the port of a loopback proxy, the driver uses
+   * only the proxy.
    */
   uri(database?: string, viaPort?: number): string;
-  /** The port that such a proxy forwards to. */
+  /** The port to which such a proxy forwards. */
   readonly port: number;
   /** kill -9. */
   kill(): Promise<void>;
-  /** Starts it again, on the same port; on the same data when it is durable. */
+  /** Restarts it on the same port, and on the same data if it is durable. */
   start(): Promise<void>;
   /** SIGSTOP. */
   pause(): void;
   /** SIGCONT. */
   resume(): void;
-  /** Ends it and deletes its data; of the one of `MONGODB_URI`, the databases that `uri` made up names for. */
+  /** Stops it and deletes its data; of the one of `MONGODB_URI`, only databases without a given name. */
   stop(): Promise<void>;
 }
 
 export interface MongoOptions {
-  /** An acknowledged write survives kill -9. Without, data may be in memory and be gone. */
+  /** Whether an acknowledged write must survive kill -9; otherwise data may be in memory. */
   readonly durable?: boolean;
 }
 
-/** What takes more than one server of a replica set. */
+/** What the tests cannot try on one server. */
 const UNTRIED = "failover, majority rollback, sharding";
 
 let shared: Promise<MongoServer> | undefined;
 
-/** The one server of this process, which ends with it; stop it only when nobody here wants it again. */
+/** The shared server of this process, which ends with it. Do not stop it while others use it. */
 export function sharedMongo(): Promise<MongoServer> {
   shared ??= startMongo();
   return shared;
 }
 
-/** What one test makes of a MongoDB; the test skips itself, saying why, where this machine has none. */
+/** A MongoDB for one test. The test skips itself, with the reason, on a machine without one. */
 export async function mongoOrSkip(context: Pick<TestContext, "skip">): Promise<MongoServer>;
 export async function mongoOrSkip<T>(context: Pick<TestContext, "skip">, made: Promise<T>): Promise<T>;
 export async function mongoOrSkip({ skip }: Pick<TestContext, "skip">, made: Promise<unknown> = sharedMongo()) {
@@ -72,7 +72,7 @@ export async function mongoOrSkip({ skip }: Pick<TestContext, "skip">, made: Pro
   }
 }
 
-/** Starts a server of one's own, or takes that of `MONGODB_URI`. Rejects with MongoMissing when this machine has none. */
+/** Starts a separate server, or uses the one of `MONGODB_URI`. Rejects with MongoMissing on a machine without one. */
 export async function startMongo(options: MongoOptions = {}): Promise<MongoServer> {
   const uri = process.env.MONGODB_URI;
   const server = uri ? new TestMongo("uri", uri) : await ownServer(options).catch(noteMissing);
@@ -186,7 +186,7 @@ class TestMongo implements MongoServer {
 
 const ALREADY_INITIALIZED = 23;
 
-/** Makes a mongod a replica set of one, as far as it is none yet, and waits until it takes writes. */
+/** Makes a mongod a replica set of one, unless it is one, and waits until it accepts writes. */
 async function initiate(port: number): Promise<void> {
   const address = `127.0.0.1:${port}`;
   await connected(`mongodb://${address}/?directConnection=true`, async (client) => {
@@ -218,7 +218,7 @@ async function connected<T>(uri: string, use: (client: mongo.MongoClient) => Pro
   }
 }
 
-/** `npm test` reports at its end on which MongoDB the tests ran, and what they could not try there. */
+/** Notes the MongoDB, and what it cannot do, for the report of `npm test`. */
 function note(text: string): void {
   if (process.env.TEST_MONGODB_NOTES) appendFileSync(process.env.TEST_MONGODB_NOTES, `${text}\n`);
 }

@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Where mongodb-memory-server keeps what it downloaded for some other project, or for this one. */
+/** The download folders of mongodb-memory-server, of other projects and of this one. */
 const MEMORY_SERVER = [
   process.env.MONGOMS_DOWNLOAD_DIR,
   join(homedir(), ".cache", "mongodb-binaries"),
@@ -16,7 +16,7 @@ export function findMongod(): { readonly path: string; readonly kind: "mongod" |
   const onPath = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, "mongod"));
   const path = [...named, ...onPath].find(isExecutable);
   if (path !== undefined) return { path, kind: "mongod" };
-  // Named mongod-x64-debian-8.0.4 and the like: the newest comes last.
+  // Names such as mongod-x64-debian-8.0.4: the newest is last.
   const downloaded = MEMORY_SERVER.flatMap((folder) => list(folder).map((name) => join(folder, name)));
   const newest = downloaded.filter(isExecutable).at(-1);
   return newest === undefined ? undefined : { path: newest, kind: "memory-server" };

@@ -1,9 +1,9 @@
 import type { MongoConnection } from "@proof-of-compute/coordinator/adapters/mongo/connection";
 
-/** What the MongoDB adapters use of a connection. */
+/** The part of a connection that the MongoDB adapters use. */
 export type Connection = Pick<MongoConnection, "start" | "stop" | "trip" | "inSession">;
 
-/** The connection of a process that dies at one of its round trips, before or after that trip had its effect. */
+/** The connection of a process that dies at one of its round trips, before or after the trip takes effect. */
 export class MortalConnection implements Connection {
   readonly died = Promise.withResolvers<void>();
   trips = 0;
@@ -31,7 +31,7 @@ export class MortalConnection implements Connection {
   };
 }
 
-/** Every death in a work of so many trips. */
+/** Every possible death in work of this many trips. */
 export function deathsIn(trips: number): { readonly trip: number; readonly afterEffect: boolean }[] {
   return Array.from({ length: trips }, (_, trip) => [false, true].map((afterEffect) => ({ trip, afterEffect }))).flat();
 }

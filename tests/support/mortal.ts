@@ -1,23 +1,23 @@
 /**
- * A process that stops at one of its calls to the store or the chain: that call and all later ones do not return. For good
- * (kill -9), or until it is revived (SIGSTOP, then SIGCONT) and goes on with what it believed then.
+ * A process that stops at one of its calls to the store or the chain: this call and all later ones do not return, for
+ * good (kill -9), or until it is revived with its old state (SIGSTOP, then SIGCONT).
  */
 export class Mortal {
-  /** Set by hand it stops at its next call. */
+  /** If a test sets this, the process stops at its next call. */
   dead = false;
-  /** Every call until then, by port and method. */
+  /** Every call until the stop, by port and method. */
   readonly calls: string[] = [];
   readonly #diesAt: number;
   readonly #afterEffect: boolean;
   readonly #revived = Promise.withResolvers<void>();
 
-  /** It stops at call `diesAt`, from 0, before or after that had its effect. */
+  /** Stops at call `diesAt`, counted from 0, before or after it takes effect. */
   constructor(diesAt = Number.POSITIVE_INFINITY, afterEffect = false) {
     this.#diesAt = diesAt;
     this.#afterEffect = afterEffect;
   }
 
-  /** `port` as that process sees it; its methods run on the port itself, whose private members a proxy lacks. */
+  /** The process's view of `port`. Methods run on the port itself, because a proxy has no private members. */
   mortal<T extends object>(port: T, name: string): T {
     return new Proxy(port, {
       get: (target, method) => {
@@ -28,12 +28,12 @@ export class Mortal {
     });
   }
 
-  /** Where it stopped. */
+  /** The call at which it stopped. */
   get lastStep(): string {
     return `${this.#afterEffect ? "after " : "before"} ${this.calls.at(-1)}`;
   }
 
-  /** Its calls return from now on. */
+  /** Lets its calls return again. */
   revive(): void {
     this.dead = false;
     this.#revived.resolve();

@@ -12,7 +12,7 @@ const KEPT = 30;
 
 let reaper: Writable | undefined;
 
-/** Names a process to the reaper, or takes the name back. It starts with the first one. */
+/** Adds a process to the reaper's list, or removes it. The first call starts the reaper. */
 function reap(sign: "+" | "-", pid: number): void {
   if (!reaper) {
     const process_ = spawn(process.execPath, [REAPER], { stdio: ["pipe", "ignore", "ignore"], detached: true });
@@ -24,17 +24,17 @@ function reap(sign: "+" | "-", pid: number): void {
   reaper.write(`${sign}${pid}\n`);
 }
 
-/** How a program is run, beyond its arguments. */
+/** Options of a program. */
 export interface ProgramInit {
-  /** File that takes all of its output, one start after the other. Without it only the last lines are kept. */
+  /** File for all output of all its runs. Without it, only the last lines are kept. */
   readonly log?: string;
-  /** Modules that are loaded before it (`node --import`). */
+  /** Modules to load before it (`node --import`). */
   readonly imports?: readonly string[];
-  /** Root of another version of the project, which the program is of. */
+  /** Root of another version of the project, to run its program. */
   readonly root?: string;
 }
 
-/** One of the project's programs as a process of its own, that a test may start, stop and kill as often as it likes. */
+/** One of the project's programs as a process, which a test may start, stop and kill repeatedly. */
 export class Program {
   readonly #script: string;
   readonly #args: readonly string[];
@@ -56,7 +56,7 @@ export class Program {
     this.#init = init;
   }
 
-  /** Starts it; `env` is more of its environment, for this start. */
+  /** Starts the program; `env` is added to its environment for this run. */
   start(env: Readonly<Record<string, string>> = {}): void {
     if (this.running) throw new Error(`${this.#script} runs already`);
     const log = this.#init.log === undefined ? undefined : openSync(this.#init.log, "a", 0o600);
@@ -82,18 +82,18 @@ export class Program {
     this.#ending = false;
   }
 
-  /** Whether it runs; false once it ended by itself. */
+  /** Whether it is running. */
   get running(): boolean {
     return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
-  /** How it ended without having been asked to, as exit code or signal; undefined while that is not so. */
+  /** Exit code or signal of an unexpected end; otherwise undefined. */
   get failure(): number | NodeJS.Signals | undefined {
     if (!this.#process || this.#ending || this.running) return undefined;
     return this.#process.exitCode ?? this.#process.signalCode!;
   }
 
-  /** Throws with its last lines when it ended without having been asked to. */
+  /** Throws, with its last lines, after an unexpected end. */
   assertAlive(): void {
     if (this.failure !== undefined) {
       throw new Error(`${this.#script} ended with ${this.failure}:\n${this.lastLines}`);
@@ -105,12 +105,12 @@ export class Program {
     return readFileSync(this.#init.log, "utf8").trimEnd().split("\n").slice(-KEPT).join("\n");
   }
 
-  /** Sends a signal, to a program that runs. */
+  /** Sends a signal to the running program. */
   signal(signal: NodeJS.Signals): void {
     if (this.running) this.#process!.kill(signal);
   }
 
-  /** Sends a signal and waits for the end; answers the exit code, null after SIGKILL. */
+  /** Sends a signal and waits for the end; returns the exit code, null after SIGKILL. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     const process_ = this.#process;
     if (!process_) return null;
@@ -125,7 +125,7 @@ export class Program {
   }
 }
 
-/** Ports that this process has named, whose servers may not listen yet. */
+/** Ports that this process has returned; their servers may not listen yet. */
 const given = new Set<number>();
 
 /**
@@ -150,7 +150,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Uniform numbers in [0, 1) that a seed repeats (mulberry32), so that a failure can be run again. */
+/** Uniform numbers in [0, 1) from a seed (mulberry32), so that a failure can be repeated. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -13,7 +13,7 @@ const EXAMPLE = join(ROOT, "docs/examples/python-node");
 /** What requirements.txt needs. */
 const OLDEST = "3.11";
 
-/** No Python that could run the example; the message says what is missing. */
+/** There is no Python for the example; the message says what is missing. */
 export class PythonMissing extends Error {
   override readonly name = "PythonMissing";
 }
@@ -48,7 +48,7 @@ export async function examplePython(): Promise<string> {
   return python;
 }
 
-/** The one command of the example's README that makes its stubs; into `folder`. */
+/** Runs the command of the example's README that generates its stubs, into `folder`. */
 export async function generateStubs(python: string, folder: string): Promise<void> {
   const readme = await readFile(join(EXAMPLE, "README.md"), "utf8");
   const command = /^\S*python -m grpc_tools\.protoc (.+?[^\\])$/ms.exec(readme)?.[1];
@@ -60,12 +60,12 @@ export async function generateStubs(python: string, folder: string): Promise<voi
 
 /** The example node as a process. */
 export class PythonNode {
-  /** What it logged so far. */
+  /** Its log so far. */
   readonly lines: string[] = [];
   readonly #process: ChildProcess;
   readonly #exit: Promise<number | null>;
 
-  /** `stubs` is where {@link generateStubs} put them. */
+  /** `stubs` is the folder of {@link generateStubs}. */
   constructor(python: string, stubs: string, args: readonly string[]) {
     this.#process = spawn(python, [join(EXAMPLE, "node.py"), ...args], {
       env: { ...process.env, PYTHONPATH: stubs, PYTHONDONTWRITEBYTECODE: "1", PYTHONUNBUFFERED: "1" },
@@ -81,13 +81,13 @@ export class PythonNode {
     this.#exit = once(this.#process, "close").then(([code]) => code as number | null);
   }
 
-  /** How many lines have the words so far; throws its log when it has ended. */
+  /** Number of lines with these words so far; throws with its log if it has ended. */
   count(words: string): number {
     if (this.#process.exitCode !== null) throw new Error(`the Python node ended:\n${this.lines.join("\n")}`);
     return this.lines.filter((line) => line.includes(words)).length;
   }
 
-  /** Its exit code, null after SIGKILL, once it ended by itself or by this signal. */
+  /** Sends a signal, and returns the exit code, null after SIGKILL. */
   async end(signal?: NodeJS.Signals): Promise<number | null> {
     if (signal) this.#process.kill(signal);
     return this.#exit;

@@ -1,12 +1,12 @@
 /**
- * Kills programs whose runner is gone: a stopped (SIGSTOP) one cannot look after itself. Reads lines "+pid" and "-pid"
- * from its standard input; when that ends, however the runner ended, it kills who is still named.
+ * Kills programs after the end of their test runner, because a stopped one (SIGSTOP) cannot notice it. Reads lines "+pid"
+ * and "-pid" from standard input; when that ends, kills the processes that are still listed.
  */
 import { createInterface } from "node:readline";
 
 const named = new Set<number>();
 
-// Ctrl-C is the runner's to answer.
+// The test runner handles Ctrl-C.
 process.on("SIGINT", () => {});
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -18,6 +18,6 @@ for (const pid of named) {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It ended in time.
+    // It has already ended.
   }
 }

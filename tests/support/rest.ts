@@ -29,7 +29,7 @@ import { echo, echoRequest } from "./echo/coordinator.ts";
 import { aLink, anOffer } from "./fleet.ts";
 import { ManualClock } from "./manual-clock.ts";
 
-/** Where the tests' site is. */
+/** Origin of the tests' site. */
 export const ORIGIN = "https://hub.example";
 const CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 const CHAIN_ID = 51;
@@ -41,17 +41,17 @@ const SETTINGS = {
   MAX_QUEUED_PER_REQUESTER: "30",
 };
 
-/** What a facade under test is made of, where it is not as usual. */
+/** Changes to the usual facade under test. */
 export interface RestChange {
   readonly components?: Partial<RestComponents>;
   readonly init?: Partial<RestInit>;
-  /** The kinds that this coordinator knows; those of this version and echo when absent. */
+  /** The kinds that this coordinator knows. Default: those of this version, and echo. */
   readonly kinds?: CoordinatorKinds;
   /** Another coordinator of the same network: same store, same clock. */
   readonly beside?: { readonly store: Store; readonly clock: ManualClock };
 }
 
-/** A facade over the real store, fleet and scheduler; only the nodes' streams are missing. */
+/** A facade on a real store, fleet and scheduler, without node streams. */
 export async function startRest(change: RestChange = {}) {
   const directory = await mkdtemp(join(tmpdir(), "rest-"));
   const logged: Record<string, unknown>[] = [];
@@ -79,7 +79,7 @@ export async function startRest(change: RestChange = {}) {
     { ...components, ...change.components },
     {
       ...(await restInit(parts, { settings, contract, grpcPort: settings.GRPC_ADDRESS.port })),
-      // As an operator may write it.
+      // Written as an operator may write it.
       publicOrigins: [`${ORIGIN.toUpperCase()}/`],
       hubDirectory: join(directory, "no-hub"),
       ...change.init,
@@ -87,7 +87,7 @@ export async function startRest(change: RestChange = {}) {
   );
   components.watch.start();
 
-  /** A session's cookie, by the way a browser gets it. */
+  /** Signs in as a browser does; returns the session's cookie. */
   async function signIn(
     wallet: HDNodeWallet = Wallet.createRandom(),
   ): Promise<{ wallet: HDNodeWallet; cookie: string }> {
@@ -102,7 +102,7 @@ export async function startRest(change: RestChange = {}) {
     return { nonce: response.json().nonce, cookie: cookies(response.headers["set-cookie"]) };
   }
 
-  /** The body of a sign-in; right unless fields say otherwise. */
+  /** The body of a sign-in; valid unless `fields` change it. */
   async function signed(wallet: HDNodeWallet, fields: Partial<SiweMessage>) {
     const message = new SiweMessage({
       domain: new URL(ORIGIN).host,
@@ -128,7 +128,7 @@ export async function startRest(change: RestChange = {}) {
       headers: { cookie, origin: ORIGIN, ...headers },
     });
 
-  /** A node with a session; its stream swallows what is sent down. */
+  /** A node with a session and a link that drops all frames. */
   async function joinNode(wallet = addressFromBytes(randomBytes(20)), unitsPerSecond?: number): Promise<LiveNode> {
     const offer = anOffer({
       wallet,
@@ -169,7 +169,7 @@ export async function startRest(change: RestChange = {}) {
     return receipt;
   }
 
-  /** Closes a batch of all that waits, as settlement does. */
+  /** Closes a batch of all unbatched receipts, as settlement does. */
   async function closeBatch(): Promise<Batch> {
     const receipts = await store.unbatchedReceipts(1000);
     const { root } = receiptTree(receipts.map(leafOf));
@@ -184,7 +184,7 @@ export async function startRest(change: RestChange = {}) {
     events.publishAll();
   }
 
-  /** Listens, as the other coordinators are told. */
+  /** Listens, and registers the address for peers. */
   async function listen(): Promise<number> {
     await app.listen({ host: "127.0.0.1", port: 0 });
     const { port } = app.server.address() as AddressInfo;
@@ -234,10 +234,10 @@ export async function startRest(change: RestChange = {}) {
   };
 }
 
-/** A running facade with its helpers. */
+/** A facade under test, with helpers. */
 export type RestHarness = Awaited<ReturnType<typeof startRest>>;
 
-/** The Cookie header that a browser would send after these Set-Cookie headers. */
+/** The Cookie header of a browser after these Set-Cookie headers. */
 export function cookies(header: string | string[] | undefined): string {
   return [header ?? []]
     .flat()

@@ -2,7 +2,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A JSON-RPC request as it came from the client. */
+/** A JSON-RPC request of a client. */
 export interface RpcRequest {
   readonly id: number | string;
   readonly method: string;
@@ -10,8 +10,8 @@ export interface RpcRequest {
 }
 
 /**
- * What to do with a request: pass it on (undefined), at once or late; break the connection before or after the chain has
- * acted on it; never answer; answer with an HTTP status, an error of the RPC's, or a result that the chain knows nothing of.
+ * What to do with a request: forward it, at once (undefined) or late; break the connection before or after the chain acts
+ * on it; never answer; answer with an HTTP status, an RPC error, or a made-up result.
  */
 export type RpcFault =
   | "drop"
@@ -23,23 +23,23 @@ export type RpcFault =
   | { readonly result: unknown }
   | undefined;
 
-/** A JSON-RPC server in front of a chain, with the finality and the faults of a real network. */
+/** A JSON-RPC proxy for a chain, with the finality and the faults of a real network. */
 export interface RpcProxy {
   readonly url: string;
-  /** The chain behind it; another one takes over at once. */
+  /** The chain behind the proxy; may be changed at any time. */
   target: string;
-  /** Blocks that `finalized` lies behind `latest`; the simulated chain itself has no lag. */
+  /** Blocks by which `finalized` lags behind `latest`; the simulated chain itself has no lag. */
   lag: number;
-  /** Asked for every request. */
+  /** Chooses the fault of every request. */
   fault: (request: RpcRequest) => RpcFault | Promise<RpcFault>;
-  /** Changes the results that the chain gave. */
+  /** Changes results of the chain. */
   rewrite: (request: RpcRequest, result: unknown) => unknown;
   /** Every request so far, in order. */
   readonly calls: RpcRequest[];
   stop(): Promise<void>;
 }
 
-/** Where a method's block parameter stands. */
+/** Index of a method's block parameter. */
 const BLOCK_PARAM: Readonly<Record<string, number>> = { eth_call: 1, eth_getBlockByNumber: 0, eth_getBalance: 1 };
 
 /** Starts a proxy in front of the chain at `target`. */
@@ -53,7 +53,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     });
     return (await response.json()) as object;
   };
-  /** The number of the block that counts as final, as a quantity. */
+  /** The number of the finalized block, as a quantity. */
   const finalized = async (): Promise<string> => {
     const head = (await upstream({ method: "eth_blockNumber", params: [] })) as { result: string };
     return `0x${Math.max(0, Number(head.result) - proxy.lag).toString(16)}`;
@@ -79,7 +79,7 @@ export async function startRpcProxy(target: string, options: { lag?: number } = 
     response.end(JSON.stringify({ jsonrpc: "2.0", ...reply, id: request.id }));
   };
   const server = createServer(async (incoming, response) => {
-    // As chains do: pages of any origin may ask.
+    // Like real RPCs, allow pages of any origin.
     response.setHeader("access-control-allow-origin", "*").setHeader("access-control-allow-headers", "content-type");
     if (incoming.method === "OPTIONS") return void response.end();
     try {

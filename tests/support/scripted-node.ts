@@ -29,7 +29,7 @@ type Up = NonNullable<NodeFrame["message"]>;
 type Case = Down["$case"];
 type Value<C extends Case> = Extract<Down, { $case: C }>["value"];
 
-/** The node's end of a stream. */
+/** The node's side of a stream. */
 export interface NodeCall {
   on(event: "data", listener: (frame: CoordinatorFrame) => void): unknown;
   on(event: "error", listener: (error: ServiceError) => void): unknown;
@@ -41,9 +41,9 @@ export interface NodeCall {
 }
 
 export interface ScriptedNodeInit {
-  /** What it dials, and says that it dialled. */
+  /** The address that it dials and claims to have dialled. */
   readonly address: string;
-  /** The stream, where no coordinator listens at the address. */
+  /** The stream, if no coordinator listens at the address. */
   readonly call?: NodeCall;
   readonly wallet: Address;
   readonly kinds?: readonly TaskKind[];
@@ -54,7 +54,7 @@ export interface ScriptedNodeInit {
   readonly running?: readonly Uint8Array[];
 }
 
-/** What a cheat changes in its Hello. */
+/** Changes to the Hello, for dishonest nodes. */
 export interface HelloTricks {
   readonly audience?: string;
   readonly nonce?: Uint8Array;
@@ -62,7 +62,7 @@ export interface HelloTricks {
   readonly terms?: Uint8Array;
 }
 
-/** A node that a test drives by hand over a stream, honest or not. It does nothing of its own accord. */
+/** A node that a test drives by hand, honest or not. It sends nothing on its own. */
 export class ScriptedNode {
   readonly privateKey: KeyObject;
   readonly nodeId: Buffer;
@@ -144,7 +144,7 @@ export class ScriptedNode {
     this.send({ $case: "heartbeat", value });
   }
 
-  /** The next frame of that kind; others before it stay. Rejects when the stream ends without one. */
+  /** The next frame of a kind; earlier frames of other kinds stay. Rejects when the stream ends without one. */
   async next<C extends Case>(kind: C): Promise<Value<C>> {
     for (;;) {
       const index = this.#frames.findIndex(({ $case }) => $case === kind);
@@ -165,7 +165,7 @@ export class ScriptedNode {
     return assignment!;
   }
 
-  /** The right answer. */
+  /** The correct output. */
   solve({ assignmentId, taskId, spec }: Assignment): Buffer {
     const { kind } = TaskSpec.decode(spec);
     if (kind?.$case === "echo") return Buffer.from(kind.value.input);
@@ -173,13 +173,13 @@ export class ScriptedNode {
     return Buffer.from(computeProduct({ seed, ...(kind!.value as MatmulSpec) })!);
   }
 
-  /** A result as an honest node makes it; `change` lets a cheat alter it. */
+  /** An honest result; `change` makes it dishonest. */
   result(assignment: Assignment, output: Buffer, change: Partial<Result> = {}): Result {
     const { assignmentId, taskId, spec } = assignment;
     return { assignmentId, taskId, specDigest: digest(spec), outputDigest: digest(output), output, ...change };
   }
 
-  /** Signs and sends a frame; `signWith` and `wallet` let a cheat sign as another. */
+  /** Signs and sends a frame; `signWith` and `wallet` sign as another node. */
   sendResults(results: Result[], as: { signWith?: KeyObject; wallet?: Address } = {}): void {
     const wallet = addressBytes(as.wallet ?? this.#init.wallet);
     const root = merkleRoot(results.map((result) => resultMessage({ ...result, wallet })));
@@ -187,7 +187,7 @@ export class ScriptedNode {
     this.send({ $case: "results", value: { results, signature } });
   }
 
-  /** The next verdict; frames without one are passed over. */
+  /** The next verdict; skips frames without one. */
   async ack(): Promise<ResultAck> {
     for (;;) {
       const { acks } = await this.next("acks");
@@ -197,7 +197,7 @@ export class ScriptedNode {
     }
   }
 
-  /** Asks for a blob in this session; the stream is not read before the test does. */
+  /** Fetches a blob in this session; only the test reads the stream. */
   fetchBlob(sha256: Uint8Array): ClientReadableStream<FetchBlobResponse> {
     const metadata = new Metadata();
     metadata.set("session-id", toHex(this.welcome!.sessionId).slice(2));

@@ -32,26 +32,26 @@ const SETTLING: SettlementInit = {
   resendMs: 60_000,
 };
 
-/** When a task was assigned and its result accepted, in milliseconds since 1970, and where that is kept. */
+/** Times of assignment and acceptance, in milliseconds since 1970, and the store. */
 interface Verified {
   readonly at?: number;
   readonly from?: number;
   readonly store?: Store;
 }
 
-/** A wallet that nobody has. */
+/** A random wallet. */
 export function someWallet(): Address {
   return addressFromBytes(randomBytes(20));
 }
 
-/** The real contract on the real EVM behind a proxy, a store on disk, and settlements between them. */
+/** The contract on an EVM behind a proxy, a store on disk, and settlements between them. */
 export class Settling {
   readonly proxy: RpcProxy;
   store: Store;
   readonly contract: Address;
   readonly ethers: EthersChain;
   readonly trees = new ReceiptTrees();
-  /** Every change that any settlement told of: "1 closed", "1 included", … */
+  /** Every change that a settlement reported: "1 closed", "1 included", … */
   readonly changes: string[] = [];
   /** Lines that were logged at level warn or above. */
   readonly warnings: { readonly level: number; readonly msg: string; readonly reason?: string }[] = [];
@@ -59,7 +59,7 @@ export class Settling {
     { level: "warn" },
     { write: (line: string) => void this.warnings.push(JSON.parse(line) as (typeof this.warnings)[number]) },
   );
-  /** Of the store; a coordinator may be started on it, see {@link lend}. */
+  /** The store's folder; {@link lend} lets a coordinator use it. */
   readonly directory: string;
   readonly #settlements: Settlement[] = [];
   readonly #gone = new Set<Hex>();
@@ -85,7 +85,7 @@ export class Settling {
     );
   }
 
-  /** `lag` is the number of blocks that finality lies behind. */
+  /** `lag` is the number of blocks by which finality lags behind. */
   static async begin(options: { lag?: number } = {}): Promise<Settling> {
     const chain = await startLocalChain();
     const { address, recorderKey } = await chain.deploy();
@@ -96,7 +96,7 @@ export class Settling {
   }
 
   async end(): Promise<void> {
-    // Those that a test has killed never come to an end.
+    // Except for those that a test has killed, which never stop.
     await Promise.all(this.#settlements.map((settlement) => settlement.stop()));
     this.ethers.stop();
     await this.trees.stop();
@@ -112,7 +112,7 @@ export class Settling {
     return { self, isAlive: ({ incarnation }) => !this.#gone.has(incarnation) };
   }
 
-  /** From now on the others take that coordinator for dead. */
+  /** Makes the others take that coordinator for dead. */
   bury({ self }: SettlementPeers): void {
     this.#gone.add(self.incarnation);
   }
@@ -125,7 +125,7 @@ export class Settling {
     return settlement;
   }
 
-  /** A settlement that is the caller's to start and stop. */
+  /** Makes a settlement that the caller starts and stops. */
   make(chain: Chain, store: Store, init: Partial<SettlementInit> = {}, peers = this.peer()): Settlement {
     const onChange = ({ id, state }: Batch) => void this.changes.push(`${id} ${state}`);
     const { logger, trees } = this;
@@ -133,13 +133,13 @@ export class Settling {
     return new Settlement(components, { ...SETTLING, ...init });
   }
 
-  /** The contract as seen with the key of another account. */
+  /** The contract with the key of another account. */
   chainOf(account: number): EthersChain {
     const init = { rpcUrl: this.proxy.url, contract: this.contract, recorderKey: this.chain.key(account) };
     return new EthersChain({ logger: this.logger }, { ...init, chainId: 31337 });
   }
 
-  /** Lets other programs have the store for a while; only one at a time opens SQLite. */
+  /** Closes the store while other programs use it; only one at a time can open SQLite. */
   async lend<T>(work: () => Promise<T>): Promise<T> {
     await this.store.stop();
     try {
@@ -149,13 +149,13 @@ export class Settling {
     }
   }
 
-  /** Copies the database as it is now; the returned function puts the copy in its place, as operators do. */
+  /** Copies the database; the returned function restores the copy, as operators do. */
   async backup(): Promise<() => Promise<void>> {
     const restore = await this.lend(() => backUp(this.directory));
     return () => this.lend(restore);
   }
 
-  /** Every byte of the database is gone. */
+  /** Deletes the whole database. */
   async lose(): Promise<void> {
     await this.lend(() => wipeOut(this.directory));
   }
@@ -165,7 +165,7 @@ export class Settling {
     return (await this.store.batches({ limit: 1 })).items[0];
   }
 
-  /** A fresh chain takes the place of the old one, with the contract at the same address, as `npm start` does it. */
+  /** Replaces the chain by a new one with the contract at the same address, as `npm start` does. */
   async wipe(): Promise<void> {
     await this.chain.stop();
     this.chain = await startLocalChain();
@@ -173,12 +173,12 @@ export class Settling {
     this.proxy.target = this.chain.url;
   }
 
-  /** The contract as its owner sees it. */
+  /** The contract with its owner's key. */
   owned(): Contract {
     return new Contract(this.contract, PROOF_OF_COMPUTE_ABI, new Wallet(this.chain.key(0), this.chain.provider));
   }
 
-  /** The contract in the hands of somebody else who has the recorder's key. */
+  /** The contract with the recorder's key, outside of settlement. */
   recorded(): Contract {
     return new Contract(this.contract, PROOF_OF_COMPUTE_ABI, new Wallet(this.chain.key(1), this.chain.provider));
   }
@@ -187,7 +187,7 @@ export class Settling {
     return this.chain.provider.send("hardhat_mine", [`0x${blocks.toString(16)}`]);
   }
 
-  /** Puts verified tasks with receipts into the store, one for each wallet, assigned at `from` and accepted at `at`. */
+  /** Stores a verified task with its receipt for each wallet, assigned at `from` and accepted at `at`. */
   async verify(
     wallets: readonly Address[],
     { at = Date.now(), from = at, store = this.store }: Verified = {},
@@ -200,7 +200,7 @@ export class Settling {
     return tasks.map(({ receipt }) => receipt);
   }
 
-  /** Puts a task into the store whose attempt is live since `at`; `receipt` is for {@link comeIn}. */
+  /** Stores a task with an attempt that has been live since `at`; `receipt` is for {@link comeIn}. */
   async assign(wallet: Address, at: number): Promise<{ readonly running: Task; readonly receipt: Receipt }> {
     const { queued, running, receipt } = verifiedTask(wallet, at, at);
     await this.store.insertTask(queued);
@@ -208,13 +208,13 @@ export class Settling {
     return { running, receipt };
   }
 
-  /** A node sends the result of an attempt, for the first time or again; it is accepted while the attempt is live. */
+  /** Accepts the result of an attempt if it is still live, as when a node sends it for the first time or again. */
   async comeIn(receipt: Receipt): Promise<void> {
     const task = (await this.store.task(receipt.taskId))!;
     if (liveAssignment(task)) expect(await this.store.saveTask(accept(task, receipt), { receipt })).toBe(true);
   }
 
-  /** Resolves once every receipt stands in a recorded batch. */
+  /** Resolves once every receipt is in a recorded batch. */
   async allRecorded(): Promise<void> {
     await vi.waitFor(async () => {
       const { unbatched, units } = await this.store.totals();
@@ -224,7 +224,7 @@ export class Settling {
     }, WAIT);
   }
 
-  /** The same on a chain that makes no blocks by itself, or not enough for anything to be final. */
+  /** The same on a chain without automatic blocks, or with too few for finality. */
   async allRecordedMining(): Promise<void> {
     await vi.waitFor(
       async () => {
@@ -237,7 +237,7 @@ export class Settling {
     await this.allRecorded();
   }
 
-  /** Resolves once a batch has that state. */
+  /** Resolves once a batch has this state. */
   async reached(batchId: number, state: Batch["state"]): Promise<Batch> {
     return vi.waitFor(async () => {
       const batch = await this.store.batch(batchId);
@@ -246,7 +246,7 @@ export class Settling {
     }, WAIT);
   }
 
-  /** Resolves once settlement has gone through its steps twice more. */
+  /** Resolves once settlement has made two more steps. */
   async lookedAgain(): Promise<void> {
     const finalized = () => this.proxy.calls.filter(({ params }) => params.includes("finalized")).length;
     const before = finalized();
@@ -254,8 +254,8 @@ export class Settling {
   }
 
   /**
-   * Every receipt stands in exactly one batch, which the final block holds; each wallet has on the chain what its receipts
-   * say and what it was given by hand; each batch was recorded by one event.
+   * Expects that every receipt is in exactly one batch, which the final block holds; that each wallet has on the chain
+   * the units of its receipts and of credits by hand; and that each batch has one event.
    */
   async expectExactlyOnce(byHand: ReadonlyMap<Address, bigint> = new Map()): Promise<void> {
     const receipts: Receipt[] = [];
@@ -289,20 +289,20 @@ export class Settling {
     expect(ids).toEqual(Array.from({ length: last }, (_, index) => index + 1));
   }
 
-  /** Requests of one method so far. */
+  /** Number of requests of a method so far. */
   count(method: string): number {
     return this.proxy.calls.filter((call) => call.method === method).length;
   }
 }
 
-/** A task on its way from queued to verified, for one unit more than a thousand up to two thousand. */
+/** A task in each state from queued to verified, worth 1,000 to 1,999 units. */
 function verifiedTask(
   wallet: Address,
   from: number,
   at: number,
 ): { queued: Task; running: Task; done: Task; receipt: Receipt } {
   const taskId = toHex(randomBytes(16));
-  // As a UUIDv7 it begins with its time.
+  // A UUIDv7 starts with its time.
   const receiptId: Hex = `0x${from.toString(16).padStart(12, "0")}${randomBytes(10).toString("hex")}`;
   const nodeId = toHex(randomBytes(32));
   const queued: Task = {

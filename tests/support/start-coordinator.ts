@@ -6,7 +6,7 @@ import { resolveSettings } from "@proof-of-compute/coordinator/settings/read";
 import { pino } from "pino";
 import { storeSettings } from "./store.ts";
 
-/** A coordinator in this process on free loopback ports, with a data folder of its own. */
+/** A coordinator in this process, on free loopback ports, with its own data folder. */
 export interface StartedCoordinator extends Coordinator {
   readonly dataDir: string;
   readonly grpcAddress: string;
@@ -14,8 +14,8 @@ export interface StartedCoordinator extends Coordinator {
 }
 
 /**
- * Starts a coordinator as programs do, with settings in text form, and with other kinds if `options` names them. It logs only
- * if LOG_LEVEL is set.
+ * Starts a coordinator as programs do, with settings in text form, and with other kinds if `options` names them. It logs
+ * only if LOG_LEVEL is set.
  */
 export async function startTestCoordinator(
   settings: Record<string, string> = {},

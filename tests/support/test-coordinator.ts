@@ -37,7 +37,7 @@ const SETTINGS = resolveSettings({
   MAX_QUEUED_PER_REQUESTER: "2000",
 });
 
-/** A coordinator without its edges and its checks, over a store that others share. */
+/** A coordinator without edges and checks, on a store that others share. */
 export class TestCoordinator {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
@@ -48,7 +48,7 @@ export class TestCoordinator {
   #cluster: ClusterPart | undefined;
   #dispatch: DispatchPart | undefined;
 
-  /** `run` tells the runs of one coordinator apart. */
+  /** `run` distinguishes runs of the same coordinator. */
   constructor(
     store: MemoryStore,
     name: string,
@@ -99,12 +99,12 @@ export class TestCoordinator {
     return this.#dispatch!.scheduler;
   }
 
-  /** For what is to stand on these services. */
+  /** Components for further services. */
   get components(): DispatchServicesComponents {
     return { ...this.#base, store: this.store, peers: this.peers, link: this.#link };
   }
 
-  /** A node opens its session here, as the stream does it. */
+  /** Opens a node's session, as the stream does. */
   async join(offer: Offer, running: readonly Hex[] = []): Promise<{ node: LiveNode; link: NotedLink }> {
     const link = aLink();
     const { nodeId, wallet, slots } = offer;
@@ -135,12 +135,12 @@ export class TestCoordinator {
   }
 }
 
-/** Turns of the event loop, several times what anything needs that waits for no timer. */
+/** Waits for many more turns of the event loop than any work without a timer takes. */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Lets time pass for those that live; their nodes give signs of life, and answer what they were given. */
+/** Lets time pass at these coordinators; their nodes send heartbeats and progress. */
 export async function live(ms: number, ...coordinators: TestCoordinator[]): Promise<void> {
   for (let passed = 0; passed < ms; passed += 500) {
     for (const { clock, fleet, leases } of coordinators) {

@@ -9,17 +9,17 @@ import { freePort, Program } from "./process.ts";
 import { type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
 import { storeSettings } from "./store.ts";
 
-/** How long a program may take to be there on a busy machine, in ms. */
+/** How long a program may take to start on a busy machine, in milliseconds. */
 export const PATIENCE = { timeout: 60_000, interval: 50 };
 
 /** A network of real programs on free loopback ports: a chain with a proxy in front, a coordinator, and daemons. */
 export class TestNetwork {
   readonly chain: LocalChain;
-  /** What coordinator and browsers ask instead of the chain. */
+  /** The proxy that coordinator and browsers use instead of the chain. */
   readonly rpc: RpcProxy;
   readonly contract: Contract;
   readonly coordinator: Program;
-  /** Where hub and REST are. */
+  /** Address of hub and REST. */
   readonly origin: string;
   readonly grpcAddress: string;
   readonly folder: string;
@@ -35,7 +35,7 @@ export class TestNetwork {
     this.grpcAddress = init.grpcAddress;
   }
 
-  /** Resolves once the coordinator answers; `settings` are more of its environment. */
+  /** Resolves once the coordinator answers; `settings` are added to its environment. */
   static async start(settings: Readonly<Record<string, string>> = {}): Promise<TestNetwork> {
     const chain = await startLocalChain();
     const rpc = await startRpcProxy(chain.url);
@@ -65,7 +65,7 @@ export class TestNetwork {
     return network;
   }
 
-  /** Starts the coordinator, anew if it was ended. */
+  /** Starts the coordinator, also after a stop. */
   async startCoordinator(): Promise<void> {
     this.coordinator.start();
     const ready = async () => {
@@ -76,7 +76,7 @@ export class TestNetwork {
     });
   }
 
-  /** Starts a daemon with a data folder of its own, one slot unless these flags say otherwise. */
+  /** Starts a daemon with its own data folder, and one slot unless these flags change that. */
   startDaemon(...flags: readonly string[]): Program {
     const dataDir = join(this.folder, `daemon-${this.#daemons.length}`);
     const daemon = new Program("daemon/src/main.ts", [
@@ -93,17 +93,17 @@ export class TestNetwork {
     return daemon;
   }
 
-  /** What the contract holds for a wallet. */
+  /** Units of a wallet in the contract. */
   async units(wallet: Address): Promise<bigint> {
     return this.contract.getFunction("computeUnits")(wallet);
   }
 
-  /** Number of the next batch that the contract takes. */
+  /** The next batch id of the contract. */
   async nextBatch(): Promise<bigint> {
     return this.contract.getFunction("nextBatchId")();
   }
 
-  /** Ends the daemons, with SIGTERM. */
+  /** Stops the daemons by SIGTERM. */
   async stopDaemons(): Promise<void> {
     for (const daemon of this.#daemons) await daemon.end("SIGTERM");
   }

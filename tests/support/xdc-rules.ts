@@ -1,9 +1,9 @@
 import { formatEther, type JsonRpcProvider, Transaction, toQuantity } from "ethers";
 import type { RpcFault, RpcRequest } from "./rpc-proxy.ts";
 
-/** What XDC's nodes refuse and a simulated chain takes. */
+/** Rules of XDC's nodes that a simulated chain lacks. */
 export interface XdcRules {
-  /** Wei a unit of gas, below which the pool takes nothing; what `eth_gasPrice` answers. */
+  /** The pool's minimum price of a unit of gas, in wei, and the answer of `eth_gasPrice`. */
   minGasPrice: bigint;
 }
 
@@ -11,7 +11,7 @@ const MAX_BYTES = 64 * 1024;
 const MAX_COST = 10n ** 18n;
 const MAX_NONCE_AHEAD = 10;
 
-/** A fault that makes the chain behind a proxy as strict as an XDC node; its words are those of XDPoSChain and geth. */
+/** A proxy's fault that makes a chain as strict as an XDC node, with the messages of XDPoSChain and geth. */
 export function xdcRules(chain: () => JsonRpcProvider, rules: XdcRules) {
   return async ({ method, params }: RpcRequest): Promise<RpcFault> => {
     if (method === "eth_gasPrice") return { result: toQuantity(rules.minGasPrice) };
