@@ -108,15 +108,6 @@ describe("chains", () => {
   });
 });
 
-/** Files that may name a kind: what is made from the OpenAPI document, and tests about matrices. */
-const MAY_NAME: readonly string[] = ["hub/src/lib/api/schema.d.ts"];
-
-/** Files that still name one although it is none of their business. */
-const STILL_NAME: readonly string[] = [
-  "coordinator/src/adapters/mongo/task-writes.test.ts",
-  "coordinator/src/domain/task.test.ts",
-];
-
 describe("kinds", () => {
   test("only their own folders name them", async () => {
     const files = await filesOf(["{coordinator,daemon,hub}/src/**/*.{ts,svelte}", "scripts/**/*.{ts,mjs}"]);
@@ -124,6 +115,7 @@ describe("kinds", () => {
     const naming = files
       .filter(({ path, text }) => !path.includes("/kinds/") && /matmul|freivalds/i.test(text))
       .map(({ path }) => path);
-    expect(naming.filter((path) => !MAY_NAME.includes(path) && !STILL_NAME.includes(path))).toEqual([]);
+    // Made from the OpenAPI document.
+    expect(naming).toEqual(["hub/src/lib/api/schema.d.ts"]);
   });
 });

@@ -15,7 +15,7 @@ function aTask(id: Hex): Task {
     id,
     version: 1,
     requester: WALLET,
-    kind: "matmul",
+    kind: "echo",
     spec: Uint8Array.of(1, 2, 3),
     state: "queued",
     createdAt: 1,
