@@ -1,11 +1,12 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Logger } from "pino";
 import { ComputeError, hasMovedOn } from "../../domain/errors.ts";
-import type { Owner } from "../../domain/owner.ts";
+import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import type { Receipt } from "../../domain/receipt.ts";
 import { accept, type Ending, endAssignment, liveAssignment, type Task } from "../../domain/task.ts";
 import { type CoordinatorKind, type CoordinatorKinds, type KnownSpec, specOf } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
 import type { TaskStore } from "../../ports/tasks.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import { retry } from "../../util/retry.ts";
@@ -18,7 +19,7 @@ import { type FailureCode, outcomeOf } from "./failure.ts";
 import { ATTEMPT_BACKOFF_MS, MAX_CANCELS, MAX_CONFLICTS, STORE_RETRY_MS } from "./limits.ts";
 
 export interface LeasesComponents {
-  readonly store: Pick<TaskStore, "task" | "saveTask" | "liveTasksOf">;
+  readonly store: Pick<TaskStore, "task" | "saveTask" | "liveTasksOf"> & Pick<NodeStore, "node">;
   readonly kinds: CoordinatorKinds;
   readonly fleet: Pick<Fleet, "credit" | "blame">;
   readonly events: Pick<TaskEvents, "publish">;
@@ -301,7 +302,7 @@ export class Leases {
       () => false,
     );
     if (!isStored) return false;
-    if (fault) fleet.blame(node, fault);
+    if (fault && !(await this.#isElsewhere(node))) fleet.blame(node, fault);
     metrics.assignmentsEnded.inc({ state });
     if (state === "rejected" || state === "lost") {
       const ids = { nodeId: node.id, taskId: task.id, assignmentId: id };
@@ -309,6 +310,16 @@ export class Leases {
     }
     this.forget(assignment);
     return true;
+  }
+
+  /**
+   * Whether a node has a session at another coordinator. There it may keep an assignment of a kind that only this one
+   * knows: no coordinator takes that over, so its lease ends here, and the node did nothing wrong.
+   */
+  async #isElsewhere(node: LiveNode): Promise<boolean> {
+    if (node.link) return false;
+    const stored = await this.#components.store.node(node.id).catch(() => null);
+    return stored !== null && stored.status !== "offline" && !isSameOwner(stored.owner, this.#init.self);
   }
 
   /** Cancels what a node claims and does not have, except live assignments of a kind that is not known here. */

@@ -145,6 +145,27 @@ test("cancels tasks of an unknown kind: queued, and running without an owner", a
   expect(await store.task(task.id)).toMatchObject({ state: "cancelled", error: { code: "CANCELLED" } });
 });
 
+test.each([
+  ["no node that went on to a coordinator without its kind", true, 0],
+  ["a node that is nowhere", false, 1],
+])("a lease of a new kind that ends blames %s", async (_, moves, faults) => {
+  const { store, older } = await anOlderCoordinator();
+  const newer = new TestCoordinator(store, "newer", 8, () => {}, KINDS.with(echo, wasm));
+  await newer.start();
+  await live(5_000, older, newer);
+  const offer = anOffer({ kinds: ["wasm"] });
+  const { node, link } = await newer.join(offer);
+  const task = aNewerTask(newer.clock.now());
+  await store.insertTask(task);
+  await live(5_000, older, newer);
+  expect(link.assigned).toHaveLength(1);
+  newer.fleet.leave(node, link);
+  if (moves) await older.join(offer, link.assigned);
+  await live(2 * LEASE_MS, older, newer);
+  expect(await store.task(task.id)).toMatchObject({ state: "queued" });
+  expect((await store.standing(node.id, offer.wallet))!.faults).toBe(faults);
+});
+
 test("an assignment that survived at a coordinator without its kind goes on at one that knows it", async () => {
   const { store, older } = await anOlderCoordinator();
   const offer = anOffer({ kinds: ["wasm"] });
