@@ -82,7 +82,7 @@ describe.each(["sqlite", "mongodb"] as const)(
   },
 );
 
-test("coordinators on one store are upgraded one after the other, while tasks come in and are done", async (context) => {
+test("coordinators on one store are upgraded one after the other, one goes back, and tasks are done all the time", async (context) => {
   const mongoUri = (await mongoOrSkip(context)).uri();
   const { network, first, others } = await aNetwork({ count: 3, mongoUri });
   for (const coordinator of network.coordinators) await coordinator.start("old");
@@ -99,6 +99,10 @@ test("coordinators on one store are upgraded one after the other, while tasks co
     await coordinator.start("new");
     tasks.push(...(await dispatch(network, coordinator, 6)));
   }
+  // The upgrade of one is taken back.
+  expect(await first.end("SIGTERM"), first.lastLines).toBe(0);
+  await first.start("old");
+  for (const coordinator of network.coordinators) tasks.push(...(await dispatch(network, coordinator, 6)));
   for (const coordinator of [first, ...others]) await network.inState(coordinator, tasks, "recorded");
   const wallets = await expectPaidOnce(network, first, tasks);
   expect(wallets.size).toBe(4);
