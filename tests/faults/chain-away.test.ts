@@ -12,7 +12,7 @@ import { startTestCoordinator } from "../support/start-coordinator.ts";
 const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;
 
-it("starts while the chain is away, takes results, and records them once it is back", async () => {
+it("starts without the chain, accepts results, and records them once the chain is back", async () => {
   const chain = await startLocalChain();
   onTestFinished(() => chain.stop());
   const proxy = await startRpcProxy(chain.url);

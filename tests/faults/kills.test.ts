@@ -14,11 +14,11 @@ import { TestNetwork } from "../support/test-network.ts";
 /** Kills of each kind of process. */
 const KILLS = Number(process.env.KILLS ?? 30);
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-/** Tasks on their way at once. */
+/** Tasks in progress at a time. */
 const OUTSTANDING = 6;
 const CHECKED: ReadonlySet<string> = new Set(["verified", "batched", "recorded"]);
 
-it(`settles every task once while coordinator and daemons are killed ${KILLS} times each (SEED=${SEED})`, async () => {
+it(`settles every task once while the coordinator and the daemons are killed ${KILLS} times each (SEED=${SEED})`, async () => {
   const random = seededRandom(SEED);
   const network = await TestNetwork.start({ BATCH_MAX_WAIT: "500ms", LEASE_TIME: "3s", LOG_LEVEL: "warn" });
   onTestFinished(() => network.stop());
@@ -33,7 +33,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   const submitted = new Map<Hex, { readonly units: bigint; readonly read: () => Promise<TaskView> }>();
   try {
     const submitting = Array.from({ length: OUTSTANDING }, (_, lane) => submitAll(lane));
-    // Work must flow before it is disturbed: at their first start daemons measure themselves.
+    // Daemons measure themselves at their first start. Disturb the network once work flows.
     await expect.poll(() => submitted.size, { timeout: 60_000 }).toBeGreaterThan(OUTSTANDING);
     await Promise.race([Promise.all([killOften([coordinator]), killOften(daemons)]), Promise.all(submitting)]);
     done.abort();
@@ -48,7 +48,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
   }
   await compareStoreAndChain();
 
-  /** Kills one of the programs and starts it again, at moments that fall into its start as well as into its work. */
+  /** Kills one of the programs and starts it again, at random moments of its start and of its work. */
   async function killOften(victims: readonly Program[]): Promise<void> {
     for (let kill = 0; kill < KILLS; kill++) {
       await sleep(200 + random() * 4_000);
@@ -59,7 +59,7 @@ it(`settles every task once while coordinator and daemons are killed ${KILLS} ti
     }
   }
 
-  /** Submits until told to stop; a request that failed is repeated with its key until it is answered. */
+  /** Submits tasks until the test stops it. Repeats a failed request with its key until there is an answer. */
   async function submitAll(lane: number): Promise<void> {
     const wallet = new Wallet(Wallet.createRandom().privateKey);
     const requester = new Requester(network.origin);

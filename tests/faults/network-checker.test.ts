@@ -82,7 +82,7 @@ function receiptOf(task: Task, receiptId: Hex, acceptedAt: number): Receipt {
   };
 }
 
-/** A run in which all went well: a task that was lost once and then accepted, and one that was cancelled in the queue. */
+/** A run without faults: one task was lost once and then accepted, another was cancelled in the queue. */
 function honest(): { history: Entry[]; evidence: Evidence } {
   const first = given(newTask(1), id(10), 1_100);
   const ending = { state: "lost", reason: "NODE_OFFLINE", at: 2_000 } as const;
@@ -126,7 +126,7 @@ type Mutable<T> = { -readonly [K in keyof T]: Loose };
 // biome-ignore lint/suspicious/noExplicitAny: a doctored record may hold what its type forbids.
 type Loose = any;
 
-/** Broken promises of an honest run after `doctor` had it; objects of it may be changed in place. */
+/** The promises that an honest run breaks once `doctor` has changed it in place. */
 function broken(doctor: (run: { history: Record<string, Loose>[]; evidence: Mutable<Evidence> }) => void): string[] {
   const run = structuredClone(honest());
   doctor(run as unknown as Parameters<typeof doctor>[0]);
@@ -136,72 +136,72 @@ function broken(doctor: (run: { history: Record<string, Loose>[]; evidence: Muta
 type Doctor = Parameters<typeof broken>[0];
 
 const ALTERED = "no accepted task is lost or altered";
-const KEYS = "a key gives one task, and every task has one";
+const KEYS = "a key makes one task, and every task has a key";
 const LEASE = "a task has one live lease at a time";
-const ENDS = "every task ends, and as it was asked";
+const ENDS = "every task ends as its requester asked";
 const HONEST = "honest nodes are never blamed";
 const SHOWN = "what was shown stays true";
-const FENCE = "a receipt is of the accepted assignment, and signed by its node";
-const UNITS = "units are verified work, once";
+const FENCE = "a receipt belongs to the accepted assignment, and its node signed it";
+const UNITS = "every verified unit is credited once";
 const BATCHES = "a receipt is in one recorded batch, whose root the chain holds";
-const STRANGER = "a stranger's verifier agrees";
-const TOLD = "what a node was told holds";
-const OUTPUTS = "outputs are the products that were asked for";
+const VERIFIER = "the public verifier agrees";
+const TOLD = "every verdict that a node was told holds";
+const OUTPUTS = "outputs are the requested products";
 const HAPPENED = "something happened";
 
 const CASES: readonly (readonly [string, string, Doctor])[] = [
-  [ALTERED, "an accepted task is gone", ({ evidence }) => evidence.tasks.splice(1, 1)],
+  [ALTERED, "an accepted task is missing", ({ evidence }) => evidence.tasks.splice(1, 1)],
   [ALTERED, "a task has another size", ({ history }) => (history[2]!.asked = { ...ASKED, n: 64 })],
-  [ALTERED, "a task is another's", ({ history }) => (history[2]!.requester = PROVIDER)],
+  [ALTERED, "a task belongs to another requester", ({ history }) => (history[2]!.requester = PROVIDER)],
   [ALTERED, "a task has another deadline", ({ evidence }) => evidence.tasks[0].deadline++],
   [KEYS, "a key gave two tasks", ({ history }) => (history[3]!.key = "a")],
-  [KEYS, "a task came from nowhere", ({ history }) => history.splice(3, 1)],
+  [KEYS, "a task has no request", ({ history }) => history.splice(3, 1)],
   [LEASE, "two leases overlap", ({ evidence }) => (evidence.tasks[0].assignments[id(10)].endedAt = 2_500)],
   [LEASE, "a lease never ended", ({ evidence }) => delete evidence.tasks[0].assignments[id(10)].endedAt],
-  [LEASE, "a lease is live in the end", ({ evidence }) => (evidence.tasks[0].assignments[id(11)].state = "live")],
+  [LEASE, "a lease is still live at the end", ({ evidence }) => (evidence.tasks[0].assignments[id(11)].state = "live")],
   [LEASE, "two were accepted", ({ evidence }) => (evidence.tasks[0].assignments[id(10)].state = "accepted")],
   [LEASE, "a failed task was accepted", ({ evidence }) => (evidence.tasks[0].state = "failed")],
   [ENDS, "a task still waits", ({ evidence }) => (evidence.tasks[1].state = "queued")],
-  [ENDS, "a told cancel was forgotten", ({ evidence }) => (evidence.tasks[1].state = "failed")],
+  [ENDS, "an acknowledged cancel had no effect", ({ evidence }) => (evidence.tasks[1].state = "failed")],
   [ENDS, "nobody cancelled it", ({ history }) => history.splice(4, 1)],
-  [ENDS, "its requester is told that there is none", ({ history }) => (history[4]!.code = "NOT_FOUND")],
+  [ENDS, "its requester is told that it does not exist", ({ history }) => (history[4]!.code = "NOT_FOUND")],
   [
     ENDS,
     "it failed long before its deadline",
     ({ evidence }) => Object.assign(evidence.tasks[1], { state: "failed", error: { code: "DEADLINE_PASSED" } }),
   ],
   [HONEST, "a right result was rejected", ({ evidence }) => (evidence.tasks[0].assignments[id(10)].state = "rejected")],
-  [SHOWN, "a shown assignment is gone", ({ evidence }) => delete evidence.tasks[0].assignments[id(10)]],
-  [SHOWN, "a shown end was undone", ({ history }) => (history[6]!.seen.assignments[1].state = "lost")],
+  [SHOWN, "a shown assignment disappears", ({ evidence }) => delete evidence.tasks[0].assignments[id(10)]],
+  [SHOWN, "a shown end is taken back", ({ history }) => (history[6]!.seen.assignments[1].state = "lost")],
   [
     SHOWN,
-    "a recorded task was shown running later",
+    "a recorded task is shown running later",
     ({ history }) => history.splice(7, 0, { ...history[5]!, askedAt: 8, at: 9 }),
   ],
   [
     SHOWN,
-    "a recorded task was shown in a batch only later",
+    "a recorded task is shown only batched later",
     ({ history }) => {
       const { seen } = history[6]!;
       history.splice(7, 0, { ...history[6]!, askedAt: 8, at: 9, seen: { ...seen, state: "batched" } });
     },
   ],
   [FENCE, "a lost assignment has a receipt", ({ evidence }) => (evidence.receipts[0].receiptId = id(10))],
-  [FENCE, "a receipt is there twice", ({ evidence }) => evidence.receipts.push(evidence.receipts[0])],
-  [FENCE, "a receipt is of no task", ({ evidence }) => (evidence.receipts[0].taskId = id(7))],
-  [FENCE, "a receipt is gone", ({ evidence }) => evidence.receipts.pop()],
-  [FENCE, "another result stands in it", ({ evidence }) => (evidence.receipts[0].resultDigest = toHex(sha256()))],
-  [FENCE, "another wallet stands in it", ({ evidence }) => (evidence.receipts[0].provider = REQUESTER)],
-  [UNITS, "the chain has a unit more", ({ evidence }) => evidence.chain.units[PROVIDER]++],
-  [UNITS, "a receipt has a unit more", ({ evidence }) => evidence.receipts[0].units++],
+  [FENCE, "a receipt is stored twice", ({ evidence }) => evidence.receipts.push(evidence.receipts[0])],
+  [FENCE, "a receipt belongs to no task", ({ evidence }) => (evidence.receipts[0].taskId = id(7))],
+  [FENCE, "a receipt is missing", ({ evidence }) => evidence.receipts.pop()],
+  [FENCE, "a receipt has another result", ({ evidence }) => (evidence.receipts[0].resultDigest = toHex(sha256()))],
+  [FENCE, "a receipt has another wallet", ({ evidence }) => (evidence.receipts[0].provider = REQUESTER)],
+  [UNITS, "the chain has one unit more", ({ evidence }) => evidence.chain.units[PROVIDER]++],
+  [UNITS, "a receipt has one unit more", ({ evidence }) => evidence.receipts[0].units++],
   [UNITS, "a stranger has units", ({ evidence }) => (evidence.chain.units[REQUESTER] = 1n)],
   [BATCHES, "a batch is not recorded", ({ evidence }) => (evidence.batches[0].state = "included")],
   [BATCHES, "the chain holds another root", ({ evidence }) => (evidence.chain.roots[1] = toHex(sha256()))],
   [BATCHES, "a receipt is in no batch", ({ evidence }) => delete evidence.receipts[0].batchId],
   [BATCHES, "a receipt is in quarantine", ({ evidence }) => (evidence.receipts[0].quarantined = true)],
   [BATCHES, "a batch's receipts make another root", ({ evidence }) => evidence.receipts[0].acceptedAt++],
-  [BATCHES, "a batch's credits are not its receipts'", ({ evidence }) => evidence.batches[0].credits[0].units++],
-  [BATCHES, "the chain has a batch more", ({ evidence }) => evidence.chain.nextBatchId++],
+  [BATCHES, "a batch credits other sums than its receipts", ({ evidence }) => evidence.batches[0].credits[0].units++],
+  [BATCHES, "the chain has one batch more", ({ evidence }) => evidence.chain.nextBatchId++],
   [
     BATCHES,
     "a receipt is in two batches",
@@ -211,22 +211,26 @@ const CASES: readonly (readonly [string, string, Doctor])[] = [
       evidence.chain.nextBatchId++;
     },
   ],
-  [STRANGER, "a stranger disagrees", ({ evidence }) => evidence.broken.push({ batchId: 1, detail: "duplicates" })],
+  [
+    VERIFIER,
+    "the public verifier disagrees",
+    ({ evidence }) => evidence.broken.push({ batchId: 1, detail: "duplicates" }),
+  ],
   [TOLD, "an accepted result has no receipt", ({ evidence }) => (evidence.daemons[0].acks[0].verdict = "ACCEPTED")],
   [TOLD, "a late result has a receipt", ({ evidence }) => (evidence.daemons[0].acks[1].verdict = "LATE")],
-  [TOLD, "other units were told", ({ evidence }) => (evidence.daemons[0].acks[1].units = "1")],
-  [TOLD, "a result waits for ever", ({ evidence }) => evidence.daemons[0].kept.push("00000001.log")],
+  [TOLD, "a node was told other units", ({ evidence }) => (evidence.daemons[0].acks[1].units = "1")],
+  [TOLD, "a result never gets a verdict", ({ evidence }) => evidence.daemons[0].kept.push("00000001.log")],
   [OUTPUTS, "an output is wrong", ({ history }) => (history[7]!.valid = false)],
-  [OUTPUTS, "an output is another's", ({ history }) => (history[7]!.digest = toHex(sha256()))],
+  [OUTPUTS, "an output belongs to another task", ({ history }) => (history[7]!.digest = toHex(sha256()))],
   [HAPPENED, "nothing was recorded", ({ evidence }) => evidence.batches.pop()],
 ];
 
-it("finds nothing in a run in which all went well", () => {
+it("finds nothing in a run without faults", () => {
   const { history, evidence } = honest();
   expect(check(history, evidence)).toEqual([]);
 });
 
-it.each(CASES)("%s: finds it when %s", (rule, _what, doctor) => {
+it.each(CASES)("%s: detects that %s", (rule, _what, doctor) => {
   expect(broken(doctor)).toContain(rule);
 });
 
@@ -234,7 +238,7 @@ it("has a doctored run for every rule", () => {
   expect(new Set(CASES.map(([rule]) => rule))).toEqual(new Set(Object.keys(RULES)));
 });
 
-it("lets clocks differ by what they were shifted, and no more", () => {
+it("tolerates clocks that differ by their shifts, and no more", () => {
   const overlap = (clocksApartMs: number) =>
     broken(({ evidence }) => {
       evidence.tasks[0].assignments[id(10)].endedAt = 2_500;

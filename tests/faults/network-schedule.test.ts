@@ -4,12 +4,12 @@ import { type FaultKind, planFaults, type Shape } from "./network/schedule.ts";
 const SHAPE: Shape = { coordinators: 3, daemons: 10, store: "mongodb", mayHurtStore: true };
 const MINUTES = 60_000;
 
-it("plans the same faults for the same seed, and others for another", () => {
+it("plans the same faults for the same seed, and others for another seed", () => {
   expect(planFaults(7, 5 * MINUTES, SHAPE)).toEqual(planFaults(7, 5 * MINUTES, SHAPE));
   expect(planFaults(8, 5 * MINUTES, SHAPE)).not.toEqual(planFaults(7, 5 * MINUTES, SHAPE));
 });
 
-it("reaches every kind, link fault and place over some seeds, and not every kind with every seed", () => {
+it("covers every kind, link fault and place over many seeds, but not every kind with each seed", () => {
   const plans = Array.from({ length: 40 }, (_, seed) => planFaults(seed, 2 * MINUTES, SHAPE));
   const faults = plans.flat();
   expect(new Set(faults.map(({ kind }) => kind)).size).toBe(11);
@@ -19,7 +19,7 @@ it("reaches every kind, link fault and place over some seeds, and not every kind
   expect(plans.every((plan) => new Set(plan.map(({ kind }) => kind)).size === 11)).toBe(false);
 });
 
-it("touches nothing twice at once, and two things now and then", () => {
+it("never hits one target twice at a time, and sometimes two targets", () => {
   const plans = Array.from({ length: 40 }, (_, seed) => planFaults(seed, 2 * MINUTES, SHAPE));
   let together = 0;
   for (const plan of plans) {
@@ -36,7 +36,7 @@ it("touches nothing twice at once, and two things now and then", () => {
   expect(together).toBeGreaterThan(100);
 });
 
-it("leaves a database alone that is not ours, and paths that are not there", () => {
+it("spares databases that the test does not own, and paths that do not exist", () => {
   const shape: Shape = { coordinators: 1, daemons: 4, store: "sqlite", mayHurtStore: false };
   const faults = Array.from({ length: 40 }, (_, seed) => planFaults(seed, 2 * MINUTES, shape)).flat();
   const kinds = new Set<FaultKind>(faults.map(({ kind }) => kind));

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { expect, it } from "vitest";
 
 const PROCESS = new URL("../support/process.ts", import.meta.url).href;
-/** Starts a program that does nothing for ever, stops it (SIGSTOP), and names it. */
+/** Starts an idle program, stops it (SIGSTOP), and prints its process id. */
 const RUNNER = `
   import { Program } from ${JSON.stringify(PROCESS)};
   const program = new Program("-e", ["console.log(process.pid); setInterval(() => {}, 1000)"]);
@@ -16,21 +16,21 @@ const RUNNER = `
   setInterval(() => {}, 1000);
 `;
 
-it("kills a stopped program after its runner was killed", async () => {
+it("kills a stopped program once its runner is killed", async () => {
   const runner = spawn(process.execPath, ["--input-type=module", "--eval", RUNNER], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [line] = (await once(createInterface({ input: runner.stdout }), "line")) as [string];
   const pid = Number(line);
-  expect(isThere(pid)).toBe(true);
+  expect(isRunning(pid)).toBe(true);
   runner.kill("SIGKILL");
-  await expect.poll(() => isThere(pid), { timeout: 30_000 }).toBe(false);
+  await expect.poll(() => isRunning(pid), { timeout: 30_000 }).toBe(false);
 });
 
-function isThere(pid: number): boolean {
+function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    // In a container nobody may collect what has ended.
+    // A container may have no process that collects zombies.
     return !(existsSync(`/proc/${pid}/stat`) && readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z "));
   } catch {
     return false;

@@ -10,13 +10,13 @@ const REQUESTER = Wallet.createRandom().address as Address;
 const PROVIDER = Wallet.createRandom().address as Address;
 const LEASE_MS = 2_000;
 const HEARTBEAT_MS = 500;
-/** Long enough that every lease and every sign of life is over. */
+/** Longer than every lease and every sign of life lasts. */
 const AWAY_MS = Number(process.env.TEST_STORE_AWAY_MS ?? 4 * LEASE_MS);
 const PATIENCE = { timeout: 60_000, interval: 100 };
 
 const request = { requester: REQUESTER, kind: "matmul", spec: { n: 64, k: 3 }, deadlineMs: 3_600_000 } as const;
 
-it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by itself when it is back", async (context) => {
+it("keeps nodes and acknowledged results while MongoDB is unavailable, and continues once it is back", async (context) => {
   const mongo = await mongoOrSkip(context);
   const link = await Link.to(`127.0.0.1:${mongo.port}`);
   onTestFinished(() => link.stop());
@@ -39,7 +39,7 @@ it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by 
   const beat = setInterval(() => node.heartbeat(running), HEARTBEAT_MS);
   onTestFinished(() => clearInterval(beat));
 
-  // Connections stay, and nothing comes on them: the worst way to be away.
+  // Connections stay open and silent, which is the hardest failure to detect.
   link.pass({ up: "shut", down: "shut" });
   await expect(coordinator.scheduler.submit(request)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   node.sendResults([node.result(assignment, node.solve(assignment))]);
@@ -54,7 +54,7 @@ it("keeps nodes and what was acknowledged while MongoDB is away, and goes on by 
   expect(await coordinator.store.task(task.id)).toMatchObject({ state: "verified" });
 
   const { task: next } = await vi.waitFor(() => coordinator.scheduler.submit(request), PATIENCE);
-  // The one that was refused may have been stored after all; it is given out like any other.
+  // The refused task may have been stored all the same, and is then given out like any other.
   for (let given = await node.assignment(); ; given = await node.assignment()) {
     node.sendResults([node.result(given, node.solve(given))]);
     expect((await node.ack()).units).toBe(2n);

@@ -4,25 +4,25 @@ import type { Entry } from "./history.ts";
 import { LEDGER_RULES } from "./ledger-rules.ts";
 import { TASK_RULES } from "./task-rules.ts";
 
-/** Something that must never be. */
+/** A broken promise. */
 export interface Violation {
   readonly rule: string;
   readonly detail: string;
-  /** The task that it is about, if it is about one. */
+  /** The task that it concerns, if it concerns one. */
   readonly taskId?: Hex;
 }
 
-/** Finds what contradicts a promise; calls `report` for each. */
+/** Checks one promise, and calls `report` for each contradiction. */
 export type Rule = (
   history: readonly Entry[],
   evidence: Evidence,
   report: (detail: string, taskId?: Hex) => void,
 ) => void;
 
-/** Each promise and what checks it. */
+/** The check of each promise. */
 export const RULES: Readonly<Record<string, Rule>> = { ...TASK_RULES, ...LEDGER_RULES };
 
-/** Judges a run that has come to rest. */
+/** Judges a run once its network is at rest. */
 export function check(history: readonly Entry[], evidence: Evidence): Violation[] {
   const violations: Violation[] = [];
   for (const [rule, judge] of Object.entries(RULES)) {

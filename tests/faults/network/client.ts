@@ -5,10 +5,10 @@ import { Refused, RestClient, type RestRequest } from "../../../scripts/local/re
 import type { Asked } from "./history.ts";
 
 const TIMEOUT_MS = 4_000;
-/** Of the three requests that it takes. */
+/** For the three requests of a sign-in together. */
 const SIGN_IN_TIMEOUT_MS = 12_000;
 
-/** A requester's program that uses any of several coordinators, signing in wherever it is asked to. */
+/** A requester's program that uses any of several coordinators, and signs in when a coordinator demands it. */
 export class Client {
   readonly #wallet: Wallet;
   readonly #rest = new RestClient();
@@ -58,7 +58,7 @@ export class Client {
   }
 }
 
-/** Whether a refusal says that nothing was done; after other errors nobody knows. */
+/** Whether a refused request certainly had no effect. */
 export function isCertain({ status, code }: Refused): boolean {
   return status < 500 || code === "QUEUE_FULL" || code === "DRAINING";
 }

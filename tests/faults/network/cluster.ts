@@ -11,15 +11,15 @@ import { type CoordinatorMember, type DaemonMember, type Member, makeCoordinator
 import type { Shape } from "./schedule.ts";
 
 const START_MS = 90_000;
-/** Time of a block: that of XDC, made short. */
+/** Block time, shorter than XDC's. */
 const BLOCK_MS = 300;
-/** Exit code of a coordinator that cannot start because its store is away; whatever supervises it starts it again. */
+/** Exit code of a coordinator that cannot start without its store; its supervisor starts it again. */
 const STORE_AWAY = 3;
 const SUPERVISE_MS = 200;
 /** Longer than every drain time-out. */
 const END_MS = 60_000;
 
-/** A network of real processes, every path between two of them through a link. */
+/** A network of real processes, with a link on every path between two of them. */
 export class Cluster {
   readonly coordinators: readonly CoordinatorMember[];
   readonly daemons: readonly DaemonMember[];
@@ -47,7 +47,7 @@ export class Cluster {
     this.contract = new Contract(init.contractAddress, PROOF_OF_COMPUTE_ABI, init.provider);
   }
 
-  /** Starts everything in `folder`; resolves once every coordinator answers and every daemon is online. */
+  /** Starts a network in `folder`; resolves once every coordinator answers and every daemon is online. */
   static async start(folder: string, shape: Shape, database?: MongoServer): Promise<Cluster> {
     const port = await freePort();
     const chainUrl = `http://127.0.0.1:${port}`;
@@ -119,14 +119,14 @@ export class Cluster {
     if (nodes.online < this.daemons.length) throw new Error(`${nodes.online} are online`);
   }
 
-  /** Where requesters ask, one address a coordinator. */
+  /** Addresses for requesters, one for each coordinator. */
   get doors(): string[] {
     return this.coordinators.map(({ requesters }) => `http://${requesters.address}`);
   }
 
   /**
-   * Starts coordinators again that ended because their store was away, as whatever supervises them would. Rejects once any
-   * program ended by itself for another reason; never resolves before {@link unsupervise}.
+   * Restarts coordinators that ended because their store was unavailable, as a supervisor does. Rejects when any program
+   * ends for another reason; never resolves before {@link unsupervise}.
    */
   async supervise(history: History): Promise<never> {
     const { signal } = this.#supervision;
@@ -134,9 +134,9 @@ export class Cluster {
       const chain = { name: "chain", program: this.chain, shiftMs: 0 };
       for (const { name, program, shiftMs } of [...this.coordinators, ...this.daemons, chain]) {
         if (program.failure === undefined) continue;
-        history.add({ type: "program", program: name, what: `ended by itself: ${program.failure}` });
+        history.add({ type: "program", program: name, what: `ended unexpectedly: ${program.failure}` });
         const mayStart = program.failure === STORE_AWAY && this.coordinators.some((each) => each.program === program);
-        if (!mayStart) throw new Error(`${name} ended by itself (${program.failure}):\n${program.lastLines}`);
+        if (!mayStart) throw new Error(`${name} ended unexpectedly (${program.failure}):\n${program.lastLines}`);
         program.start({ CLOCK_SHIFT_MS: String(shiftMs) });
       }
       await sleep(SUPERVISE_MS, undefined, { signal }).catch(() => {});
@@ -148,7 +148,7 @@ export class Cluster {
     this.#supervision.abort();
   }
 
-  /** Ends daemons, then coordinators, each as an operator would. Rejects when one does not end well. */
+  /** Ends daemons, then coordinators, as an operator does. Rejects when one fails to end well. */
   async stopPrograms(): Promise<void> {
     this.unsupervise();
     for (const members of [this.daemons, this.coordinators]) {
@@ -158,7 +158,7 @@ export class Cluster {
     }
   }
 
-  /** Ends whatever still runs. Safe to repeat. */
+  /** Kills every program that still runs. Safe to repeat. */
   async kill(): Promise<void> {
     this.unsupervise();
     for (const { program } of [...this.daemons, ...this.coordinators]) await program.end("SIGKILL");
@@ -179,14 +179,14 @@ async function rpc(url: string, method: string, params: unknown[] = []): Promise
   if (error) throw new Error(`${method}: ${error.message}`);
 }
 
-/** A JSON answer; throws for anything but 200. */
+/** Gets a JSON answer; throws if it is not a success. */
 export async function get(url: string): Promise<unknown> {
   const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
   if (!response.ok) throw new Error(`${url} answers ${response.status}`);
   return response.json();
 }
 
-/** Asks until it does not throw. */
+/** Repeats `ask` until it succeeds. */
 export async function until(what: string, ask: () => Promise<void>, timeoutMs = START_MS): Promise<void> {
   for (const limit = performance.now() + timeoutMs; ; ) {
     try {
@@ -198,12 +198,12 @@ export async function until(what: string, ask: () => Promise<void>, timeoutMs = 
   }
 }
 
-/** Ends a program as an operator does; its exit code. Rejects when it takes longer than anybody would wait. */
+/** Ends a program as an operator does, and returns its exit code. Rejects when that takes too long. */
 export function endInTime({ name, program }: Pick<Member, "name" | "program">): Promise<number | null> {
   return within(END_MS, `${name} ends after SIGTERM`, program.end("SIGTERM"));
 }
 
-/** What `work` gives; rejects when that takes longer. */
+/** Resolves as `work` does; rejects when that takes longer than `ms`. */
 export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
   const limit = new AbortController();
   const late = sleep(ms, undefined, { signal: limit.signal }).then(

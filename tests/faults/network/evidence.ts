@@ -11,7 +11,7 @@ import { verifyBatch } from "@proof-of-compute/proto/verify-batch";
 import { pino } from "pino";
 import type { Cluster } from "./cluster.ts";
 
-/** A verdict that a daemon was told, as its preload wrote it down. */
+/** A verdict that a daemon was told, as its preload recorded it. */
 export interface AckRecord {
   readonly assignmentId: Hex;
   readonly verdict: "ACCEPTED" | "REJECTED" | "LATE";
@@ -20,7 +20,7 @@ export interface AckRecord {
   readonly units: string;
 }
 
-/** What is there once all is quiet: store, chain and daemons. */
+/** Store, chain and daemons once the network is at rest. */
 export interface Evidence {
   readonly tasks: readonly Task[];
   readonly receipts: readonly Receipt[];
@@ -37,17 +37,17 @@ export interface Evidence {
     readonly name: string;
     readonly wallet: Address;
     readonly acks: readonly AckRecord[];
-    /** Names of files that its outbox still holds. */
+    /** Names of the files in its outbox. */
     readonly kept: readonly string[];
   }[];
-  /** Published batches in which the project's own verifier found a broken link, and which. */
+  /** Published batches that the project's verifier found broken, and why. */
   readonly broken: readonly { readonly batchId: number; readonly detail: string }[];
-  /** The wall clocks of two programs differed by at most so much, in ms. */
+  /** Largest difference between the wall clocks of two programs, in ms. */
   readonly clocksApartMs: number;
 }
 
 const PAGE = 100;
-/** A stopped daemon's empty outbox is a folder without files of these kinds. */
+/** Files of an outbox that is not empty. */
 const KEPT = /\.(log|bin)$/;
 
 /** Reads store, chain and daemons' folders. The coordinators must have stopped. */
@@ -80,7 +80,7 @@ async function all<T>(read: (query: { limit: number; cursor?: string }) => Promi
   }
 }
 
-/** In a list batches come without the ids of their receipts. */
+/** Reads each batch again, because lists leave out the ids of receipts. */
 async function readBatches(store: Store): Promise<Batch[]> {
   const listed = await all((query) => store.batches(query));
   return Promise.all(listed.map(async ({ id }) => (await store.batch(id))!));
@@ -105,7 +105,7 @@ async function readChain({ contract }: Cluster, wallets: ReadonlySet<Address>): 
   return { units, roots, nextBatchId };
 }
 
-/** Lets the public verifier judge published batches, as a stranger would, from a coordinator's REST facade. */
+/** Verifies published batches as a stranger would: from the REST facade, with the public verifier. */
 export async function verifyPublished(cluster: Cluster, limit: number): Promise<Evidence["broken"]> {
   const { contract, contractAddress, doors } = cluster;
   const broken: { batchId: number; detail: string }[] = [];

@@ -3,25 +3,25 @@ import type { AssignmentState } from "@proof-of-compute/coordinator/domain/task"
 import type { Address, Hex } from "@proof-of-compute/proto";
 
 /**
- * How an operation went: it was `invoke`d, and then it was done (`ok`), it was refused and changed nothing (`fail`), or
- * nobody knows (`unknown`: the answer was lost, or it was an error after which it may be done or not).
+ * The phases of an operation: it was `invoke`d, then it succeeded (`ok`), it was refused without effect (`fail`), or its
+ * effect is `unknown`, because the answer was lost or says nothing about it.
  */
 export type Phase = "invoke" | "ok" | "fail" | "unknown";
 
-/** What a requester asked for. */
+/** The parameters of a request. */
 export interface Asked {
   readonly n: number;
   readonly k: number;
   readonly deadlineSeconds: number;
 }
 
-/** A task as a requester was shown it. */
+/** A task as a requester saw it. */
 export interface Seen {
   readonly state: string;
   readonly assignments: readonly { readonly id: Hex; readonly state: AssignmentState }[];
 }
 
-/** What happened. Operations of requesters, faults, and what the programs did by themselves. */
+/** Operations of requesters, faults, and unexpected ends of programs. */
 export type Event =
   | {
       readonly type: "submit";
@@ -42,7 +42,7 @@ export type Event =
       readonly state?: string;
       readonly code?: string;
     }
-  /** Two shown tasks are in the order of their entries only if the first was answered before the second was asked for. */
+  /** Two reads are ordered only if the first was answered before the second was asked. */
   | { readonly type: "read"; readonly taskId: Hex; readonly via: string; readonly askedAt: number; readonly seen: Seen }
   | {
       readonly type: "output";
@@ -58,7 +58,7 @@ export type Event =
 /** An event and when it was recorded, in milliseconds of monotonic time since the run began. */
 export type Entry = Event & { readonly at: number };
 
-/** Everything that happened in a run, in order, kept in memory and as JSON Lines in a file. */
+/** The events of a run in order, in memory and in a file of JSON Lines. */
 export class History {
   readonly entries: Entry[] = [];
   readonly #file: string | undefined;

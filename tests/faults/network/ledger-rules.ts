@@ -18,19 +18,19 @@ import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import type { Rule } from "./checker.ts";
 
-/** What was promised of results, receipts, batches and units. */
+/** The promises about results, receipts, batches and units. */
 export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
-  "a receipt is of the accepted assignment, and signed by its node": (_history, { tasks, receipts }, report) => {
+  "a receipt belongs to the accepted assignment, and its node signed it": (_history, { tasks, receipts }, report) => {
     const stored = new Map(tasks.map((task) => [task.id, task]));
     const seen = new Set<Hex>();
     for (const receipt of receipts) {
       const { receiptId, taskId, nodeId, provider } = receipt;
-      if (seen.has(receiptId)) report(`receipt ${receiptId} is there twice`, taskId);
+      if (seen.has(receiptId)) report(`receipt ${receiptId} is stored twice`, taskId);
       seen.add(receiptId);
       const task = stored.get(taskId);
       const assignment = task?.assignments[receiptId];
       if (!task || !assignment) {
-        report(`receipt ${receiptId} is of no assignment of its task`, taskId);
+        report(`receipt ${receiptId} belongs to no assignment of its task`, taskId);
         continue;
       }
       if (assignment.state !== "accepted")
@@ -50,7 +50,7 @@ export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
     }
   },
 
-  "units are verified work, once": (_history, { tasks, receipts, chain }, report) => {
+  "every verified unit is credited once": (_history, { tasks, receipts, chain }, report) => {
     const byReceipts = sum(receipts.map(({ provider, units }) => [provider, units]));
     const byWork = sum(tasks.flatMap(workOf));
     for (const wallet of new Set([
@@ -61,7 +61,7 @@ export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
       const [work, receipted, recorded] = [byWork.get(wallet), byReceipts.get(wallet), chain.units[wallet]];
       if ((work ?? 0n) !== (receipted ?? 0n) || (receipted ?? 0n) !== (recorded ?? 0n))
         report(
-          `${wallet} did work of ${work ?? 0} units, has receipts of ${receipted ?? 0}, the chain says ${recorded ?? 0}`,
+          `${wallet} did ${work ?? 0} units of work, has receipts for ${receipted ?? 0}, and ${recorded ?? 0} on the chain`,
         );
     }
   },
@@ -81,26 +81,25 @@ export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
       const members = receiptIds.flatMap((receiptId) => stored.get(receiptId) ?? []);
       if (members.length < receiptIds.length) report(`batch ${id} carries receipts that are not stored`);
       else if (members.length > 0 && receiptTree(members.map(leafOf)).root !== root)
-        report(`the receipts of batch ${id} do not make its root`);
+        report(`the receipts of batch ${id} make another root`);
       const owed = sum(members.map((receipt) => [receipt.provider, receipt.units]));
       const given = sum(credits.map((credit) => [credit.provider, credit.units]));
-      if (!equalSums(owed, given) || units !== total(owed))
-        report(`the credits of batch ${id} are not its receipts' sums`);
+      if (!equalSums(owed, given) || units !== total(owed)) report(`batch ${id} credits other sums than its receipts`);
     }
     for (const { receiptId, taskId, batchId, quarantined } of receipts) {
       if (quarantined) report(`receipt ${receiptId} is in quarantine`, taskId);
       if (batchId === undefined || carried.get(receiptId) !== batchId)
-        report(`receipt ${receiptId} says batch ${batchId}, it is in ${carried.get(receiptId)}`, taskId);
+        report(`receipt ${receiptId} names batch ${batchId} and is in ${carried.get(receiptId)}`, taskId);
     }
     if (chain.nextBatchId !== batches.length + 1)
       report(`the chain expects batch ${chain.nextBatchId}, the store has ${batches.length}`);
   },
 
-  "a stranger's verifier agrees": (_history, { broken }, report) => {
+  "the public verifier agrees": (_history, { broken }, report) => {
     for (const { batchId, detail } of broken) report(`batch ${batchId}: ${detail}`);
   },
 
-  "what a node was told holds": (_history, { receipts, tasks, daemons }, report) => {
+  "every verdict that a node was told holds": (_history, { receipts, tasks, daemons }, report) => {
     const byId = new Map(receipts.map((receipt) => [receipt.receiptId, receipt]));
     const taskOf = new Map(tasks.flatMap(({ id, assignments }) => Object.keys(assignments).map((each) => [each, id])));
     for (const { name, wallet, acks, kept } of daemons) {
@@ -108,17 +107,17 @@ export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
         const receipt = byId.get(assignmentId);
         const taskId = receipt?.taskId ?? taskOf.get(assignmentId);
         if (verdict === "ACCEPTED" && !receipt)
-          report(`${name} was told that ${assignmentId} is accepted, it has no receipt`, taskId);
+          report(`${name} was told that ${assignmentId} is accepted, but it has no receipt`, taskId);
         else if (verdict === "ACCEPTED" && (receipt!.provider !== wallet || String(receipt!.units) !== units))
           report(`${name} was told ${units} units for ${assignmentId}, its receipt says ${receipt!.units}`, taskId);
         else if (verdict !== "ACCEPTED" && receipt)
-          report(`${name} was told that ${assignmentId} is ${verdict} (${reason}), it has a receipt`, taskId);
+          report(`${name} was told that ${assignmentId} is ${verdict} (${reason}), but it has a receipt`, taskId);
       }
-      if (kept.length > 0) report(`${name} still keeps results without a verdict: ${kept.join(", ")}`);
+      if (kept.length > 0) report(`${name} still has results without a verdict: ${kept.join(", ")}`);
     }
   },
 
-  "outputs are the products that were asked for": (history, { receipts }, report) => {
+  "outputs are the requested products": (history, { receipts }, report) => {
     const digests = new Map(receipts.map(({ taskId, resultDigest }) => [taskId, resultDigest]));
     for (const entry of history) {
       if (entry.type !== "output") continue;
@@ -128,12 +127,12 @@ export const LEDGER_RULES: Readonly<Record<string, Rule>> = {
   },
 
   "something happened": (history, { receipts, batches }, report) => {
-    if (receipts.length === 0 || batches.length === 0) report("no work was recorded: the run shows nothing");
-    if (!history.some(({ type }) => type === "output")) report("no output was looked at");
+    if (receipts.length === 0 || batches.length === 0) report("no work was recorded, so the run proves nothing");
+    if (!history.some(({ type }) => type === "output")) report("no output was checked");
   },
 };
 
-/** Whether two receipts say the same; their order of fields does not count. */
+/** Whether two receipts are equal, whatever the order of their fields. */
 function same(a: object, b: object): boolean {
   return canonical(a) === canonical(b);
 }
@@ -163,7 +162,7 @@ function isSigned(receipt: Receipt): boolean {
   }
 }
 
-/** What a task's accepted work is worth, by its spec alone. */
+/** The units of a task's accepted work, from its spec alone. */
 function workOf({ spec, assignments }: Task): [Address, bigint][] {
   const kind = TaskSpec.decode(spec).kind;
   if (kind?.$case !== "matmul") return [];

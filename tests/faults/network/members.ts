@@ -10,20 +10,20 @@ import { type RpcProxy, startRpcProxy } from "../../support/rpc-proxy.ts";
 import type { Shape } from "./schedule.ts";
 
 const PRELOAD = new URL("preload.ts", import.meta.url).href;
-/** Blocks that finality lies behind on the simulated chain, as on XDC. */
+/** Blocks by which finality lags on the simulated chain, as on XDC. */
 const FINALITY_BLOCKS = 3;
-/** What daemons say of their speed, so that ten of them need not measure it on a machine of two cores. */
+/** The speed that daemons claim. Ten daemons cannot measure it at a time on two cores. */
 const UNITS_PER_SECOND = 20_000;
 
 /** A coordinator or a daemon. */
 export interface Member {
   readonly name: string;
   readonly program: Program;
-  /** Its wall clock is wrong by so much since its last start. */
+  /** The error of its wall clock since its last start. */
   shiftMs: number;
 }
 
-/** The ways to a coordinator and from it. */
+/** A coordinator with the paths to it and from it. */
 export interface CoordinatorMember extends Member {
   /** One for each daemon. */
   readonly nodes: readonly Link[];
@@ -37,14 +37,14 @@ export interface CoordinatorMember extends Member {
   readonly dataDir: string;
 }
 
-/** A daemon, and where it keeps its things. */
+/** A daemon with its files. */
 export interface DaemonMember extends Member {
   readonly wallet: Address;
   readonly dataDir: string;
   readonly acksFile: string;
 }
 
-/** What a coordinator is given of the network. */
+/** What a coordinator needs to know of the network. */
 export interface Surroundings {
   readonly folder: string;
   readonly shape: Shape;
@@ -59,7 +59,7 @@ function databaseOf(uri: string): string {
   return new URL(uri).pathname.slice(1);
 }
 
-/** A coordinator that is still to be started, with the ways to it and from it. */
+/** Makes a coordinator with its paths, and does not start it. */
 export async function makeCoordinator(index: number, around: Surroundings): Promise<CoordinatorMember> {
   const name = `coordinator-${index}`;
   const [grpc, http] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
@@ -99,7 +99,7 @@ export async function makeCoordinator(index: number, around: Surroundings): Prom
   return { name, program, shiftMs: 0, nodes, peers, requesters, rpc, dataDir, ...(store && { store }) };
 }
 
-/** A daemon that is still to be started; `index` counts from 0. */
+/** Makes a daemon, and does not start it; `index` counts from 0. */
 export async function makeDaemon(
   index: number,
   folder: string,
@@ -113,7 +113,7 @@ export async function makeDaemon(
   await keepRate(dataDir, slots, UNITS_PER_SECOND);
   await writeFile(acksFile, "");
   const wallet = parseAddress(Wallet.createRandom().address);
-  // Each begins with another coordinator.
+  // Each daemon dials another coordinator first.
   const dials = coordinators.map(
     (_, place) => coordinators[(place + index) % coordinators.length]!.nodes[index]!.address,
   );

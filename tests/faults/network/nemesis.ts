@@ -21,13 +21,13 @@ const RPC_FAULTS: Record<RpcMode, RpcFault> = {
   error: { code: -32000, message: "the node is syncing" },
 };
 
-/** Does to a cluster what a schedule says, and makes it whole again. */
+/** Applies a schedule of faults to a cluster, and repairs the cluster. */
 export class Nemesis {
   readonly #cluster: Cluster;
   readonly #history: History;
-  /** Faults that have begun, by name. */
+  /** How often each fault has begun, by name. */
   readonly counts = new Map<string, number>();
-  /** The fault of the database that is under way is over. */
+  /** Resolves when the present fault of the database is over. */
   #store: Promise<void> = Promise.resolve();
 
   constructor(components: { readonly cluster: Cluster; readonly history: History }) {
@@ -35,7 +35,7 @@ export class Nemesis {
     this.#history = components.history;
   }
 
-  /** Resolves once every fault has been and is over, or at once when aborted. What is not over then, {@link heal} ends. */
+  /** Resolves once every fault is over, or at once when aborted; {@link heal} ends the remaining faults. */
   async run(faults: readonly Fault[], signal: AbortSignal): Promise<void> {
     const began = performance.now();
     await Promise.all(
@@ -49,7 +49,7 @@ export class Nemesis {
     );
   }
 
-  /** Takes every fault back; programs whose clock is wrong are restarted, as an operator restarts them. Rejects when one does not end. */
+  /** Ends every fault, and restarts programs with a wrong clock as an operator does. Rejects when a program does not end. */
   async heal(): Promise<void> {
     const { coordinators, daemons, database, chain } = this.#cluster;
     this.#history.add({ type: "run", what: "healing" });
@@ -69,7 +69,7 @@ export class Nemesis {
     }
   }
 
-  /** Returns what takes it back. */
+  /** Begins a fault; the returned function ends it. */
   async #begin(fault: Fault): Promise<() => Promise<void> | void> {
     this.#note(fault, "begin");
     this.counts.set(nameOf(fault), (this.counts.get(nameOf(fault)) ?? 0) + 1);
@@ -117,7 +117,7 @@ export class Nemesis {
     }
   }
 
-  /** One fault after the other: on a busy machine a database may take longer to go and to come back than was planned. */
+  /** Runs one fault of the database at a time: on a busy machine the database may stop and start later than planned. */
   async #onStore(begin: () => Promise<void> | void, end: () => Promise<void> | void): Promise<() => Promise<void>> {
     const before = this.#store;
     const over = Promise.withResolvers<void>();
@@ -158,7 +158,7 @@ async function kill(member: Member, shiftMs: number): Promise<() => void> {
   };
 }
 
-/** False when it was aborted. */
+/** False when aborted. */
 async function wait(ms: number, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) return false;
   return sleep(Math.max(0, ms), true, { signal }).catch(() => false);

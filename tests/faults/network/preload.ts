@@ -1,7 +1,7 @@
 /**
  * Loaded into coordinators and daemons of the fault suite (`node --import`):
- * - CLOCK_SHIFT_MS moves the wall clock by so much; monotonic time stays as it is.
- * - ACKS_FILE takes every verdict that a daemon was told, before the daemon acts on it further.
+ * - CLOCK_SHIFT_MS moves the wall clock; monotonic time stays.
+ * - ACKS_FILE receives every verdict that a daemon is told, before the daemon acts on it.
  */
 import { appendFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";

@@ -1,12 +1,12 @@
 import type { Hex } from "@proof-of-compute/proto";
 import type { Outcome } from "./run.ts";
 
-/** Lines of the history that are shown of a task. */
+/** Lines of history in the report of a task. */
 const LAST_LINES = 50;
-/** Tasks that are shown whole. */
+/** Tasks that are reported in full. */
 const SHOWN = 3;
 
-/** What came of one run, for people: its figures, or everything about what was violated. */
+/** Describes the outcome of one run for people: its figures, or everything about its violations. */
 export function reportOutcome(outcome: Outcome): string {
   const { seed, violations, folder } = outcome;
   const kept = folder ? [`logs, data and history: ${folder}`] : [];
@@ -21,7 +21,7 @@ export function reportOutcome(outcome: Outcome): string {
   ].join("\n");
 }
 
-/** The sum of some runs. */
+/** Sums up several runs. */
 export function summarize(outcomes: readonly Outcome[]): string {
   const faults = new Map<string, number>();
   for (const outcome of outcomes) {

@@ -12,28 +12,28 @@ import { Nemesis } from "./nemesis.ts";
 import { planFaults, type Shape } from "./schedule.ts";
 import { Workload } from "./workload.ts";
 
-/** How long a whole network may take to answer what was asked of a broken one, and then to end and record everything. */
+/** How long a repaired network may take to answer pending requests, and then to finish and record all tasks. */
 const ANSWERS_MS = 90_000;
 const REST_MS = 120_000;
 const PROGRESS_MS = 10_000;
-/** Looked at when all is quiet. */
+/** How many of each are checked once the network is at rest. */
 const OUTPUTS = 20;
 const PUBLISHED_BATCHES = 60;
 
 export interface RunInit {
   readonly seed: number;
-  /** How long faults happen. */
+  /** How long faults may begin. */
   readonly durationMs: number;
   readonly coordinators: number;
   readonly daemons: number;
   readonly store: Shape["store"];
   readonly requesters?: number;
-  /** Keep the folder although nothing was found. */
+  /** Keeps the folder of a run without violations too. */
   readonly keep?: boolean;
   readonly onProgress?: (progress: Progress) => void;
 }
 
-/** How a run stands. */
+/** The progress of a run. */
 export interface Progress {
   readonly seconds: number;
   readonly accepted: number;
@@ -41,22 +41,22 @@ export interface Progress {
   readonly faults: number;
 }
 
-/** What came of a run. */
+/** The outcome of a run. */
 export interface Outcome {
   readonly seed: number;
   readonly violations: readonly Violation[];
-  /** Logs, data and history of the run, when they were kept. */
+  /** Logs, data and history of the run, if they are kept. */
   readonly folder: string | undefined;
   readonly history: readonly Entry[];
   readonly evidence: Evidence | undefined;
   /** How often each fault happened. */
   readonly faults: ReadonlyMap<string, number>;
-  /** The store that was used. */
+  /** The store of the run, for people. */
   readonly store: string;
 }
 
 /**
- * One network, one schedule of faults, one verdict. Rejects only when the network could not be started at all; with
+ * Runs one network under one schedule of faults, and judges it. Rejects only when the network cannot be started: with
  * MongoMissing when this machine has no MongoDB.
  */
 export async function runFaults(init: RunInit): Promise<Outcome> {
@@ -81,12 +81,12 @@ export async function runFaults(init: RunInit): Promise<Outcome> {
     workload.start(init.requesters ?? 3, 3);
     void report(init, history, nemesis, stopping.signal);
     const observed = await Promise.race([
-      alarm("programs end only when told to", cluster.supervise(history)),
-      alarm("requests are answered with sense", workload.failed),
+      alarm("programs run until they are stopped", cluster.supervise(history)),
+      alarm("requests get expected answers", workload.failed),
       disturb(cluster, workload, nemesis, history, () => nemesis.run(plan, stopping.signal)),
     ]);
     const shifts = [0, ...plan.flatMap(({ shiftMs }) => shiftMs ?? [])];
-    await alarm("programs end when told to", cluster.stopPrograms());
+    await alarm("programs end when they are stopped", cluster.stopPrograms());
     evidence = await gather(cluster, { ...observed, clocksApartMs: Math.max(...shifts) - Math.min(...shifts) });
     violations.push(...check(history.entries, evidence));
   } catch (error) {
@@ -105,7 +105,7 @@ export async function runFaults(init: RunInit): Promise<Outcome> {
   };
 }
 
-/** A promise that was broken before the run came to rest. */
+/** A promise broken before the network was at rest. */
 class Broken extends Error {
   readonly rule: string;
 
@@ -117,7 +117,7 @@ class Broken extends Error {
   }
 }
 
-/** The rejection of `work` is a violation of `rule`. */
+/** Turns a rejection of `work` into a violation of `rule`. */
 async function alarm<T>(rule: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
@@ -126,7 +126,7 @@ async function alarm<T>(rule: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** Lets work flow, disturbs it, makes everything whole, and waits until all is quiet. */
+/** Waits for work to flow, disturbs it, repairs the network, and waits until it is at rest. */
 async function disturb(
   cluster: Cluster,
   workload: Workload,
@@ -140,20 +140,20 @@ async function disturb(
   await alarm("work flows", until("work flows", flows));
   history.add({ type: "run", what: "disturbing" });
   await faults();
-  await alarm("programs end when told to", nemesis.heal());
+  await alarm("programs end when they are stopped", nemesis.heal());
   await alarm("coordinators come back", cluster.ready());
-  await alarm("every request gets an answer", within(ANSWERS_MS, "every request has its answer", workload.finish()));
-  history.add({ type: "run", what: "all requests are answered" });
-  // Not reaching it is for the rules to judge, which name the tasks.
-  await until("all is quiet", () => quiet(cluster), REST_MS).catch((error: Error) =>
+  await alarm("every request gets an answer", within(ANSWERS_MS, "every request has an answer", workload.finish()));
+  history.add({ type: "run", what: "every request has an answer" });
+  // If it does not come to rest, the rules say so, and name the tasks.
+  await until("the network is at rest", () => quiet(cluster), REST_MS).catch((error: Error) =>
     history.add({ type: "run", what: `${error.message}: ${error.cause}` }),
   );
-  history.add({ type: "run", what: "all is quiet" });
-  await alarm("outputs can be had", workload.verifyOutputs(OUTPUTS));
+  history.add({ type: "run", what: "the network is at rest" });
+  await alarm("outputs can be read", workload.verifyOutputs(OUTPUTS));
   return { broken: await alarm("batches are published", verifyPublished(cluster, PUBLISHED_BATCHES)) };
 }
 
-/** Throws unless every task has ended, every receipt is recorded, and every node is online. */
+/** Throws until every task has ended, every receipt is recorded, and every node is online. */
 async function quiet({ doors, daemons }: Cluster): Promise<void> {
   for (const door of doors) {
     const network = (await get(`${door}/api/network`)) as {

@@ -1,6 +1,6 @@
 import { seededRandom } from "../../support/process.ts";
 
-/** What can be done to a network. */
+/** A kind of fault. */
 export type FaultKind =
   | "kill coordinator"
   | "kill daemon"
@@ -14,14 +14,14 @@ export type FaultKind =
   | "link"
   | "rpc";
 
-/** What happens to a path: broken off, silent without a word (both ways, one way), slow, or a few bytes at a time. */
+/** A fault of a path: broken connections, silence (both ways, or one way), delay, or a few bytes at a time. */
 export type LinkFault = "cut" | "freeze" | "mute" | "deafen" | "slow" | "trickle";
-/** How an RPC fails, in the words of `RpcFault`. */
+/** A fault of an RPC, named as in `RpcFault`. */
 export type RpcMode = "drop" | "drop-response" | "hang" | "error";
-/** Which paths of a coordinator, or `daemon`: those of one daemon to all coordinators. */
+/** The paths of a coordinator; `daemon`: the paths of one daemon to all coordinators. */
 export type Place = "nodes" | "store" | "peers" | "requesters" | "all" | "daemon";
 
-/** One fault: it begins at `at` and is taken back after `lasts`, in milliseconds of the run. */
+/** One fault: it begins at `at` and ends after `lasts`, in milliseconds of the run. */
 export interface Fault {
   readonly at: number;
   readonly lasts: number;
@@ -30,7 +30,7 @@ export interface Fault {
   readonly target: number;
   readonly link?: { readonly how: LinkFault; readonly place: Place };
   readonly rpc?: RpcMode;
-  /** By how much the restarted program's wall clock is wrong, in ms. */
+  /** The error of the restarted program's wall clock, in ms. */
   readonly shiftMs?: number;
 }
 
@@ -40,27 +40,27 @@ export function nameOf({ kind, link, rpc }: Fault): string {
   return rpc ? `rpc ${rpc}` : kind;
 }
 
-/** Of what a network consists. */
+/** The members of a network. */
 export interface Shape {
   readonly coordinators: number;
   readonly daemons: number;
   readonly store: "sqlite" | "mongodb";
-  /** Whether the database is ours to kill and to pause. */
+  /** Whether the test owns the database, and may kill and pause it. */
   readonly mayHurtStore: boolean;
 }
 
-/** A wall clock is wrong by at most so much: what a machine without NTP may show, and more than a lease. */
+/** Largest error of a wall clock: possible on a machine without NTP, and more than a lease. */
 export const MAX_SHIFT_MS = 15_000;
 const LASTS_MS = { min: 300, max: 8_000 };
-/** Between two faults of one thing: the first may begin late on a busy machine, and is to be over before the second. */
+/** Between two faults of one target: on a busy machine the first may begin late, and must end before the second. */
 const REST_MS = 500;
 const GAPS_MS = [800, 1_600, 3_200];
-/** A run leaves kinds out, each with this chance: some errors show only where others are absent ("swarm testing"). */
+/** Chance that a run leaves out a kind: some errors appear only in the absence of others ("swarm testing"). */
 const LEFT_OUT = 0.3;
 const LINK_FAULTS: readonly LinkFault[] = ["cut", "freeze", "mute", "deafen", "slow", "trickle"];
 const RPC_MODES: readonly RpcMode[] = ["drop", "drop-response", "hang", "error"];
 
-/** How often each kind is drawn, against the others. */
+/** Relative frequency of each kind. */
 const WEIGHTS: Record<FaultKind, number> = {
   "kill coordinator": 4,
   "kill daemon": 4,
@@ -75,7 +75,7 @@ const WEIGHTS: Record<FaultKind, number> = {
   rpc: 2,
 };
 
-/** The faults of a run, by time: the same for the same seed, duration and network. No two touch the same thing at once. */
+/** Plans the faults of a run, by time: the same for the same seed, duration and network. No two hit one target at a time. */
 export function planFaults(seed: number, durationMs: number, shape: Shape): Fault[] {
   const random = seededRandom(seed);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
@@ -85,7 +85,7 @@ export function planFaults(seed: number, durationMs: number, shape: Shape): Faul
   const kept = possible.filter(() => random() >= LEFT_OUT);
   const kinds = kept.length >= 4 ? kept : possible;
   const total = kinds.reduce((sum, kind) => sum + WEIGHTS[kind], 0);
-  // A small network is away as a whole more often; it needs time to work in between.
+  // A fault stops a small network as a whole more often, so leave it more time to work.
   const gap = pick(GAPS_MS) * Math.max(1, 3 / shape.coordinators);
   const busy = new Map<string, number>();
   const faults: Fault[] = [];
@@ -121,7 +121,7 @@ export function planFaults(seed: number, durationMs: number, shape: Shape): Faul
   }
 }
 
-/** Names of what a fault acts on. */
+/** Names of a fault's targets. */
 function touches({ kind, target, link }: Fault, { daemons, coordinators }: Shape): string[] {
   if (kind === "rpc") return [`rpc ${target}`];
   if (!link) return [`${kind.split(" ").at(-1)} ${target}`];

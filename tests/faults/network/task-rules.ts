@@ -6,14 +6,14 @@ import type { Entry, Seen } from "./history.ts";
 
 type Of<T extends Entry["type"]> = Extract<Entry, { type: T }>;
 
-/** Two readings of one machine's clock may differ by this although nobody shifted it. */
+/** How far two readings of one unshifted clock may differ. */
 const CLOCK_MS = 50;
 
 function of<T extends Entry["type"]>(history: readonly Entry[], type: T): Of<T>[] {
   return history.filter((entry): entry is Of<T> => entry.type === type);
 }
 
-/** What was promised of tasks. */
+/** The promises about tasks. */
 export const TASK_RULES: Readonly<Record<string, Rule>> = {
   "no accepted task is lost or altered": (history, { tasks }, report) => {
     const stored = new Map(tasks.map((task) => [task.id, task]));
@@ -34,18 +34,18 @@ export const TASK_RULES: Readonly<Record<string, Rule>> = {
     }
   },
 
-  "a key gives one task, and every task has one": (history, { tasks }, report) => {
+  "a key makes one task, and every task has a key": (history, { tasks }, report) => {
     const ids = new Map<string, Hex>();
     const asked = new Set<Hex>();
     for (const { phase, taskId, requester, key } of of(history, "submit")) {
       if (phase !== "ok") continue;
       const name = `${requester} ${key}`;
       const known = ids.get(name) ?? taskId!;
-      if (known !== taskId) report(`key ${key} gave ${known} and ${taskId}`, taskId);
+      if (known !== taskId) report(`key ${key} made ${known} and ${taskId}`, taskId);
       ids.set(name, known);
       asked.add(taskId!);
     }
-    for (const { id } of tasks) if (!asked.has(id)) report("nobody was told of this task", id);
+    for (const { id } of tasks) if (!asked.has(id)) report("no requester was told of this task", id);
   },
 
   "a task has one live lease at a time": (_history, { tasks, clocksApartMs }, report) => {
@@ -53,7 +53,7 @@ export const TASK_RULES: Readonly<Record<string, Rule>> = {
       const assignments = Object.values(task.assignments);
       for (const [index, { id, state, endedAt }] of assignments.entries()) {
         const next = assignments[index + 1];
-        if (state === "live") report(`assignment ${id} is live although all is quiet`, task.id);
+        if (state === "live") report(`assignment ${id} is live although the network is at rest`, task.id);
         else if (endedAt === undefined) report(`assignment ${id} is ${state} and has no end`, task.id);
         else if (next && next.assignedAt < endedAt - clocksApartMs - CLOCK_MS)
           report(`assignment ${next.id} began ${endedAt - next.assignedAt} ms before ${id} ended`, task.id);
@@ -67,20 +67,20 @@ export const TASK_RULES: Readonly<Record<string, Rule>> = {
     }
   },
 
-  "every task ends, and as it was asked": (history, { tasks, clocksApartMs }, report) => {
+  "every task ends as its requester asked": (history, { tasks, clocksApartMs }, report) => {
     const cancels = of(history, "cancel");
     const asked = new Set(cancels.map(({ taskId }) => taskId));
     for (const task of tasks) {
       if (!isFinal(task)) report(`it is ${task.state}`, task.id);
       if (task.state === "cancelled" && !asked.has(task.id))
-        report("it is cancelled and nobody asked for that", task.id);
+        report("it is cancelled, and no requester asked for that", task.id);
       if (task.state === "failed") checkFailure(task, clocksApartMs, (detail) => report(detail, task.id));
     }
     const stored = new Map(tasks.map((task) => [task.id, task]));
     for (const { taskId, phase, state, code } of cancels) {
       const now = stored.get(taskId)?.state;
       if (phase === "ok" && state === "cancelled" && now !== "cancelled")
-        report(`its requester was told that it is cancelled, it is ${now}`, taskId);
+        report(`its requester was told that it is cancelled, but it is ${now}`, taskId);
       if (phase === "ok" && state === "cancelling" && now === "queued") report("a cancelled task waits again", taskId);
       if (code === "NOT_FOUND" || code === "FORBIDDEN") report(`its requester was told ${code}`, taskId);
     }
@@ -98,7 +98,7 @@ export const TASK_RULES: Readonly<Record<string, Rule>> = {
     const reads = Map.groupBy(of(history, "read"), ({ taskId }) => taskId);
     for (const [taskId, shown] of reads) {
       for (const [index, later] of shown.entries()) {
-        // The last one that was answered before this one was asked for; others may have overtaken each other.
+        // The last answer before this request. Other answers may have overtaken each other.
         const earlier = shown.slice(0, index).findLast(({ at }) => at <= later.askedAt);
         if (!earlier) continue;
         compare(earlier.seen, later.seen, (detail) => report(detail, taskId));
@@ -106,8 +106,8 @@ export const TASK_RULES: Readonly<Record<string, Rule>> = {
           report(`it was shown ${earlier.seen.state}, then ${later.seen.state}`, taskId);
       }
       const task = tasks.find(({ id }) => id === taskId);
-      const last = { state: task?.state ?? "gone", assignments: Object.values(task?.assignments ?? {}) };
-      for (const { seen } of shown) compare(seen, last, (detail) => report(`${detail} in the end`, taskId));
+      const last = { state: task?.state ?? "missing", assignments: Object.values(task?.assignments ?? {}) };
+      for (const { seen } of shown) compare(seen, last, (detail) => report(`${detail} at the end`, taskId));
     }
   },
 };
@@ -122,11 +122,11 @@ function checkFailure(
     report(`its deadline passed ${deadline - endedAt!} ms early`);
 }
 
-/** States that a verified task shows while its receipt goes to the chain. */
+/** States of a verified task on the way of its receipt to the chain. */
 const WAY_TO_CHAIN: readonly string[] = ["verified", "batched", "recorded"];
 const FINAL: ReadonlySet<string> = new Set(["verified", "failed", "cancelled"]);
 
-/** What may not be between an earlier and a later sight of one task. */
+/** Reports impossible changes between an earlier and a later view of one task. */
 function compare(earlier: Seen, later: Seen, report: (detail: string) => void): void {
   const [before, after] = [earlier, later].map(({ state }) => (WAY_TO_CHAIN.includes(state) ? "verified" : state));
   if (FINAL.has(before!) && after !== before) report(`it was shown ${before}, then ${after}`);

@@ -7,25 +7,25 @@ import { Refused } from "../../../scripts/local/rest-client.ts";
 import { Client, isCertain } from "./client.ts";
 import type { Asked, History } from "./history.ts";
 
-/** Chances of what a requester does. */
+/** Probabilities of a requester's actions. */
 const LARGE = 0.05;
 const SHORT_DEADLINE = 0.1;
 const CANCEL = 0.08;
 const BURST = 0.1;
 const BURST_TASKS = 8;
-/** Seconds; the shortest that the facade takes, and one that no run reaches. */
+/** In seconds: the shortest that the facade accepts, and one longer than any run. */
 const DEADLINES = { short: 10, ample: 3_600 };
-/** A lane looks at its tasks so often, and at most so long before it asks for more. */
+/** How often a lane looks at its tasks, and after how long it asks for more regardless. */
 const LOOK_MS = 400;
 const PATIENCE_MS = 15_000;
 const RETRY_MS = 500;
 
-/** Tries of what a whole network is asked. */
+/** Attempts at a request to a repaired network. */
 const TRIES = 20;
-/** Refusals after which the same request may be granted later or elsewhere. */
+/** Refusals after which the same request may succeed later or elsewhere. */
 const TEMPORARY: ReadonlySet<string> = new Set(["RATE_LIMITED", "UNAUTHENTICATED", "SIGN_IN_REFUSED", "CONFLICT"]);
 
-/** The coordinator was too busy, or stopped, to read the request in time. */
+/** The coordinator was too busy or paused to read the request in time. */
 const REQUEST_TIMEOUT = 408;
 
 const SETTLED: ReadonlySet<string> = new Set(["verified", "batched", "recorded", "failed", "cancelled"]);
@@ -35,7 +35,7 @@ interface Requester {
   readonly client: Client;
 }
 
-/** Requesters that ask for tasks, cancel some, and look at what becomes of them; through whichever coordinator. */
+/** Requesters that ask for tasks, cancel some, and follow them, each request at a random coordinator. */
 export class Workload {
   readonly #history: History;
   readonly #doors: readonly string[];
@@ -43,11 +43,11 @@ export class Workload {
   readonly #name: string;
   readonly #done = new AbortController();
   readonly #lanes: Promise<void>[] = [];
-  /** Who asked for a task, and may read it. */
+  /** The requester of each task, who alone may read it. */
   readonly #owners = new Map<Hex, Requester>();
   #ended = 0;
 
-  /** `name` makes the keys of different runs differ. */
+  /** `name` distinguishes the keys of different runs. */
   constructor(
     components: { readonly history: History; readonly random: () => number },
     init: { readonly doors: readonly string[]; readonly name: string },
@@ -58,12 +58,12 @@ export class Workload {
     this.#name = init.name;
   }
 
-  /** Tasks whose end a requester saw. */
+  /** Tasks that a requester saw end. */
   get ended(): number {
     return this.#ended;
   }
 
-  /** Whether a task that is shown so changes no more but for its way to the chain. */
+  /** Whether a task in this state can only move on to the chain. */
   static hasEnded(state: string): boolean {
     return SETTLED.has(state);
   }
@@ -76,18 +76,18 @@ export class Workload {
     }
   }
 
-  /** No new tasks; resolves once every request that was made has its answer, which it gets only from a whole network. */
+  /** Stops asking for tasks. Resolves once every request has an answer, which may take until the network is repaired. */
   async finish(): Promise<void> {
     this.#done.abort();
     await Promise.all(this.#lanes);
   }
 
-  /** Rejects when a lane met what must not happen. */
+  /** Rejects when a lane got an impossible answer. */
   get failed(): Promise<never> {
     return Promise.all(this.#lanes).then(() => new Promise<never>(() => {}));
   }
 
-  /** Reads outputs of up to `limit` tasks that were verified, and computes whether they are right. */
+  /** Reads the outputs of up to `limit` recorded tasks, and checks them. */
   async verifyOutputs(limit: number): Promise<void> {
     let left = limit;
     for (const [taskId, { client }] of this.#owners) {
@@ -111,7 +111,7 @@ export class Workload {
     }
   }
 
-  /** Repeats the request with its key, here and there, until it is answered. */
+  /** Repeats the request with its key, at random coordinators, until it succeeds. */
   async #submit({ wallet, client }: Requester, key: string): Promise<Hex> {
     const asked: Asked = {
       n: this.#random() < LARGE ? 512 : 64 * (1 + Math.floor(this.#random() * 3)),
@@ -138,7 +138,7 @@ export class Workload {
   async #follow(requester: Requester, taskId: Hex): Promise<void> {
     const until = performance.now() + PATIENCE_MS;
     if (this.#random() < CANCEL) {
-      // Most soon: a small task takes milliseconds.
+      // Mostly early, because a small task takes milliseconds.
       await sleep(1_500 * this.#random() ** 4);
       await this.#cancel(requester, taskId);
     }
@@ -161,7 +161,7 @@ export class Workload {
     }
   }
 
-  /** Repeats it until it is done or refused for good. */
+  /** Repeats the cancel until it succeeds or is refused for good. */
   async #cancel({ client }: Requester, taskId: Hex): Promise<void> {
     for (;;) {
       const entry = { type: "cancel", taskId, via: this.#door() } as const;
@@ -184,13 +184,13 @@ export class Workload {
   }
 }
 
-/** Throws again what no other coordinator and no later try would make good. */
+/** Rethrows an error that neither another coordinator nor a later attempt can change. */
 function requireTemporary(error: unknown): undefined {
   if (!(error instanceof Refused) || error.status >= 500 || error.status === REQUEST_TIMEOUT) return;
   if (!TEMPORARY.has(error.code)) throw error;
 }
 
-/** Asks again while that fails; the network is whole. */
+/** Asks a repaired network until it answers. */
 async function persist<T>(ask: () => Promise<T>): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
