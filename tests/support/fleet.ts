@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { assign } from "@proof-of-compute/coordinator/domain/task";
 import type { ActiveAssignment } from "@proof-of-compute/coordinator/services/fleet/active-assignment";
-import type { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
+import { LiveNode } from "@proof-of-compute/coordinator/services/fleet/live-node";
 import type { CancelReason, NodeLink } from "@proof-of-compute/coordinator/services/fleet/node-link";
 import type { Offer } from "@proof-of-compute/coordinator/services/fleet/offer";
 import type { ResultVerdict } from "@proof-of-compute/coordinator/services/results/verdict";
@@ -28,6 +28,18 @@ export function anOffer({
     runningAssignmentIds: [],
     ...change,
   };
+}
+
+/** A node with an open session and `link`, which may be given all its slots. */
+export function aLiveNode(
+  offer: Offer = anOffer(),
+  onCapacity: (node: LiveNode, grew: boolean) => void = () => {},
+): LiveNode & { readonly link: NotedLink } {
+  const node = new LiveNode(offer, onCapacity);
+  node.connect(offer, aLink(), { cap: 2 * offer.slots, valid: 0, faults: 0 });
+  node.setStatus("online");
+  node.welcome();
+  return node as LiveNode & { readonly link: NotedLink };
 }
 
 /** Gives a node an assignment of a task that is in no store. */

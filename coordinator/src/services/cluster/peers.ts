@@ -2,17 +2,13 @@ import type { Logger } from "pino";
 import { ComputeError } from "../../domain/errors.ts";
 import { type CoordinatorRecord, isSameOwner, type Owner } from "../../domain/owner.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Store } from "../../ports/store.ts";
+import type { ClusterStore } from "../../ports/cluster.ts";
+import { sleep } from "../../util/sleep.ts";
 import type { Metrics } from "../metrics.ts";
-
-/** Signs of life in a lease time: one may be late, or lost, without anybody noticing. */
-const BEATS_PER_LEASE = 6;
-
-/** The record of a coordinator that has been gone for so long is of no more use to anybody. */
-const FORGET_MS = 3_600_000;
+import { BEATS_PER_LEASE, FORGET_MS } from "./limits.ts";
 
 export interface PeersComponents {
-  readonly store: Pick<Store, "register" | "beat" | "deregister" | "coordinators">;
+  readonly store: Pick<ClusterStore, "register" | "beat" | "deregister" | "coordinators">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, "peers">;
@@ -24,15 +20,14 @@ export interface PeersInit {
   readonly self: Owner;
   readonly version: string;
   readonly startedAt: number;
-  /** A coordinator whose beat stands still for so long is gone, in milliseconds. */
+  /** A coordinator whose beat stands still for longer than this is lost, in milliseconds. */
   readonly leaseMs: number;
 }
 
-/** Who listens. */
 export interface PeersListener {
-  /** A coordinator came, or one is gone. */
+  /** A coordinator joined or was lost. */
   changed(): void;
-  /** This one gave no sign of life for longer than a lease: the others may have taken over what it held. */
+  /** This coordinator gave no sign of life for longer than a lease: the others may have taken over what it held. */
   missed(): void;
 }
 
@@ -43,25 +38,24 @@ interface Peer {
 }
 
 /**
- * Which coordinators live. Each lets its `beat` grow in the store; whose beat stands still for a lease time, on the
- * observer's own monotonic clock, is gone. No wall clocks are compared, and nothing rests on the judgement but how soon
- * work goes on: whoever is taken for dead and is not, finds its writes refused.
+ * Which coordinators live. Each lets its `beat` grow in the store; a coordinator whose beat stands still for a lease time, on
+ * the observer's own monotonic clock, is lost. No wall clocks are compared, and a wrong judgement does no harm: a coordinator
+ * that is taken for dead and is not finds its writes refused.
  */
 export class Peers {
   readonly #components: PeersComponents;
   readonly #init: PeersInit;
   readonly #beatMs: number;
-  /** Resolves when another process has taken this one's name: this one must end. */
+  /** Resolves when another process has taken this coordinator's name: this one must end. */
   readonly replaced: Promise<ComputeError>;
   #replace: (error: ComputeError) => void = () => {};
   #address = "";
   readonly #peers = new Map<string, Peer>();
   #alive: readonly CoordinatorRecord[] = [];
   #listener: PeersListener | undefined;
-  #stopTimer: (() => void) | undefined;
-  #turn: Promise<void> | undefined;
-  #stopping = false;
-  #away = false;
+  readonly #stopping = new AbortController();
+  #beating: Promise<void> | undefined;
+  #isStoreAway = false;
   /** Monotonic: the last sign of life that the store took, and the last look at the others. */
   #beatAt = 0;
   #lookedAt = 0;
@@ -76,8 +70,8 @@ export class Peers {
   }
 
   /**
-   * Makes this coordinator known, and looks who else is there: each of them counts as alive at first. `address` is the URL
-   * at which they reach this one.
+   * Registers this coordinator, and looks for the others, each of which counts as alive at first. `address` is the URL at
+   * which they reach this one.
    */
   async start(address: string): Promise<void> {
     const { clock } = this.#components;
@@ -85,15 +79,14 @@ export class Peers {
     this.#beatAt = clock.monotonic();
     this.#lookedAt = clock.monotonic();
     await this.look();
-    this.#schedule();
+    this.#beating = this.#keepBeating();
   }
 
-  /** Tells `listener` from now on. */
   listen(listener: PeersListener): void {
     this.#listener = listener;
   }
 
-  /** Looks at the others now, and tells when one came or is gone. */
+  /** Looks at the others now; the listener hears when one joined or was lost. */
   async look(): Promise<void> {
     const { store, clock, logger, metrics } = this.#components;
     const records = await store.coordinators();
@@ -114,31 +107,29 @@ export class Peers {
       .filter(({ since }) => now - since <= this.#init.leaseMs)
       .map(({ record }) => record);
     metrics.peers.set(this.#alive.length);
-    const came = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
-    const gone = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
-    for (const { coordinatorId, address } of came) logger.info({ coordinatorId, address }, "peer coordinator joined");
-    for (const { coordinatorId } of gone) logger.warn({ coordinatorId }, "peer coordinator lost");
-    if (came.length > 0 || gone.length > 0) this.#listener?.changed();
+    const joined = this.#alive.filter((record) => !before.some((other) => isSameOwner(other, record)));
+    const lost = before.filter((record) => !this.#alive.some((other) => isSameOwner(other, record)));
+    for (const { coordinatorId, address } of joined) logger.info({ coordinatorId, address }, "peer coordinator joined");
+    for (const { coordinatorId } of lost) logger.warn({ coordinatorId }, "peer coordinator lost");
+    if (joined.length > 0 || lost.length > 0) this.#listener?.changed();
     for (const { record, since } of this.#peers.values()) {
       if (now - since > FORGET_MS) await store.deregister(record);
     }
   }
 
-  /** Makes this coordinator known under another address. */
+  /** Registers this coordinator under another address. */
   async moveTo(address: string): Promise<void> {
     this.#address = address;
     await this.#register();
   }
 
-  /** The others need not wait for a lease time to go on with what it held. */
+  /** Deregisters, so that the others take over at once, not after a lease time. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    this.#stopTimer?.();
-    await this.#turn;
-    this.#stopTimer?.();
+    this.#stopping.abort();
+    await this.#beating;
     const { store, logger } = this.#components;
     await store.deregister(this.self).catch((error: unknown) => {
-      logger.warn({ err: error }, "this coordinator stays known to the others for a lease time");
+      logger.warn({ err: error }, "not deregistered: the peers wait a lease time before they take over");
     });
   }
 
@@ -146,22 +137,22 @@ export class Peers {
     return this.#init.self;
   }
 
-  /** Whether that run of that coordinator lives, as far as can be seen from here. */
+  /** Whether that run of that coordinator lives, as far as known here. */
   isAlive(owner: Owner): boolean {
     return isSameOwner(owner, this.self) || this.#alive.some((record) => isSameOwner(record, owner));
   }
 
-  /** Every coordinator that lives, this one first. */
+  /** Every live coordinator, this one first. */
   alive(): readonly Owner[] {
     return [this.self, ...this.#alive];
   }
 
-  /** The other coordinators that live. */
+  /** The other live coordinators. */
   others(): readonly CoordinatorRecord[] {
     return this.#alive;
   }
 
-  /** Where another coordinator that lives is reached; undefined for this one and for one that is gone. */
+  /** URL of another live coordinator; undefined for this one and for a lost one. */
   addressOf(owner: Owner): string | undefined {
     return this.#alive.find((record) => isSameOwner(record, owner))?.address;
   }
@@ -171,39 +162,39 @@ export class Peers {
     await this.#components.store.register({ ...self, beat: 0, address: this.#address, version, startedAt });
   }
 
-  #schedule(): void {
-    if (this.#stopping) return;
-    const wait = this.#beatMs * (0.75 + this.#components.random() / 2);
-    this.#stopTimer = this.#components.clock.after(wait, () => {
-      this.#turn = this.#step()
-        .catch((error: unknown) => this.#miss(error))
-        .finally(() => this.#schedule());
-    });
+  async #keepBeating(): Promise<void> {
+    const { clock, random } = this.#components;
+    const { signal } = this.#stopping;
+    for (;;) {
+      await sleep(clock, this.#beatMs * (0.75 + random() / 2), signal);
+      if (signal.aborted) return;
+      await this.#beat().catch((error: unknown) => this.#warn(error));
+    }
   }
 
-  /** Says once that the store is away; whatever else fails because of that goes without saying. */
-  #miss(error: unknown): void {
+  /** Warns once that the store is away; other failures that this causes are logged for debugging only. */
+  #warn(error: unknown): void {
     const { logger } = this.#components;
     const message = "the store is away: nodes stay connected, and work goes on once it is back";
-    logger[this.#away ? "debug" : "warn"]({ err: error }, message);
-    this.#away = true;
+    logger[this.#isStoreAway ? "debug" : "warn"]({ err: error }, message);
+    this.#isStoreAway = true;
   }
 
-  async #step(): Promise<void> {
+  async #beat(): Promise<void> {
     const { store, clock, logger } = this.#components;
     const beatAt = clock.monotonic();
     const kept = await store.beat(this.self);
     const silent = clock.monotonic() - this.#beatAt;
     await this.look();
-    if (this.#away) logger.info({ awayMs: Math.round(silent) }, "the store is back");
-    this.#away = false;
+    if (this.#isStoreAway) logger.info({ awayMs: Math.round(silent) }, "the store is back");
+    this.#isStoreAway = false;
     if (!kept) await this.#reclaim();
-    // Whatever fails before, the next step counts the silence from where this one did.
+    // Not reached when something failed: then the next beat counts the silence from where this one did.
     this.#beatAt = beatAt;
     if (silent > this.#init.leaseMs) this.#listener?.missed();
   }
 
-  /** The name is nobody's (a database that was restored) or another's (the same COORDINATOR_ID twice). */
+  /** The name belongs to nobody (a restored database) or to another process (the same COORDINATOR_ID twice). */
   async #reclaim(): Promise<void> {
     const { coordinatorId } = this.self;
     const known = await this.#components.store.coordinators();
@@ -212,7 +203,7 @@ export class Peers {
       this.#listener?.missed();
       return;
     }
-    this.#stopping = true;
+    this.#stopping.abort();
     const detail = `another coordinator has started with COORDINATOR_ID ${coordinatorId}; each needs its own`;
     this.#replace(new ComputeError("UNAVAILABLE", detail));
   }

@@ -4,27 +4,30 @@ import { isSameOwner, type Owner } from "../../domain/owner.ts";
 import { endAssignment, expire, liveAssignment, type Task, takeOver } from "../../domain/task.ts";
 import { type CoordinatorKind, type CoordinatorKinds, type KnownSpec, specOf } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Store } from "../../ports/store.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
+import type { TaskStore } from "../../ports/tasks.ts";
 import type { Leases } from "../dispatch/leases.ts";
 import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { LiveNode } from "../fleet/live-node.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TaskEvents } from "../watch/task-events.ts";
+import { ORPHAN_PAGE } from "./limits.ts";
 import type { Peers } from "./peers.ts";
 
-/** Tasks taken over at once. */
-const PAGE = 256;
-
 export interface TakeoverComponents {
-  readonly store: Store;
-  readonly fleet: Fleet;
+  readonly store: Pick<
+    TaskStore,
+    "task" | "saveTask" | "orphanedTasks" | "liveTasksOf" | "liveAssignments" | "cancellingTasks"
+  > &
+    Pick<NodeStore, "node" | "standing">;
+  readonly fleet: Pick<Fleet, "expect">;
   readonly leases: Leases;
   readonly kinds: CoordinatorKinds;
   readonly clock: Pick<Clock, "now">;
-  readonly events: TaskEvents;
+  readonly events: Pick<TaskEvents, "publish">;
   readonly peers: Pick<Peers, "alive" | "isAlive" | "look">;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, "takenOver">;
 }
 
 export interface TakeoverInit {
@@ -32,9 +35,11 @@ export interface TakeoverInit {
   readonly self: Owner;
 }
 
+type Work = KnownSpec<CoordinatorKind>;
+
 /**
- * Which live assignments are followed here. Each has one owner, written in its task; whoever takes one over writes its own
- * name there, and every later write of the one before is refused.
+ * Decides which live assignments this coordinator follows. Each has one owner, written in its task. A coordinator that takes an
+ * assignment over writes its own name there, and later writes of the previous owner are refused.
  */
 export class Takeover {
   readonly #components: TakeoverComponents;
@@ -48,15 +53,15 @@ export class Takeover {
   }
 
   /**
-   * Takes over the live assignments whose owner is gone; their nodes have the lease time to come to this coordinator.
-   * Another coordinator that does the same at the same time takes others of them. Returns how many this one took.
+   * Takes over live assignments whose owner is lost; their nodes have the lease time to come to this coordinator. When several
+   * coordinators do this at once, each assignment goes to one of them. Returns how many this one took.
    */
   async takeOverOrphans(): Promise<number> {
     const { store, peers } = this.#components;
     let after: Hex | undefined;
     for (let taken = 0; ; ) {
-      const page = await store.orphanedTasks(peers.alive(), PAGE, after);
-      // An owner makes itself known before it owns: one that was not known yet is known by now.
+      const page = await store.orphanedTasks(peers.alive(), ORPHAN_PAGE, after);
+      // Coordinators register before they own anything: an owner that was unknown so far is known now.
       if (page.length > 0) await peers.look();
       const orphans = page.filter(({ owner }) => !owner || !peers.isAlive(owner));
       const won = await Promise.all(
@@ -66,18 +71,18 @@ export class Takeover {
         }),
       );
       taken += won.filter(Boolean).length;
-      if (page.length < PAGE) return taken;
+      if (page.length < ORPHAN_PAGE) return taken;
       after = page.at(-1)!.id;
     }
   }
 
   /**
-   * A node is here: what it runs is this coordinator's from now on, wherever it was before, and what the store says has
-   * ended has ended. An assignment whose kind is not known here stays its owner's.
+   * Makes everything that a node runs this coordinator's, whoever owned it before, and drops what has ended according to the
+   * store. Assignments of kinds that are not known here stay their owner's.
    */
   async adopt(node: LiveNode): Promise<void> {
     const { store, leases } = this.#components;
-    // What is leased while the store is asked, or is being judged, is not in its answer.
+    // Not in the store's answer: assignments that are leased while it is asked, and those that are being checked.
     const followed = leases.listRunning().filter((assignment) => assignment.node === node);
     const live = new Set<Hex>();
     for (const task of await store.liveTasksOf(node.id)) {
@@ -93,8 +98,8 @@ export class Takeover {
   }
 
   /**
-   * Compares what the store says is followed here with what is: a write whose answer was lost leaves an assignment that
-   * nobody follows, or one that is followed and is not ours any more.
+   * Compares what is followed here with what should be, according to the store. A write whose answer was lost leaves an
+   * assignment that nobody follows, or one that is followed here and belongs to another coordinator.
    */
   async reconcile(): Promise<void> {
     const { store, leases } = this.#components;
@@ -103,7 +108,7 @@ export class Takeover {
     const suspects = new Set<Hex>();
     for (const { taskId, assignmentId } of stored) {
       if (leases.get(assignmentId)) continue;
-      // Seen once it may be one whose write is only being answered.
+      // Once is not enough: the answer to its write may be on its way.
       if (this.#suspects.has(assignmentId)) await leases.endStray(taskId, assignmentId);
       else suspects.add(assignmentId);
     }
@@ -111,12 +116,12 @@ export class Takeover {
     const live = new Set(stored.map(({ assignmentId }) => assignmentId));
     const still = new Set(leases.listRunning());
     const lost = followed.filter((assignment) => still.has(assignment) && !live.has(assignment.id));
-    // A node that is here keeps what it runs, whoever took it over.
+    // A node with a session here keeps what it runs, whichever coordinator took that over.
     for (const node of new Set(lost.map(({ node }) => node))) if (node.link) await this.adopt(node);
     for (const assignment of lost) if (!assignment.node.link) this.#drop(assignment);
   }
 
-  /** Tells nodes to stop what was cancelled at another coordinator. */
+  /** Tells nodes to stop tasks that were cancelled at another coordinator. */
   async pullCancellations(): Promise<void> {
     const { store, leases, events } = this.#components;
     if (leases.size === 0) return;
@@ -129,8 +134,8 @@ export class Takeover {
     }
   }
 
-  /** Makes a live assignment of a node that is here this coordinator's; again as long as only its owner changes. */
-  async #claim(task: Task, work: KnownSpec<CoordinatorKind>, node: LiveNode): Promise<void> {
+  /** Makes a live assignment of a node with a session here this coordinator's; retries as long as only its owner changes. */
+  async #claim(task: Task, work: Work, node: LiveNode): Promise<void> {
     const { store, leases, fleet } = this.#components;
     const { id } = liveAssignment(task)!;
     for (let current: Task | null = task; current && liveAssignment(current)?.id === id; ) {
@@ -140,13 +145,14 @@ export class Takeover {
     }
   }
 
-  #workOf(task: Task): KnownSpec<CoordinatorKind> | undefined {
+  /** Undefined when the kind of the task is not known here. */
+  #workOf(task: Task): Work | undefined {
     return specOf(task, this.#components.kinds);
   }
 
   /**
-   * Ends an orphan whose kind is not known here once nobody may wait for its result any more: it was cancelled, or it is
-   * overdue. Until then it waits for a coordinator that knows its kind.
+   * Ends an orphan whose kind is not known here, once its task was cancelled or is overdue. Until then it waits for a
+   * coordinator that knows its kind. False when it is left alone.
    */
   async #close(task: Task): Promise<boolean> {
     const { store, leases, clock } = this.#components;
@@ -167,8 +173,8 @@ export class Takeover {
     return true;
   }
 
-  /** Makes a live assignment whose owner is gone this coordinator's, and expects its node here. */
-  async #inherit(task: Task, work: KnownSpec<CoordinatorKind>): Promise<boolean> {
+  /** Makes a live assignment whose owner is lost this coordinator's, and expects its node here. */
+  async #inherit(task: Task, work: Work): Promise<boolean> {
     const { fleet, store } = this.#components;
     const live = liveAssignment(task)!;
     const [stored, standing] = await Promise.all([store.node(live.nodeId), store.standing(live.nodeId, live.wallet)]);
@@ -186,10 +192,10 @@ export class Takeover {
   }
 
   /**
-   * One guarded change of owner; false when the task has moved on. The fleet is asked for the node after the write: it
-   * may have forgotten one that had no assignment meanwhile.
+   * Writes the change of owner, guarded by the version; false when the task has moved on. Asks for the node after the write,
+   * because the fleet forgets nodes without assignments.
    */
-  async #take(task: Task, work: KnownSpec<CoordinatorKind>, nodeOf: () => LiveNode): Promise<boolean> {
+  async #take(task: Task, work: Work, nodeOf: () => LiveNode): Promise<boolean> {
     const { store, leases, metrics, events } = this.#components;
     const taken = takeOver(task, this.#self);
     if (!(await store.saveTask(taken))) return false;

@@ -3,7 +3,7 @@ import { KindRegistry } from "@proof-of-compute/proto/kinds";
 import { TaskSpec } from "@proof-of-compute/proto/task";
 import { HERE, THERE } from "@proof-of-compute/tests/conformance/fixtures";
 import { echo } from "@proof-of-compute/tests/support/echo/coordinator";
-import { aLink, anOffer } from "@proof-of-compute/tests/support/fleet";
+import { aLiveNode, anOffer } from "@proof-of-compute/tests/support/fleet";
 import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { ALICE, BOB, settle } from "@proof-of-compute/tests/support/test-coordinator";
 import { pino } from "pino";
@@ -15,7 +15,7 @@ import type { CoordinatorKind } from "../../kinds/index.ts";
 import { newId } from "../../util/ids.ts";
 import type { ActiveAssignment } from "../fleet/active-assignment.ts";
 import { CapacityIndex, type NodeQuery } from "../fleet/capacity-index.ts";
-import { LiveNode } from "../fleet/live-node.ts";
+import type { LiveNode } from "../fleet/live-node.ts";
 import type { Offer } from "../fleet/offer.ts";
 import { Matcher } from "./matcher.ts";
 
@@ -75,16 +75,11 @@ async function aMatcher({ allowSelfTasks = true, peers = [] as string[] } = {}) 
   await matcher.start();
 
   /** A node that is online and may be given all its slots. */
-  const join = (offer: Offer): LiveNode => {
-    const node = new LiveNode(offer, (changed, grew) => {
+  const join = (offer: Offer): LiveNode =>
+    aLiveNode(offer, (changed, grew) => {
       index.update(changed);
       if (grew && changed.capacity > 0) matcher.onCapacity();
     });
-    node.connect(offer, aLink(), { cap: 1_000, valid: 0, faults: 0 });
-    node.setStatus("online");
-    node.welcome();
-    return node;
-  };
   const newTask = (requester: Address = ALICE, kind: "echo" | "wasm" | "inference" = "echo"): Task => {
     const member = { $case: "echo", value: { input: new Uint8Array(100) } } as const;
     const spec = TaskSpec.encode({ ...TaskSpec.decode(new Uint8Array()), kind: member }).finish();

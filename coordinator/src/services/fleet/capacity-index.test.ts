@@ -1,19 +1,13 @@
-import { aLink, anOffer, begin } from "@proof-of-compute/tests/support/fleet";
+import { aLink, aLiveNode, anOffer, begin } from "@proof-of-compute/tests/support/fleet";
 import { describe, expect, it } from "vitest";
 import { CapacityIndex } from "./capacity-index.ts";
-import { LiveNode } from "./live-node.ts";
+import type { LiveNode } from "./live-node.ts";
 import type { Offer } from "./offer.ts";
 
 /** An index with nodes that are online and have earned all their slots. */
 function anIndex(...offers: Offer[]) {
   const index = new CapacityIndex();
-  const nodes = offers.map((offer) => {
-    const node = new LiveNode(offer, (changed) => index.update(changed));
-    node.connect(offer, aLink(), { cap: 100, valid: 0, faults: 0 });
-    node.setStatus("online");
-    node.welcome();
-    return node;
-  });
+  const nodes: LiveNode[] = offers.map((offer) => aLiveNode(offer, (changed) => index.update(changed)));
   /** Finds a node for a task of a kind, and counts the nodes that it looked at. */
   const find = (
     kind: "echo" | "wasm",
