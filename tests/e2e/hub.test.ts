@@ -3,7 +3,7 @@ import { type Address, parseAddress } from "@proof-of-compute/proto";
 import { matmulUnits } from "@proof-of-compute/proto/kinds/matmul";
 import { getBytes, Wallet } from "ethers";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
 import { PATIENCE, TestNetwork } from "../support/test-network.ts";
 
@@ -217,6 +217,8 @@ describe("a requester", () => {
     await button("Wallet of the test").click();
     await button("Sign in").click();
     await page.getByText("the signature is not of the wallet that the message names").waitFor();
+    // The browser reports it beside the page, sometimes after the page has shown it.
+    await vi.waitFor(() => expect(complaints).toContainEqual(expect.stringMatching(/status of 40\d/)), PATIENCE);
     allow(/status of 40\d/);
   });
 });
