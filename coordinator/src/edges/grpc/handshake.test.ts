@@ -32,11 +32,11 @@ const signature = sign(null, helloMessage({ nonce, audience, nodeId, terms }), p
 const check = (change: { nodeId?: Buffer; signature?: Buffer }) =>
   checkHello({ nodeId, audience, terms, signature, ...change }, nonce, init);
 
-test("a hello that is signed by the node's key is taken", async () => {
+test("accepts a Hello that the node's key signed", async () => {
   expect((await check({})).offer.slots).toBe(1);
 });
 
-test("a key of small order is refused, though signatures hold under it that nobody made", async () => {
+test("refuses a key of small order, under which signatures hold that nobody made", async () => {
   // With the neutral element as key, R = it and S = 0 make a signature of everything.
   const neutral = Buffer.from(`01${"00".repeat(31)}`, "hex");
   await expect(check({ nodeId: neutral, signature: Buffer.concat([neutral, Buffer.alloc(32)]) })).rejects.toMatchObject(
@@ -46,11 +46,11 @@ test("a key of small order is refused, though signatures hold under it that nobo
   );
 });
 
-test("a key that is not written canonically is refused", async () => {
+test("refuses a key in a non-canonical encoding", async () => {
   await expect(check({ nodeId: Buffer.alloc(32, 0xff) })).rejects.toMatchObject({ code: "BAD_SIGNATURE" });
 });
 
-test("a signature is taken in one form only", async () => {
+test("accepts a signature in one form only", async () => {
   const order = 2n ** 252n + 27742317777372353535851937790883648493n;
   const s = BigInt(`0x${Buffer.from(signature.subarray(32)).reverse().toString("hex")}`) + order;
   const malleated = Buffer.from(s.toString(16).padStart(64, "0"), "hex").reverse();

@@ -20,7 +20,7 @@ export interface HandshakeInit {
   /** Names that nodes may dial. */
   readonly audiences: ReadonlySet<string>;
   readonly kinds: CoordinatorKinds;
-  /** Where a NodeAuthorization must be for; undefined: none can be checked. */
+  /** The contract that a NodeAuthorization must name; undefined: none can be checked. */
   readonly contract: { readonly chainId: number; readonly address: Address } | undefined;
   readonly requireAuthorization: boolean;
   /** Seconds since 1970. */
@@ -90,12 +90,12 @@ function checkAuthorization(nodeId: Uint8Array, wallet: Address, terms: HelloTer
   const { authorization } = terms;
   if (!authorization) {
     if (init.requireAuthorization)
-      throw new ComputeError("AUTHORIZATION_REFUSED", "this network wants a NodeAuthorization");
+      throw new ComputeError("AUTHORIZATION_REFUSED", "this network requires a NodeAuthorization");
     return false;
   }
   if (!init.contract) {
     if (init.requireAuthorization)
-      throw new ComputeError("AUTHORIZATION_REFUSED", "no chain is set here to check it for");
+      throw new ComputeError("AUTHORIZATION_REFUSED", "no chain is configured here to check it against");
     return false;
   }
   const { issuedAt, expiresAt } = authorization;
@@ -115,7 +115,7 @@ function checkAuthorization(nodeId: Uint8Array, wallet: Address, terms: HelloTer
 }
 
 function publicKey(raw: Uint8Array): KeyObject {
-  // Under a key of small order anybody's signature can be made to hold, so receipts under it would prove nothing.
+  // Anybody can make signatures that hold under a key of small order, so receipts under it would prove nothing.
   if (!isSoundPublicKey(raw)) throw new ComputeError("BAD_SIGNATURE", "node_id is not a sound ed25519 public key");
   try {
     const x = Buffer.from(raw).toString("base64url");

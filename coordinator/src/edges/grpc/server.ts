@@ -28,18 +28,18 @@ export interface GrpcInit extends Omit<NodeStreamInit, "isDraining"> {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  /** Streams at once, those without a session included; more are refused before they cost anything. */
+  /** Streams at once, including those without a session; more are refused before they cost anything. */
   readonly maxStreams: number;
-  /** PEM; plain text without. */
+  /** PEM; undefined: plain text. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
-/** The node stream with health and reflection beside it. */
+/** Serves the node stream, blobs, health and reflection. */
 export class GrpcServer {
   readonly #components: GrpcComponents;
   readonly #init: GrpcInit;
   readonly #streams = new Set<NodeStream>();
-  /** The session of each fetch under way. */
+  /** The session of each running fetch. */
   readonly #fetches = new Map<object, string>();
   readonly #health = new HealthImplementation({ "": "SERVING", [SERVICE]: "SERVING" });
   #server: Server | undefined;
@@ -79,7 +79,7 @@ export class GrpcServer {
     this.#server = server;
   }
 
-  /** No new sessions; health says so, and load balancers go elsewhere. */
+  /** Refuses new sessions, and reports NOT_SERVING to load balancers. */
   drain(): void {
     this.#draining = true;
     this.#health.setStatus("", "NOT_SERVING");
@@ -117,7 +117,7 @@ export class GrpcServer {
     const session = String(call.metadata.get("session-id")[0]);
     const closed = new Promise<void>((resolve) => call.once("close", resolve).once("cancelled", resolve));
     const until = (event: string) => Promise.race([closed, new Promise<void>((resolve) => call.once(event, resolve))]);
-    // Destroyed, it keeps nothing for a reader that does not read.
+    // A destroyed call buffers nothing for a reader that does not read.
     const stopTimer = this.#components.clock.after(FETCH_TIMEOUT_MS, () => call.destroy());
     try {
       if (![...this.#streams].some((stream) => stream.isOpen && stream.sessionId === `0x${session}`)) {
@@ -125,7 +125,7 @@ export class GrpcServer {
       }
       const own = [...this.#fetches.values()].filter((other) => other === session).length;
       if (own >= MAX_FETCHES.session || this.#fetches.size >= MAX_FETCHES.all) {
-        throw new ComputeError("RATE_LIMITED", "too many fetches are under way");
+        throw new ComputeError("RATE_LIMITED", "too many fetches are running");
       }
       this.#fetches.set(call, session);
       if (call.request.sha256.length !== 32) throw new ComputeError("PROTOCOL_VIOLATION", "sha256 has 32 bytes");

@@ -1,10 +1,10 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { ComputeError, type ErrorCode } from "../../domain/errors.ts";
 
-/** Metadata of a closing status that carries our stable code. */
+/** Metadata of a closing status that carries the stable code. */
 export const ERROR_METADATA = "proof-of-compute-error";
 
-/** The gRPC status of each code that can end a stream; every other one is INTERNAL. */
+/** The gRPC status of each code that can end a stream; other codes are INTERNAL. */
 const STATUS: Partial<Record<ErrorCode, status>> = {
   BAD_SIGNATURE: status.UNAUTHENTICATED,
   UNAUTHENTICATED: status.UNAUTHENTICATED,
@@ -20,7 +20,7 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
   UNAVAILABLE: status.UNAVAILABLE,
 };
 
-/** Translates an error for the wire, once; what is not ours to tell stays in the log. */
+/** Translates an error for the wire. Unexpected errors become INTERNAL; their details stay in the log. */
 export function toServiceError(error: unknown): Partial<ServiceError> {
   const known = error instanceof ComputeError ? error : new ComputeError("INTERNAL", undefined, { cause: error });
   const metadata = new Metadata();

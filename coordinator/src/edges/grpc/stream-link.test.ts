@@ -18,14 +18,14 @@ function aCall(reads: number) {
 
 const cancel = (link: StreamLink) => link.cancel("0x02", "LEASE_LOST");
 
-test("a node that does not read what is sent to it loses its stream, and no more is kept for it", () => {
+test("ends the stream of a node that does not read, and keeps no more for it", () => {
   const { call, errors, link } = aCall(0);
   for (let i = 0; i < 20_000; i++) cancel(link);
   expect(errors).toMatchObject([{ details: expect.stringContaining("does not read") }]);
   expect(call.writableLength).toBeLessThanOrEqual(8_192);
 });
 
-test("acks that a node does not read count one by one, however few frames carry them", async () => {
+test("counts unread acks one by one, however few frames carry them", async () => {
   const { call, errors, link } = aCall(0);
   for (let i = 0; i < 10_000; i++) link.ack({ assignmentId: "0x02", outcome: "LATE", reason: "", units: 0n });
   await new Promise((resolve) => setImmediate(resolve));
@@ -33,7 +33,7 @@ test("acks that a node does not read count one by one, however few frames carry 
   expect(call.writableLength).toBeLessThanOrEqual(32);
 });
 
-test("a node that reads is sent as much as there is", async () => {
+test("sends a node that reads as much as there is", async () => {
   const { errors, link } = aCall(Number.POSITIVE_INFINITY);
   for (let i = 0; i < 20_000; i++) {
     cancel(link);

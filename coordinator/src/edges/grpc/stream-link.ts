@@ -27,7 +27,7 @@ const VERDICTS: Record<ResultVerdict["outcome"], WireVerdict> = {
   LATE: WireVerdict.VERDICT_LATE,
 };
 
-/** The way down a node's stream: what one event-loop turn brings goes out in plural frames. */
+/** The way down a node's stream. Assignments and acks of one event-loop turn share a frame. */
 export class StreamLink implements NodeLink {
   readonly sessionId: Hex;
   readonly #call: ServerDuplexStream<NodeFrame, CoordinatorFrame>;
@@ -79,7 +79,7 @@ export class StreamLink implements NodeLink {
   }
 
   cancel(assignmentId: Hex, reason: CancelReason): void {
-    // An assignment that waits to be sent goes first, so that its cancel is understood.
+    // Sends waiting assignments first, so that the node knows what is cancelled.
     this.#flush();
     this.send({ $case: "cancel", value: { assignmentId: fromHex(assignmentId), reason: CANCEL_REASONS[reason] } });
   }
@@ -101,7 +101,7 @@ export class StreamLink implements NodeLink {
     else this.#call.end();
   }
 
-  /** The stream is gone; nothing can be sent any more. */
+  /** The stream has ended; nothing is sent from now on. */
   lost(): void {
     this.#closed = true;
   }

@@ -32,7 +32,7 @@ async function live(ms: number, ...peers: { clock: ManualClock }[]): Promise<voi
   for (let passed = 0; passed < ms; passed += 1_000) for (const { clock } of peers) await clock.run(1_000);
 }
 
-test("coordinators know each other while they live", async () => {
+test("knows the live coordinators", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   const b = await aPeer(store, owner("b"));
@@ -44,7 +44,7 @@ test("coordinators know each other while they live", async () => {
   expect(a.told).toEqual(["changed"]);
 });
 
-test("one that gives no sign of life for a lease time is gone, whatever the wall clocks say", async () => {
+test("loses a coordinator without a sign of life for a lease time, whatever the wall clocks say", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   const b = await aPeer(store, owner("b"));
@@ -60,7 +60,7 @@ test("one that gives no sign of life for a lease time is gone, whatever the wall
   expect(a.peers.isAlive(owner("b"))).toBe(true);
 });
 
-test("one that was paused longer than a lease hears that it was missed", async () => {
+test("tells a coordinator that was paused longer than a lease that it was missed", async () => {
   const store = await aNetwork();
   const { clock, told } = await aPeer(store, owner("a"));
   await live(10_000, { clock });
@@ -69,7 +69,7 @@ test("one that was paused longer than a lease hears that it was missed", async (
   expect(told).toContain("missed");
 });
 
-test("one hears that it was missed even when the look after its next sign of life fails", async () => {
+test("tells it even when the look after its next sign of life fails", async () => {
   const store = await aNetwork();
   const { clock, told } = await aPeer(store, owner("a"));
   await live(10_000, { clock });
@@ -85,7 +85,7 @@ test("one hears that it was missed even when the look after its next sign of lif
   expect(told).toEqual(["missed"]);
 });
 
-test("that one is gone is told at once, whoever looked", async () => {
+test("tells that a coordinator was lost at once, whoever looked", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   const b = await aPeer(store, owner("b"));
@@ -97,7 +97,7 @@ test("that one is gone is told at once, whoever looked", async () => {
   expect(a.told).toEqual(["changed", "changed"]);
 });
 
-test("an observer that was paused, or whose store was away, condemns nobody", async () => {
+test("loses nobody because the observer was paused or its store was away", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   const b = await aPeer(store, owner("b"));
@@ -110,7 +110,7 @@ test("an observer that was paused, or whose store was away, condemns nobody", as
   expect(a.told.filter((word) => word === "changed")).toHaveLength(1);
 });
 
-test("an earlier run of a coordinator is gone as soon as the next one is there, and a clean stop tells at once", async () => {
+test("loses an earlier run when the next one starts, and a stopped coordinator at once", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   const b = await aPeer(store, owner("b", 1));
@@ -123,7 +123,7 @@ test("an earlier run of a coordinator is gone as soon as the next one is there, 
   expect(a.peers.others()).toEqual([]);
 });
 
-test("of two with one name the first has to go", async () => {
+test("ends the first of two processes with one name", async () => {
   const store = await aNetwork();
   const first = await aPeer(store, owner("same", 1));
   const second = await aPeer(store, owner("same", 2));
@@ -133,7 +133,7 @@ test("of two with one name the first has to go", async () => {
   expect(await store.coordinators()).toMatchObject([owner("same", 2)]);
 });
 
-test("a coordinator that the store has forgotten makes itself known again", async () => {
+test("registers again when the store has forgotten it", async () => {
   const store = await aNetwork();
   const a = await aPeer(store, owner("a"));
   await store.deregister(owner("a"));

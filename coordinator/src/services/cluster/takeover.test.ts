@@ -10,7 +10,7 @@ import {
 import { expect, test } from "vitest";
 import { liveAssignment } from "../../domain/task.ts";
 
-test("an assignment whose takeover took the store longer than a lease still finds its node", async () => {
+test("finds the node of an assignment whose takeover took longer than a lease", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const offer = anOffer();
@@ -37,7 +37,7 @@ test("an assignment whose takeover took the store longer than a lease still find
   expect((await store.task(task.id))!.state).toBe("verified");
 });
 
-test("an assignment that a node's adoption took after the node had left for good waits for the node's next session", async () => {
+test("keeps an assignment that was adopted after its node had left, for the node's next session", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const offer = anOffer();
@@ -58,7 +58,7 @@ test("an assignment that a node's adoption took after the node had left for good
   expect(b.leases.find(id, node)).toBeDefined();
 });
 
-test("who is found gone during a takeover is taken over from right after it", async () => {
+test("takes over right after a takeover from a coordinator that is found lost during it", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   await a.join(anOffer());

@@ -4,7 +4,7 @@ import { Queue } from "./queue.ts";
 const [A, B, C] = ["0xA", "0xB", "0xC"] as const;
 const NOBODY = new Set<never>();
 
-test("requesters take turns, however long their queues", () => {
+test("gives requesters their turns, however long their queues", () => {
   const queue = new Queue();
   for (let task = 0; task < 100; task++) queue.add(A, 1);
   queue.add(B, 1);
@@ -15,7 +15,7 @@ test("requesters take turns, however long their queues", () => {
   expect(queue.turn(5, new Set([A]))).toEqual([B, C]);
 });
 
-test("whoever has nothing left has no turn", () => {
+test("gives no turn to a requester without tasks", () => {
   const queue = new Queue();
   queue.add(A, 1);
   queue.add(B, 2);
@@ -24,7 +24,7 @@ test("whoever has nothing left has no turn", () => {
   expect(queue.turn(5, NOBODY)).toEqual([B]);
 });
 
-test("what the store says replaces what was thought, and turns go on where they were", async () => {
+test("replaces its counts with those of the store, and keeps the order of turns", async () => {
   const queue = new Queue();
   queue.add(A, 5);
   queue.add(B, 5);
@@ -38,7 +38,7 @@ test("what the store says replaces what was thought, and turns go on where they 
   expect(queue.turn(3, NOBODY)).toEqual([B, A, C]);
 });
 
-test("a task that comes while the store is asked is not overlooked", async () => {
+test("does not overlook a task that is queued while the store is read", async () => {
   const queue = new Queue();
   await queue.refresh(async () => {
     queue.add(A, 1);

@@ -1,47 +1,54 @@
 import type { Address } from "@proof-of-compute/proto";
 
 /**
- * How many tasks wait, and whose, as far as is known here: exactly with one coordinator, to within the last look at the
- * store with several. Deals out turns, so that a requester with a long queue does not keep one with a short queue waiting.
+ * Counts queued tasks by requester: exactly with one coordinator, as of the last read of the store with several. Requesters take
+ * turns, so that a long queue of one does not delay the short queue of another.
  */
 export class Queue {
-  /** In order of turns: whoever had one goes to the end. */
+  /** In order of turns: a requester that had one moves to the end. */
   #depths = new Map<Address, number>();
   #size = 0;
-  /** Whose tasks came since the store was asked. */
-  #came: Address[] = [];
+  /** Requesters of tasks added while the store is read; undefined while it is not. */
+  #added: Address[] | undefined;
 
-  /** Tasks that wait. */
+  /** Queued tasks. */
   get size(): number {
     return this.#size;
   }
 
-  /** Tasks of one requester that wait. */
+  /** Queued tasks of one requester. */
   depth(requester: Address): number {
     return this.#depths.get(requester) ?? 0;
   }
 
-  /** A task came (1) or went (-1). */
+  /** Counts a task that was queued (1) or left the queue (-1). */
   add(requester: Address, change: number): void {
     if (change === 0) return;
-    if (change > 0) this.#came.push(requester);
+    if (change > 0) this.#added?.push(requester);
     const depth = this.depth(requester) + change;
     if (depth > 0) this.#depths.set(requester, depth);
     else this.#depths.delete(requester);
     this.#size = Math.max(0, this.#size + change);
   }
 
-  /** Asks the store. What comes meanwhile is counted on top: rather one too many than one that nobody looks for. */
+  /**
+   * Reloads the counts. Tasks added during the read are counted again: overcounting costs a look, undercounting would lose a
+   * task.
+   */
   async refresh(
     read: () => Promise<readonly { readonly requester: Address; readonly queued: number }[]>,
   ): Promise<void> {
-    this.#came = [];
-    this.#replace(await read());
-    for (const requester of this.#came.splice(0)) this.add(requester, 1);
-    this.#came = [];
+    const added: Address[] = [];
+    this.#added = added;
+    try {
+      this.#replace(await read());
+    } finally {
+      this.#added = undefined;
+    }
+    for (const requester of added) this.add(requester, 1);
   }
 
-  /** The requesters whose turn it is, at most `limit`, those in `without` left out. */
+  /** The next requesters in turn, at most `limit`, except those in `without`. */
   turn(limit: number, without: ReadonlySet<Address>): Address[] {
     const turn: Address[] = [];
     for (const requester of this.#depths.keys()) {
@@ -56,7 +63,7 @@ export class Queue {
     return turn;
   }
 
-  /** Whose turn it is stays as it was. */
+  /** Keeps the order of turns. */
   #replace(depths: readonly { readonly requester: Address; readonly queued: number }[]): void {
     const counted = new Map(depths.map(({ requester, queued }) => [requester, queued]));
     const next = new Map<Address, number>();

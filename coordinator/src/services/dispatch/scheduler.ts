@@ -39,7 +39,7 @@ export interface SchedulerComponents {
 export interface SchedulerInit {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
-  /** Tasks that may wait in all, and of one requester. */
+  /** Queued tasks at most, of all requesters and of one. */
   readonly maxQueued: number;
   readonly maxQueuedPerRequester: number;
   readonly allowSelfTasks: boolean;
@@ -47,7 +47,7 @@ export interface SchedulerInit {
   readonly contract: { readonly chainId: number; readonly address: Address } | undefined;
 }
 
-/** What a requester asks for. */
+/** A requester's order. */
 export interface TaskRequest {
   readonly requester: Address;
   readonly kind: TaskKindName;

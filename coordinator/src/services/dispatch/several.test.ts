@@ -14,7 +14,7 @@ import { expect, test } from "vitest";
 import { ComputeError } from "../../domain/errors.ts";
 import { liveAssignment } from "../../domain/task.ts";
 
-test("what a dead coordinator ran is taken over, and its node keeps running it elsewhere", async () => {
+test("takes over the assignments of a dead coordinator while their node keeps running them", async () => {
   const { store, all } = await aNetwork("a", "b", "c");
   const [a, b, c] = all as [TestCoordinator, TestCoordinator, TestCoordinator];
   const offer = anOffer();
@@ -34,7 +34,7 @@ test("what a dead coordinator ran is taken over, and its node keeps running it e
   expect(Object.keys(verified.assignments)).toHaveLength(1);
 });
 
-test("a dead coordinator's task whose node does not come back goes to another node", async () => {
+test("gives a dead coordinator's task to another node when its node does not come back", async () => {
   const { store, all } = await aNetwork("a", "b", "c");
   const [a, b, c] = all as [TestCoordinator, TestCoordinator, TestCoordinator];
   const lost = anOffer();
@@ -50,7 +50,7 @@ test("a dead coordinator's task whose node does not come back goes to another no
   expect(Object.values(again.assignments).map(({ state }) => state)).toEqual(["lost", "live"]);
 });
 
-test("a coordinator that was paused: what was ended meanwhile is refused, and what its nodes still run is given back", async () => {
+test("refuses a paused coordinator what ended meanwhile, and gives it back what its nodes still run", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const { node, link } = await a.join(anOffer());
@@ -74,7 +74,7 @@ test("a coordinator that was paused: what was ended meanwhile is refused, and wh
   expect((await store.receipts({ limit: 10 })).items).toHaveLength(1);
 });
 
-test("a right result of a coordinator that was taken for dead is not lost", async () => {
+test("keeps a correct result of a coordinator that was taken for dead", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   await a.join(anOffer());
@@ -89,7 +89,7 @@ test("a right result of a coordinator that was taken for dead is not lost", asyn
   expect((await store.standing(run.node.id, run.wallet))?.faults ?? 0).toBe(0);
 });
 
-test("a coordinator that has just come is not robbed by one that has not seen it yet", async () => {
+test("takes nothing from a coordinator that has only just registered", async () => {
   const { all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   const d = new TestCoordinator(a.store, "d", 1, () => {});
@@ -101,7 +101,7 @@ test("a coordinator that has just come is not robbed by one that has not seen it
   expect((await a.store.node(node.id))!.status).toBe("online");
 });
 
-test("what a node has earned outlives a restart that it does not come back from", async () => {
+test("keeps a node's standing across a restart after which the node stays away", async () => {
   const { store, all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   const offer = anOffer();
@@ -114,7 +114,7 @@ test("what a node has earned outlives a restart that it does not come back from"
   expect(await store.standing(offer.nodeId, offer.wallet)).toMatchObject({ cap: 1, valid: 12_345, faults: 2 });
 });
 
-test("a store that refuses writes is asked once a second, not as fast as it refuses", async () => {
+test("asks a store that refuses writes once a second, not as fast as it refuses", async () => {
   const { store, all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   // More than are dealt at once, so that a refusal gives room back while the next tasks are read.
@@ -137,7 +137,7 @@ test("a store that refuses writes is asked once a second, not as fast as it refu
   expect(asked).toBeGreaterThan(2 * 256);
 });
 
-test("how a node is gets stored once the store takes it", async () => {
+test("stores a node's state once the store is back", async () => {
   const { store, all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   const { node, link } = await a.join(anOffer());
@@ -153,7 +153,7 @@ test("how a node is gets stored once the store takes it", async () => {
   expect((await store.node(node.id))!.status).toBe("suspect");
 });
 
-test("an idle coordinator finds what waits at another", async () => {
+test("finds tasks that wait at another coordinator", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const task = await a.submit(ALICE);
@@ -167,7 +167,7 @@ test("an idle coordinator finds what waits at another", async () => {
   expect(await store.task(second.id)).toMatchObject({ state: "running", owner: b.peers.self });
 });
 
-test("a task is cancelled at any coordinator, and its node hears of it", async () => {
+test("cancels a task at any coordinator, and its node is told", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const { link } = await a.join(anOffer());
@@ -180,7 +180,7 @@ test("a task is cancelled at any coordinator, and its node hears of it", async (
   expect(await store.task(task.id)).toMatchObject({ state: "cancelled" });
 });
 
-test("of two requesters the one with a hundred times the queue leaves the other its half", async () => {
+test("gives two requesters equal shares, though one queued a hundred times as much", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
@@ -201,7 +201,7 @@ test("of two requesters the one with a hundred times the queue leaves the other 
   expect((await store.receipts({ limit: 100 })).items.length).toBe(done.alice + done.bob);
 });
 
-test("no wallet, and not all of them together, may fill the queue beyond its limits", async () => {
+test("limits the queue of one wallet, and of all wallets together", async () => {
   const { all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   for (let count = 0; count < 2_000; count++) await a.submit(ALICE);
@@ -213,7 +213,7 @@ test("no wallet, and not all of them together, may fill the queue beyond its lim
   });
 });
 
-test("a lease whose answer was lost is ended, and the task goes on", async () => {
+test("ends a lease whose answer was lost, and queues its task again", async () => {
   const { store, all } = await aNetwork("a");
   const [a] = all as [TestCoordinator];
   const { link } = await a.join(anOffer());
@@ -236,7 +236,7 @@ test("a lease whose answer was lost is ended, and the task goes on", async () =>
   ]);
 });
 
-test("a lease that the store refuses is no ground to write on, however long the refusal takes", async () => {
+test("writes nothing on the basis of a lease that the store refuses, however long the refusal takes", async () => {
   const { store, all } = await aNetwork("a", "b");
   const [a, b] = all as [TestCoordinator, TestCoordinator];
   const task = await a.submit(ALICE);

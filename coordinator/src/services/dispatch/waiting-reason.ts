@@ -3,7 +3,7 @@ import type { Task } from "../../domain/task.ts";
 import { type CoordinatorKinds, specOf } from "../../kinds/index.ts";
 import { isFastEnough, type Offer, offerOf } from "../fleet/offer.ts";
 
-/** What a reason is made of. */
+/** What a reason depends on. */
 export interface Situation {
   /** Milliseconds since 1970. */
   readonly now: number;
@@ -11,11 +11,11 @@ export interface Situation {
   /** What the nodes with a session offer. */
   readonly online: readonly Pick<Offer, "wallet" | "offers">[];
   readonly allowSelfTasks: boolean;
-  /** Tasks that wait, this one included. */
+  /** Queued tasks, this one included. */
   readonly queued: number;
 }
 
-/** Why a queued task waits, in words for its requester; undefined when it does not wait. */
+/** Says to its requester why a queued task waits; undefined when it does not wait. */
 export function waitingReason(
   task: Task,
   { now, kinds, online, allowSelfTasks, queued }: Situation,
@@ -35,7 +35,7 @@ export function waitingReason(
   if (others.length === 0) return "only your own nodes are online, and this network does not let them do your tasks";
   const { maxUnits } = known.kind.protocol.bounds(known.spec);
   const able = others.filter((node) => isFastEnough(offerOf(node, task.kind)!, maxUnits, task.deadline - now));
-  if (able.length === 0) return "no online node is fast enough to end it before its deadline";
+  if (able.length === 0) return "no online node is fast enough to complete it before its deadline";
   const who = able.length === 1 ? "the only node that can do it is" : `all ${able.length} nodes that can do it are`;
   return `${who} busy; ${queued} ${queued === 1 ? "task waits" : "tasks wait"}`;
 }

@@ -37,7 +37,7 @@ const action: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1_000, HEARTBEAT_MS, 20_000, 2 * LEASE_MS) }),
 );
 
-test("whoever joins, leaves, works and fails: work goes to exactly the nodes that have room", async () => {
+test("finds exactly the nodes with free capacity, whatever joins, leaves, works and fails", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { minLength: 40, maxLength: 80 }), async (actions) => {
       const clock = new ManualClock();

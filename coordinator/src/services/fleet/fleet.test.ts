@@ -1,11 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { aLink, anOffer, begin } from "@proof-of-compute/tests/support/fleet";
 import { ManualClock } from "@proof-of-compute/tests/support/manual-clock";
 import { pino } from "pino";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { SqliteStore } from "../../adapters/sqlite/store.ts";
+import { beforeEach, expect, test } from "vitest";
+import { MemoryStore } from "../../adapters/memory/store.ts";
 import type { Owner } from "../../domain/owner.ts";
 import { Metrics } from "../metrics.ts";
 import { Fleet } from "./fleet.ts";
@@ -14,18 +11,12 @@ import type { Offer } from "./offer.ts";
 const LEASE_MS = 30_000;
 const SELF = { coordinatorId: "test", incarnation: "0x01" } as const;
 const logger = pino({ level: "silent" });
-let directory: string;
-let store: SqliteStore;
+let store: MemoryStore;
 let clock: ManualClock;
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "fleet-"));
-  store = new SqliteStore({ logger }, { path: join(directory, "store.sqlite") });
+  store = new MemoryStore();
   await store.start();
   clock = new ManualClock();
-});
-afterEach(async () => {
-  await store.stop();
-  await rm(directory, { recursive: true, force: true });
 });
 
 function newFleet(self: Owner = SELF): { fleet: Fleet; rooms: () => number } {
@@ -46,7 +37,7 @@ async function open(fleet: Fleet, offer: Offer): Promise<void> {
 /** A node that may be given a task of any requester. */
 const found = (fleet: Fleet) => fleet.find({ kind: "echo", tried: new Set(), fits: () => true });
 
-test("nodes that an earlier run left online are suspect until they come back, and offline if they do not", async () => {
+test("counts nodes that an earlier run left online as suspect until they come back, and as offline if they do not", async () => {
   const [stays, leaves] = [anOffer(), anOffer()];
   const before = newFleet().fleet;
   for (const each of [stays, leaves]) await open(before, each);
@@ -65,7 +56,7 @@ test("nodes that an earlier run left online are suspect until they come back, an
   expect(await store.node(stays.nodeId)).toMatchObject({ status: "online" });
 });
 
-test("nodes that an earlier run left are stored together, not one commit after the other", async () => {
+test("stores the nodes of an earlier run together, not one commit after the other", async () => {
   const before = newFleet().fleet;
   const offers = Array.from({ length: 10 }, () => anOffer());
   for (const offer of offers) await open(before, offer);
@@ -75,13 +66,13 @@ test("nodes that an earlier run left are stored together, not one commit after t
   let most = 0;
   store.saveNode = async (node) => {
     most = Math.max(most, ++asked);
-    return saveNode(node).finally(() => asked--);
+    return saveNode.call(store, node).finally(() => asked--);
   };
   await newFleet({ ...SELF, incarnation: "0x02" }).fleet.recover();
   expect(most).toBe(offers.length);
 });
 
-test("a node has no room before its session was announced", async () => {
+test("gives a node no work before it is welcomed", async () => {
   const { fleet, rooms } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
   await clock.run(5_000);
@@ -94,7 +85,7 @@ test("a node has no room before its session was announced", async () => {
   await fleet.stop();
 });
 
-test("a node that said that it leaves is offline at once, one that was lost is waited for", async () => {
+test("counts a draining node as offline as soon as it leaves, and waits for one that was lost", async () => {
   const { fleet } = newFleet();
   const [leaves, lost] = [anOffer(), anOffer()];
   for (const each of [leaves, lost]) {
@@ -108,7 +99,7 @@ test("a node that said that it leaves is offline at once, one that was lost is w
   expect(await store.node(lost.nodeId)).toMatchObject({ status: "suspect" });
 });
 
-test("a node that another coordinator holds by now is left to that one", async () => {
+test("leaves a node to the coordinator that holds its newer session", async () => {
   const { fleet } = newFleet();
   const offer = anOffer();
   const link = aLink();
@@ -124,7 +115,7 @@ test("a node that another coordinator holds by now is left to that one", async (
   expect(await store.node(node.id)).toMatchObject({ status: "online", owner: other });
 });
 
-test("a node that says that it failed pauses, twice as long each time, until a result of it is right", async () => {
+test("pauses a failing node, twice as long each time, until one of its results is right", async () => {
   const { fleet } = newFleet();
   const node = await fleet.join(anOffer(), aLink());
   node.welcome();
@@ -142,7 +133,7 @@ test("a node that says that it failed pauses, twice as long each time, until a r
   await fleet.stop();
 });
 
-test("only sessions and nodes that still hold work take up room, however many came and went", async () => {
+test("counts only sessions and nodes with work towards its limit, however many came and went", async () => {
   const { fleet } = newFleet();
   const passBy = async () => {
     const link = aLink();
