@@ -177,7 +177,7 @@ export const SETTINGS = {
   UPLOAD_MAX_BYTES: setting(
     count(16_777_216, 2 ** 40),
     String(512 * 2 ** 20),
-    "Memory for outputs that are being uploaded or checked.",
+    "Memory for outputs that are being uploaded or checked; chunks that wait for it take up to an eighth more.",
   ),
   METRICS_TOKEN: setting(
     z.string().min(16, "at least 16 characters").optional(),
