@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
 import type { CoordinatorKinds } from "../../kinds/index.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { NodeStore } from "../../ports/nodes.ts";
 import type { PeerLink } from "../../ports/peers.ts";
-import type { Store } from "../../ports/store.ts";
+import type { TaskStore } from "../../ports/tasks.ts";
 import { logFailure } from "../../util/log-failure.ts";
 import type { Peers } from "../cluster/peers.ts";
 import { Takeover } from "../cluster/takeover.ts";
@@ -15,7 +16,7 @@ import { Matcher, type MatcherInit } from "./matcher.ts";
 import { Scheduler, type SchedulerInit } from "./scheduler.ts";
 
 export interface DispatchServicesComponents {
-  readonly store: Store;
+  readonly store: TaskStore & NodeStore;
   readonly kinds: CoordinatorKinds;
   readonly events: TaskEvents;
   readonly peers: Peers;
