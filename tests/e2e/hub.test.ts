@@ -216,7 +216,7 @@ describe("a requester", () => {
     );
     await button("Wallet of the test").click();
     await button("Sign in").click();
-    await page.getByText("the signature is not of the wallet that the message names").waitFor();
+    await page.getByText("the signature is not from the wallet that the message names").waitFor();
     // The browser reports it beside the page, sometimes after the page has shown it.
     await vi.waitFor(() => expect(complaints).toContainEqual(expect.stringMatching(/status of 40\d/)), PATIENCE);
     allow(/status of 40\d/);
