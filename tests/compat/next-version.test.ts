@@ -55,7 +55,8 @@ beforeEach(async (context: TestContext) => {
     RECORDER_KEYSTORE: join(folder, "recorder.key"),
     BATCH_MAX_WAIT: "500ms",
     CHAIN_POLL_INTERVAL: "200ms",
-    HEARTBEAT_INTERVAL: "500ms",
+    // Coordinators and daemons share this process: a busy moment of it is no silence of a node.
+    HEARTBEAT_INTERVAL: "2s",
     LEASE_TIME,
     RECONNECT_SPREAD: "50ms",
     DRAIN_TIMEOUT: "3s",
@@ -169,9 +170,18 @@ async function expectPaidOnce({ store }: Running, tasks: readonly Hex[]): Promis
   const units = new Map<Address, bigint>();
   for (const receipt of receipts) units.set(receipt.provider, (units.get(receipt.provider) ?? 0n) + receipt.units);
   for (const [wallet, sum] of units) expect(await contract.getFunction("computeUnits")(wallet), wallet).toBe(sum);
+  const ended = await readEndings(store, tasks);
   for (const { id, wallet } of await readAll((query) => store.nodes(query))) {
-    expect((await store.standing(id, wallet))?.faults ?? 0).toBe(0);
+    expect((await store.standing(id, wallet))?.faults ?? 0, `${id} was blamed, of ${ended}`).toBe(0);
   }
+}
+
+/** How assignments ended without a receipt, to say so when a node was blamed. */
+async function readEndings(store: Running["store"], tasks: readonly Hex[]): Promise<string> {
+  const read = await Promise.all(tasks.map((id) => store.task(id)));
+  const assignments = read.flatMap((task) => Object.values(task!.assignments));
+  const lost = assignments.filter(({ state }) => state !== "accepted");
+  return lost.map(({ nodeId, state, reason }) => `${nodeId} ${state} ${reason}`).join(", ") || "none";
 }
 
 async function expectRecorded(at: Running, requester: Requester, ids: readonly Hex[]): Promise<void> {
