@@ -4,6 +4,7 @@ import { type Blobs, type StoredBlob, YOUNG_BLOB_MS } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { logFailure } from "../util/log-failure.ts";
+import { sleep } from "../util/sleep.ts";
 
 /** Between two sweeps, in milliseconds; jittered by a half so that coordinators rarely sweep at once. */
 const SWEEP_MS = 60_000;
@@ -158,23 +159,9 @@ export class Retention {
       const done = await step(limit);
       total += done;
       if (done < limit) break;
-      await this.#pause();
+      // The step may have outlived the service.
+      if (this.#stopped) await sleep(this.#components.clock, PAUSE_MS, this.#stopped.signal);
     }
     return total;
-  }
-
-  /** Ends early when the service stops. */
-  #pause(): Promise<void> {
-    const signal = this.#stopped?.signal;
-    return new Promise((resolve) => {
-      if (!signal || signal.aborted) return resolve();
-      const end = () => {
-        cancel();
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const cancel = this.#components.clock.after(PAUSE_MS, end);
-      signal.addEventListener("abort", end);
-    });
   }
 }

@@ -112,7 +112,7 @@ export class Receipts {
     return true;
   }
 
-  /** Stamps receipts with a batch, except those that have one. */
+  /** Stamps receipts with a batch, unless they have one already. */
   async stamp(batchId: number, ids: readonly Hex[], session: Session): Promise<void> {
     for (const chunk of chunksOf(ids, IDS_AT_ONCE)) {
       await this.#connection.trip(({ receipts }) =>

@@ -23,7 +23,7 @@ describe("offers by kind", () => {
       { kind: "echo", slots: 8, unitsPerSecond: 100 },
       { kind: "wasm", slots: 2, unitsPerSecond: 7 },
     ]);
-    // The rate of the node is not that of a kind with an entry of its own.
+    // A kind with an entry of its own does not take the rate of the node.
     expect(readOffers(terms, [entry(echo, 0)], KNOWN)[0]).toEqual({ kind: "echo", slots: 0 });
   });
 
